@@ -1,0 +1,1 @@
+//! The hub: compiles scripts, keeps the durable queue, serves it over HTTP.

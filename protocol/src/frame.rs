@@ -1,0 +1,152 @@
+//! Lines exchanged with the process that runs one step: newline-delimited JSON, one frame a line.
+//!
+//! The worker writes one [`StartFrame`] to the standard input of the process and reads one [`EndFrame`] from
+//! its standard output. Everything the step itself prints goes to standard error, which is the log. Values too large
+//! for a line cross as files in the folder that the start frame names.
+//!
+//! `runner-python/buelon/runner/frames.py` mirrors this file.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{ErrorKind, JobId, RunId, StepError, ValueKind};
+
+/// First line to the process: everything it needs to run one attempt of a Python or SQL step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartFrame {
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    pub protocol: u32,
+    /// Run of the job.
+    pub run: RunId,
+    /// The job.
+    pub job: JobId,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// Name of the step.
+    pub step: String,
+    /// Python: the function to call. SQL: the name of the first input table.
+    pub function: String,
+    /// The code.
+    pub code: Code,
+    /// Python: folders to put first on `sys.path`, in order.
+    #[serde(default)]
+    pub path: Vec<PathBuf>,
+    /// Arguments, in order.
+    pub inputs: Vec<Input>,
+    /// Folder for values that are too large for a line; exists, is empty and is read and removed by the worker.
+    pub values: PathBuf,
+    /// Longest JSON text of a value inside the end frame, in bytes; longer ones go to a file.
+    pub inline_bytes_max: u64,
+    /// Largest value, in bytes; a larger one is an error of the step.
+    pub value_bytes_max: u64,
+}
+
+/// The code of a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A file to load by its path.
+    File(PathBuf),
+    /// Text to run; tracebacks name the script and the lines in it.
+    Text {
+        /// The code.
+        text: String,
+        /// Path of the script.
+        script: String,
+        /// Line of the script on which `text` begins.
+        line: u32,
+    },
+}
+
+/// One argument of a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// A value in the frame itself.
+    Json(Box<RawValue>),
+    /// A file that holds one JSON document.
+    JsonFile(PathBuf),
+    /// A file that holds one Arrow IPC stream: a table.
+    ArrowFile(PathBuf),
+}
+
+/// Last line from the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EndFrame {
+    /// The step returned.
+    Result(ResultFrame),
+    /// The step raised, or its value cannot be stored.
+    Error(ErrorFrame),
+}
+
+/// The step returned.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResultFrame {
+    /// What it said of itself.
+    pub status: Status,
+    /// Its value as a line of JSON in a string, or as a file; only with success.
+    #[serde(default)]
+    pub value: Option<Output>,
+    /// New priority for the jobs that follow in the chain.
+    #[serde(default)]
+    pub priority: Option<i64>,
+}
+
+/// What a step can say of itself: the words of `StepStatus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Children may run.
+    Success,
+    /// This job again later.
+    Pending,
+    /// Its pipe from the start.
+    Reset,
+    /// It and what follows is not needed.
+    Cancel,
+}
+
+/// A value that a step returned.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Output {
+    /// What it is.
+    pub kind: ValueKind,
+    /// Elements, rows, entries or characters.
+    #[serde(default)]
+    pub length: Option<u64>,
+    /// Where it is.
+    pub place: OutputPlace,
+}
+
+/// Where a returned value is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputPlace {
+    /// JSON text, as a string, so that a frame can be read without reading the value.
+    Json(String),
+    /// A file in the values folder that holds one JSON document: its name.
+    JsonFile(String),
+    /// A file in the values folder that holds one Arrow IPC stream: its name.
+    ArrowFile(String),
+}
+
+/// The step raised, or its value cannot be stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorFrame {
+    /// How it ended.
+    pub kind: ErrorKind,
+    /// One line.
+    pub message: String,
+    /// Traceback, where there is one.
+    #[serde(default)]
+    pub trace: Option<String>,
+}
+
+impl From<ErrorFrame> for StepError {
+    fn from(frame: ErrorFrame) -> Self {
+        Self { kind: frame.kind, message: frame.message, trace: frame.trace }
+    }
+}

@@ -1,0 +1,121 @@
+//! States, outcomes and errors of jobs, in the words used on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ValueRef;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Some parent has not succeeded.
+    Waiting,
+    /// May run from some time on: at once, or after a pause that a pending answer or a retry asked for.
+    Available,
+    /// A worker holds its lease.
+    Leased,
+    /// Has a value.
+    Succeeded,
+    /// Ended in an error, retries spent.
+    Failed,
+    /// Will not run.
+    Cancelled,
+}
+
+/// Where a run stands, as its jobs say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Something can still run.
+    Running,
+    /// Nothing more can run, and no job failed.
+    Succeeded,
+    /// Nothing more can run, and some job failed.
+    Failed,
+    /// It was cancelled as a whole.
+    Cancelled,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The step returned a value.
+    Success {
+        /// Where it is.
+        value: ValueRef,
+        /// New priority for the jobs that follow in the chain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i64>,
+    },
+    /// The step asks to be run again later; costs no retry.
+    Pending {
+        /// New priority for this job and those that follow in the chain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        priority: Option<i64>,
+    },
+    /// The step asks for itself, its ancestors and their descendants to start over.
+    Reset,
+    /// The step says that it and all that follows it is not needed.
+    Cancel,
+    /// The step raised, crashed, ran out of time or answered nonsense; costs a retry.
+    Error(StepError),
+    /// The worker could not run it for a reason that is not the step's; costs nothing.
+    Release {
+        /// Why, for the log.
+        reason: String,
+        /// Ask for it again only after this time, in milliseconds.
+        #[serde(default)]
+        delay_ms: u64,
+    },
+}
+
+/// An error of a step, as its author should read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepError {
+    /// How the attempt ended.
+    pub kind: ErrorKind,
+    /// One line: for an exception its type and text, else a sentence.
+    pub message: String,
+    /// Traceback, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+impl StepError {
+    /// An error without a traceback.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), trace: None }
+    }
+}
+
+/// Every way an attempt can end badly has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The step raised.
+    Exception,
+    /// The source could not be loaded, or has no such function.
+    Load,
+    /// What the step returned cannot be stored.
+    Value,
+    /// What came in cannot be used by this step.
+    Input,
+    /// The database refused a statement.
+    Sql,
+    /// The process ended with an exit code before it answered.
+    Exit,
+    /// The process was ended by a signal.
+    Signal,
+    /// The time limit passed.
+    Timeout,
+    /// The process could not be started.
+    Start,
+    /// The process answered something that is no frame.
+    Protocol,
+    /// The value of a loop's source is no list.
+    Loop,
+    /// Too many workers were lost while they ran it.
+    Lost,
+}

@@ -1,1 +1,23 @@
-//! The bucket: values and tables in object storage, and the S3-compatible server of bue bucket.
+//! The bucket: values and tables in object storage, and the S3-compatible server of `bue bucket`.
+//!
+//! - [`BucketUrl`], [`Credentials`], [`Bucket`]: a client for folders, S3 services and `bue bucket`.
+//!
+//! It knows nothing of runs, jobs and leases: it is given keys and references, and gives back bytes and files.
+
+mod client;
+mod credentials;
+mod error;
+mod percent;
+pub mod url;
+
+pub use client::{Bucket, Entry, Stored};
+pub use credentials::Credentials;
+pub use error::BucketError;
+pub use url::BucketUrl;
+
+/// Makes `ring` the provider of cryptography for TLS in this process; to be called once before any bucket is opened.
+/// A provider that is installed already stays.
+pub fn install_tls() {
+    // An error only says that there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,214 @@
+//! The client of a bucket: put, get, list and delete objects by key, whatever the bucket is.
+//!
+//! Transient faults are tried again inside, within about 20 seconds; what comes out then is
+//! [`BucketError::Unreachable`], and the caller decides how long to wait. It knows bytes and keys; what they mean is
+//! the business of [`value`](crate::value).
+
+mod open;
+mod transfer;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path as StorePath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use protocol::Digest;
+
+use crate::error::from_object_store;
+use crate::{BucketError, BucketUrl, Credentials};
+use open::Patience;
+
+/// An open bucket; clones share one connection pool.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    place: String,
+    prefix: String,
+    store: Arc<dyn ObjectStore>,
+    /// The same bucket without retries, for checks that a person waits for.
+    probe: Arc<dyn ObjectStore>,
+}
+
+/// What was written: enough to know it again when it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Size of the object.
+    pub bytes: u64,
+    /// Checksum of the object.
+    pub sha256: Digest,
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written: Unix time in milliseconds.
+    pub modified_ms: i64,
+}
+
+impl Bucket {
+    /// Opens the bucket at `url`. Nothing is asked of it yet; see [`check`](Self::check).
+    ///
+    /// # Errors
+    /// [`BucketError::Refused`] where there are no credentials, [`BucketError::Io`] where a folder cannot be made.
+    pub fn open(url: &BucketUrl, credentials: Option<&Credentials>) -> Result<Self, BucketError> {
+        let prefix = match url {
+            BucketUrl::S3(s3) if !s3.prefix.is_empty() => format!("{}/", s3.prefix),
+            _ => String::new(),
+        };
+        let store = open::store(url, credentials, Patience::Retry)?;
+        let probe = open::store(url, credentials, Patience::Once)?;
+        Ok(Self { shared: Arc::new(Shared { place: url.to_string(), prefix, store, probe }) })
+    }
+
+    /// The bucket's URL.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.shared.place
+    }
+
+    /// Whether the bucket is there and lets us in; answers within a few seconds.
+    ///
+    /// # Errors
+    /// [`BucketError::Unreachable`] or [`BucketError::Refused`].
+    pub async fn check(&self) -> Result<(), BucketError> {
+        let path = self.path("check")?;
+        match self.shared.probe.head(&path).await {
+            // An answer to HEAD has no body, so a missing bucket looks like a missing object: listing tells them apart.
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(self.error("check", error)),
+        }
+        let listed = self.shared.probe.list_with_delimiter(Some(&path)).await;
+        listed.map(|_| ()).map_err(|error| self.error("check", error))
+    }
+
+    /// Writes an object, in place of one that has this key.
+    ///
+    /// # Errors
+    /// See [`BucketError`].
+    pub async fn put(&self, key: &str, content: Bytes) -> Result<Stored, BucketError> {
+        self.put_with(key, content, PutMode::Overwrite).await
+    }
+
+    /// Writes an object that must not be there yet; of several writers exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`BucketError::Exists`] for the others.
+    pub async fn create(&self, key: &str, content: Bytes) -> Result<Stored, BucketError> {
+        self.put_with(key, content, PutMode::Create).await
+    }
+
+    async fn put_with(&self, key: &str, content: Bytes, mode: PutMode) -> Result<Stored, BucketError> {
+        let stored = Stored { bytes: content.len() as u64, sha256: Digest::of(&content) };
+        let path = self.path(key)?;
+        let options = PutOptions { mode, ..PutOptions::default() };
+        let put = self.shared.store.put_opts(&path, content.into(), options).await;
+        put.map(|_| stored).map_err(|error| self.error(key, error))
+    }
+
+    /// Reads an object of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// [`BucketError::NotFound`], [`BucketError::TooLarge`] and others.
+    pub async fn get(&self, key: &str, bytes_max: u64) -> Result<Bytes, BucketError> {
+        let path = self.path(key)?;
+        let answer = self.shared.store.get(&path).await.map_err(|error| self.error(key, error))?;
+        if answer.meta.size > bytes_max {
+            return Err(BucketError::TooLarge { key: key.to_owned(), bytes: answer.meta.size, bytes_max });
+        }
+        answer.bytes().await.map_err(|error| self.error(key, error))
+    }
+
+    /// Reads an object and verifies that it is the one that was written.
+    ///
+    /// # Errors
+    /// [`BucketError::Corrupt`] where it is not, and others.
+    pub async fn get_verified(&self, key: &str, expected: Stored) -> Result<Bytes, BucketError> {
+        let content = match self.get(key, expected.bytes).await {
+            Err(BucketError::TooLarge { bytes, .. }) => return Err(corrupt_size(key, expected, bytes)),
+            content => content?,
+        };
+        if content.len() as u64 != expected.bytes {
+            return Err(corrupt_size(key, expected, content.len() as u64));
+        }
+        if Digest::of(&content) != expected.sha256 {
+            return Err(corrupt_checksum(key));
+        }
+        Ok(content)
+    }
+
+    /// The objects in the folder `prefix` and below it, in order of their keys; the whole bucket for an empty prefix.
+    ///
+    /// # Errors
+    /// See [`BucketError`].
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, BucketError> {
+        let path = self.path(prefix)?;
+        let found: Vec<_> =
+            self.shared.store.list(Some(&path)).try_collect().await.map_err(|error| self.error(prefix, error))?;
+        let mut entries: Vec<Entry> = found
+            .into_iter()
+            .map(|meta| Entry {
+                key: meta.location.as_ref().strip_prefix(&self.shared.prefix).unwrap_or_default().to_owned(),
+                bytes: meta.size,
+                modified_ms: meta.last_modified.timestamp_millis(),
+            })
+            .collect();
+        entries.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(entries)
+    }
+
+    /// Removes an object; one that is not there is no error.
+    ///
+    /// # Errors
+    /// See [`BucketError`].
+    pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
+        let path = self.path(key)?;
+        match self.shared.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error(key, error)),
+        }
+    }
+
+    /// Removes the objects in the folder `prefix` and below it; says how many there were.
+    ///
+    /// # Errors
+    /// See [`BucketError`]; some objects may be gone by then.
+    pub async fn delete_prefix(&self, prefix: &str) -> Result<u64, BucketError> {
+        if prefix.trim_matches('/').is_empty() {
+            let reason = "removing everything takes naming it".to_owned();
+            return Err(BucketError::Invalid { key: prefix.to_owned(), reason });
+        }
+        let path = self.path(prefix)?;
+        let store = &self.shared.store;
+        let found = Box::pin(store.list(Some(&path)).map_ok(|meta| meta.location));
+        let removed: Vec<_> =
+            store.delete_stream(found).try_collect().await.map_err(|error| self.error(prefix, error))?;
+        Ok(removed.len() as u64)
+    }
+
+    fn path(&self, key: &str) -> Result<StorePath, BucketError> {
+        StorePath::parse(format!("{}{key}", self.shared.prefix))
+            .map_err(|error| BucketError::Invalid { key: key.to_owned(), reason: error.to_string() })
+    }
+
+    fn error(&self, key: &str, error: object_store::Error) -> BucketError {
+        from_object_store(&self.shared.place, key, error)
+    }
+}
+
+fn corrupt_size(key: &str, expected: Stored, bytes: u64) -> BucketError {
+    let reason = format!("it has {bytes} bytes, {} were written", expected.bytes);
+    BucketError::Corrupt { key: key.to_owned(), reason }
+}
+
+fn corrupt_checksum(key: &str) -> BucketError {
+    BucketError::Corrupt { key: key.to_owned(), reason: "its checksum is not that of what was written".to_owned() }
+}

@@ -1,0 +1,98 @@
+//! Settings and limits of a hub. Each limit has a name, a default and a setting.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::job::Policy;
+
+/// Everything a hub needs to know to start.
+#[derive(Clone)]
+pub struct Config {
+    /// Folder of the queue database; made when missing.
+    pub data_dir: PathBuf,
+    /// What requests must bring.
+    pub token: String,
+    /// Where values are, for showing them; without it values that are not inline cannot be shown.
+    pub bucket: Option<bucket::Bucket>,
+    /// Pauses and tolerances.
+    pub policy: Policy,
+    /// Lower priorities first.
+    pub reverse_priority: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("data_dir", &self.data_dir)
+            .field("token", &"…")
+            .field("policy", &self.policy)
+            .field("reverse_priority", &self.reverse_priority)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bounds of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest JSON request, in bytes.
+    pub request_bytes_max: usize,
+    /// Largest file of a bundle, in bytes.
+    pub file_bytes_max: usize,
+    /// Largest bundle, in bytes.
+    pub bundle_bytes_max: u64,
+    /// Most files of a bundle.
+    pub bundle_files_max: usize,
+    /// Longest wait of a long poll.
+    pub wait_max: Duration,
+    /// Most leases in one answer.
+    pub leases_max: u32,
+    /// Most scopes in one lease request.
+    pub scopes_max: usize,
+    /// Most jobs or runs in one page of a listing.
+    pub page_max: usize,
+    /// Most entries of a run's results.
+    pub results_max: usize,
+    /// Largest value shown through the hub, in bytes.
+    pub shown_value_bytes_max: u64,
+    /// Longest idempotency key, in bytes.
+    pub key_bytes_max: usize,
+    /// A worker not heard from for this long has lost its leases.
+    pub lapse: Duration,
+    /// How often workers are told to beat.
+    pub beat: Duration,
+    /// A lease that its worker does not know after this time was lost on the way.
+    pub lost_on_the_way: Duration,
+    /// Changes that may wait for the store's writer.
+    pub write_queue_max: usize,
+    /// Changes that share one transaction at most.
+    pub write_batch_max: usize,
+    /// Attempts whose history is kept, for each job.
+    pub attempts_kept: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes_max: 32 << 20,
+            file_bytes_max: 64 << 20,
+            bundle_bytes_max: 256 << 20,
+            bundle_files_max: 10_000,
+            wait_max: Duration::from_secs(30),
+            leases_max: 1_000,
+            scopes_max: 100,
+            page_max: 1_000,
+            results_max: 10_000,
+            shown_value_bytes_max: 64 << 20,
+            key_bytes_max: 200,
+            lapse: Duration::from_secs(12),
+            beat: Duration::from_secs(3),
+            lost_on_the_way: Duration::from_secs(10),
+            write_queue_max: 4_096,
+            write_batch_max: 512,
+            attempts_kept: 20,
+        }
+    }
+}

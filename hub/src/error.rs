@@ -1,0 +1,150 @@
+//! Errors of the hub, named by what the caller can do about them.
+
+use protocol::api::{ApiError, ApiErrorKind, ErrorBody};
+use protocol::{Diagnostic, Digest};
+
+/// Why a request was not carried out. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// What was asked for is not there.
+    #[error("{what} is not here")]
+    NotFound {
+        /// The thing, with its name: "run r0…", "job j7".
+        what: String,
+    },
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The script is wrong.
+    #[error("the script has errors")]
+    Script {
+        /// What is wrong with it.
+        diagnostics: Vec<Diagnostic>,
+        /// The same for people.
+        rendered: String,
+    },
+    /// Files of the bundle must be sent first.
+    #[error("{} files of the bundle must be sent first", .0.len())]
+    MissingFiles(Vec<Digest>),
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// Over a limit.
+    #[error("{what} has {size} {unit}, the limit is {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// How large it is.
+        size: u64,
+        /// What `size` counts.
+        unit: &'static str,
+        /// The most there may be.
+        limit: u64,
+        /// Name of the setting.
+        setting: &'static str,
+    },
+    /// Try again later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The store refused what it should not have refused.
+    #[error("the queue's database failed: {0}")]
+    Store(#[from] rusqlite::Error),
+    /// What is in the store cannot be read.
+    #[error("the queue's database holds something unreadable: {0}")]
+    Unreadable(String),
+}
+
+impl QueueError {
+    /// `what` is not there.
+    pub fn not_found(what: impl Into<String>) -> Self {
+        Self::NotFound { what: what.into() }
+    }
+
+    /// The kind on the wire.
+    #[must_use]
+    pub fn kind(&self) -> ApiErrorKind {
+        match self {
+            Self::NotFound { .. } => ApiErrorKind::NotFound,
+            Self::Invalid(_) => ApiErrorKind::Invalid,
+            Self::Script { .. } => ApiErrorKind::Script,
+            Self::MissingFiles(_) => ApiErrorKind::MissingFiles,
+            Self::Conflict(_) => ApiErrorKind::Conflict,
+            Self::TooLarge { .. } => ApiErrorKind::TooLarge,
+            Self::Unavailable(_) => ApiErrorKind::Unavailable,
+            Self::Store(error) if is_passing(error) => ApiErrorKind::Unavailable,
+            Self::Store(_) | Self::Unreadable(_) => ApiErrorKind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::TooLarge { setting, .. } => Some(format!("{setting} on the hub raises the limit")),
+            Self::Store(error) if is_passing(error) => {
+                Some("look at the disk of the hub; nothing was changed, so the request can be repeated".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The body of the answer.
+    #[must_use]
+    pub fn body(self) -> ErrorBody {
+        let error = ApiError { kind: self.kind(), message: self.to_string(), hint: self.hint() };
+        let mut body = ErrorBody { error, diagnostics: Vec::new(), rendered: None, missing: Vec::new() };
+        match self {
+            Self::Script { diagnostics, rendered } => {
+                body.diagnostics = diagnostics;
+                body.rendered = Some(rendered);
+            }
+            Self::MissingFiles(missing) => body.missing = missing,
+            _ => {}
+        }
+        body
+    }
+}
+
+/// A full or failing disk, or a locked database: may be over when the request is repeated.
+fn is_passing(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+    matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure | DatabaseBusy | DatabaseLocked))
+}
+
+/// Why a hub could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}: {source}", path.display())]
+    DataDir {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database cannot be opened.
+    #[error("cannot open the queue database {}: {source}", path.display())]
+    Open {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// Another hub has it open.
+    #[error("the queue database {} is in use by another hub", path.display())]
+    InUse {
+        /// Its file.
+        path: std::path::PathBuf,
+    },
+    /// A newer version made it.
+    #[error("the queue database {} has schema {found}, this program knows up to {known}", path.display())]
+    Newer {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest one this program knows.
+        known: i64,
+    },
+    /// The listening socket failed.
+    #[error("failed to serve: {0}")]
+    Serve(std::io::Error),
+}

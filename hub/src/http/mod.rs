@@ -1,0 +1,33 @@
+//! Routes to use cases, errors to status codes, limits at the door.
+
+mod answer;
+mod auth;
+mod routes;
+mod shown;
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::error::HubError;
+use crate::queue::Queue;
+
+/// How long requests that are under way may take after the hub was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves a hub on `listener` until `shutdown`.
+///
+/// # Errors
+/// The queue cannot be opened, or the listening socket failed.
+pub async fn serve(listener: TcpListener, config: Config, shutdown: CancellationToken) -> Result<(), HubError> {
+    let queue = Queue::open(&config).await?;
+    let app = routes::router(queue, &config, shutdown.clone());
+    let stopping = shutdown.clone();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move { stopping.cancelled().await });
+    tokio::select! {
+        served = server => served.map_err(HubError::Serve),
+        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
+}

@@ -1,0 +1,46 @@
+//! Values and logs out of the bucket, for people to look at. Bounded; jobs never read through here.
+
+use axum::body::Bytes;
+use protocol::api::ApiErrorKind;
+use protocol::{JobId, Place};
+
+use super::answer::Refusal;
+use crate::queue::Queue;
+
+/// The value of a job as JSON text.
+pub(super) async fn value(queue: &Queue, job: JobId) -> Result<Bytes, Refusal> {
+    let view = queue.job(job).await?;
+    let Some(value) = view.value else {
+        let message = format!("job {job} (`{}`) has no value: it is {}", view.name, word(view.state));
+        return Err(Refusal::new(ApiErrorKind::NotFound, message, None));
+    };
+    if let Place::Json(text) = &value.place {
+        return Ok(Bytes::copy_from_slice(text.get().as_bytes()));
+    }
+    let limit = queue.limits().shown_value_bytes_max;
+    let text = bucket::value::read(bucket(queue)?, &value, limit).await.map_err(refusal)?;
+    Ok(text.into())
+}
+
+/// An object of the bucket.
+pub(super) async fn object(queue: &Queue, key: &str) -> Result<Bytes, Refusal> {
+    bucket(queue)?.get(key).await.map_err(refusal)
+}
+
+fn word(state: protocol::JobState) -> String {
+    format!("{state:?}").to_lowercase()
+}
+
+fn bucket(queue: &Queue) -> Result<&bucket::Bucket, Refusal> {
+    queue.bucket().ok_or_else(|| {
+        Refusal::new(
+            ApiErrorKind::Unavailable,
+            "this hub was started without a bucket, so it can show only small values",
+            Some("start it with -k and the bucket's address"),
+        )
+    })
+}
+
+fn refusal(error: bucket::BucketError) -> Refusal {
+    Refusal::new(ApiErrorKind::Unavailable, format!("cannot show it: {error}"), None)
+}

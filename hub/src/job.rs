@@ -1,0 +1,300 @@
+//! The state machine of a job: what each outcome does to it. Pure: time and chance are arguments.
+//!
+//! | state | entered from | left by |
+//! |---|---|---|
+//! | waiting | submit, reset | the last parent succeeds; cancel |
+//! | ready | submit, waiting, parked, a lost or released lease | lease; cancel; reset |
+//! | parked | a pending answer, an error with retries left, a release with a delay | its time comes; cancel; reset |
+//! | leased | ready | settle; the session lapses; cancel; reset |
+//! | succeeded | leased | reset |
+//! | failed | leased | reset; cancel |
+//! | cancelled | every open state | reset of an ancestor |
+//!
+//! On the wire `ready` and `parked` are both `available`: one now, the other from a time on. This module
+//! decides; the store carries out, guarded by the lease token.
+
+use std::time::Duration;
+
+use protocol::{ErrorKind, Outcome, StepError};
+
+/// State of a job as the store keeps it. The numbers are on disk: never change one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Some parent has not succeeded.
+    Waiting = 0,
+    /// In the ready index.
+    Ready = 1,
+    /// Will be ready at a known time.
+    Parked = 2,
+    /// A worker holds the token.
+    Leased = 3,
+    /// Has a value.
+    Succeeded = 4,
+    /// Ended in an error.
+    Failed = 5,
+    /// Will not run.
+    Cancelled = 6,
+}
+
+impl State {
+    /// The state with this number on disk.
+    #[must_use]
+    pub fn from_number(number: i64) -> Option<Self> {
+        [Self::Waiting, Self::Ready, Self::Parked, Self::Leased, Self::Succeeded, Self::Failed, Self::Cancelled]
+            .into_iter()
+            .find(|state| *state as i64 == number)
+    }
+
+    /// The word for it on the wire.
+    #[must_use]
+    pub fn on_the_wire(self) -> protocol::JobState {
+        match self {
+            Self::Waiting => protocol::JobState::Waiting,
+            Self::Ready | Self::Parked => protocol::JobState::Available,
+            Self::Leased => protocol::JobState::Leased,
+            Self::Succeeded => protocol::JobState::Succeeded,
+            Self::Failed => protocol::JobState::Failed,
+            Self::Cancelled => protocol::JobState::Cancelled,
+        }
+    }
+
+    /// Whether something can still come of it without help.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Ready | Self::Parked | Self::Leased)
+    }
+}
+
+/// How long pauses are and how much is tolerated. Settings of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Upper bound of the pause after a first error; doubles with each further one. The pause itself is drawn
+    /// between zero and the bound ("full jitter"), so that a fleet that failed together does not come back together.
+    pub backoff_first: Duration,
+    /// Upper bound of the pause after any error.
+    pub backoff_max: Duration,
+    /// Pause after a first pending answer; grows by half with each further one in a row.
+    pub pending_first: Duration,
+    /// Longest pause after a pending answer.
+    pub pending_max: Duration,
+    /// A job whose workers were lost this often, with no outcome in between, is failed: it takes them down.
+    pub losses_max: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            backoff_first: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(300),
+            pending_first: Duration::from_secs(1),
+            pending_max: Duration::from_secs(30),
+            losses_max: 5,
+        }
+    }
+}
+
+/// What a job remembers over its attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Errors since it was submitted or reset.
+    pub failures: u32,
+    /// Pending answers in a row.
+    pub pendings: u32,
+    /// Workers lost in a row.
+    pub losses: u32,
+}
+
+/// A job whose lease is being given up, with what decides where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Leased {
+    /// What it remembers.
+    pub tally: Tally,
+    /// Retries its step allows.
+    pub retries: u32,
+}
+
+/// Where a job goes from `leased`. There is one variant for each legal transition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// It has a value; its children may be freed.
+    Succeeded,
+    /// It can run again, at once.
+    Ready(Tally),
+    /// It can run again later.
+    Parked {
+        /// Unix time in milliseconds.
+        from_ms: i64,
+        /// What it remembers.
+        tally: Tally,
+    },
+    /// It has ended in an error.
+    Failed(Tally),
+    /// It and its descendants will not run.
+    Cancelled,
+    /// It, its ancestors and their descendants start over.
+    Reset,
+}
+
+impl Leased {
+    /// Where the outcome of an attempt takes the job. `random` is between 0 and 1.
+    #[must_use]
+    pub fn settle(self, outcome: &Outcome, policy: &Policy, now_ms: i64, random: f64) -> Next {
+        let Tally { failures, pendings, .. } = self.tally;
+        match outcome {
+            Outcome::Success { .. } => Next::Succeeded,
+            Outcome::Pending { .. } => Next::Parked {
+                from_ms: now_ms + milliseconds(pending_pause(policy, pendings)),
+                tally: Tally { failures, pendings: pendings.saturating_add(1), losses: 0 },
+            },
+            Outcome::Reset => Next::Reset,
+            Outcome::Cancel => Next::Cancelled,
+            Outcome::Error(error) => self.fail(error, policy, now_ms, random),
+            Outcome::Release { delay_ms: 0, .. } => Next::Ready(self.tally),
+            Outcome::Release { delay_ms, .. } => Next::Parked {
+                from_ms: now_ms + i64::try_from(*delay_ms).unwrap_or(i64::MAX / 4).min(RELEASE_DELAY_MS_MAX),
+                tally: self.tally,
+            },
+        }
+    }
+
+    fn fail(self, error: &StepError, policy: &Policy, now_ms: i64, random: f64) -> Next {
+        let failures = self.tally.failures.saturating_add(1);
+        let tally = Tally { failures, pendings: 0, losses: 0 };
+        if failures > self.retries || !is_worth_a_retry(error.kind) {
+            return Next::Failed(tally);
+        }
+        let bound = doubled(policy.backoff_first, failures - 1).min(policy.backoff_max);
+        Next::Parked { from_ms: now_ms + milliseconds(bound.mul_f64(random.clamp(0.0, 1.0))), tally }
+    }
+
+    /// Where the loss of its worker takes the job: it costs no retry, but too many in a row fail it.
+    #[must_use]
+    pub fn lapse(self, policy: &Policy) -> Next {
+        let tally = Tally { losses: self.tally.losses.saturating_add(1), ..self.tally };
+        if tally.losses >= policy.losses_max { Next::Failed(tally) } else { Next::Ready(tally) }
+    }
+}
+
+/// Longest delay that a worker can ask for when it gives a lease back.
+const RELEASE_DELAY_MS_MAX: i64 = 3_600_000;
+
+/// A loop over something that is no list would fail again in the same way.
+fn is_worth_a_retry(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::Loop | ErrorKind::Lost)
+}
+
+fn pending_pause(policy: &Policy, pendings: u32) -> Duration {
+    let factor = 1.5_f64.powi(i32::try_from(pendings.min(64)).unwrap_or(64));
+    let seconds = policy.pending_first.as_secs_f64() * factor;
+    Duration::from_secs_f64(seconds.min(policy.pending_max.as_secs_f64()))
+}
+
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1 << times.min(31))
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ValueRef;
+
+    use super::*;
+
+    fn leased(retries: u32, tally: Tally) -> Leased {
+        Leased { tally, retries }
+    }
+
+    fn error() -> Outcome {
+        Outcome::Error(StepError::new(ErrorKind::Exception, "ValueError: no"))
+    }
+
+    #[test]
+    fn a_success_ends_the_job() {
+        let outcome = Outcome::Success { value: ValueRef::null(), priority: None };
+        assert_eq!(leased(0, Tally::default()).settle(&outcome, &Policy::default(), 0, 0.5), Next::Succeeded);
+    }
+
+    #[test]
+    fn an_error_is_tried_again_until_retries_are_spent() {
+        let policy = Policy::default();
+        let mut tally = Tally::default();
+        for failures in 1..=2 {
+            match leased(2, tally).settle(&error(), &policy, 1_000, 1.0) {
+                Next::Parked { from_ms, tally: next } => {
+                    assert_eq!(from_ms, 1_000 + 1_000 * (1 << (failures - 1)));
+                    assert_eq!(next.failures, failures);
+                    tally = next;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(leased(2, tally).settle(&error(), &policy, 0, 1.0), Next::Failed(_)));
+    }
+
+    #[test]
+    fn the_pause_after_an_error_has_full_jitter_and_a_bound() {
+        let policy = Policy::default();
+        let tally = Tally { failures: 40, ..Tally::default() };
+        let Next::Parked { from_ms, .. } = leased(99, tally).settle(&error(), &policy, 0, 1.0) else { panic!() };
+        assert_eq!(from_ms, 300_000);
+        let Next::Parked { from_ms, .. } = leased(99, tally).settle(&error(), &policy, 0, 0.0) else { panic!() };
+        assert_eq!(from_ms, 0);
+    }
+
+    #[test]
+    fn a_pending_answer_costs_no_retry_and_waits_longer_each_time() {
+        let policy = Policy::default();
+        let mut tally = Tally { failures: 1, ..Tally::default() };
+        let mut last = 0;
+        for _ in 0..200 {
+            let Next::Parked { from_ms, tally: next } =
+                leased(0, tally).settle(&Outcome::Pending { priority: None }, &policy, 0, 0.5)
+            else {
+                panic!()
+            };
+            assert!(from_ms >= last && from_ms <= 30_000);
+            assert_eq!(next.failures, 1);
+            (last, tally) = (from_ms, next);
+        }
+        assert_eq!(last, 30_000);
+    }
+
+    #[test]
+    fn a_lost_worker_costs_no_retry_but_the_fifth_in_a_row_fails_the_job() {
+        let policy = Policy::default();
+        let mut tally = Tally::default();
+        for _ in 0..4 {
+            let Next::Ready(next) = leased(0, tally).lapse(&policy) else { panic!() };
+            assert_eq!(next.failures, 0);
+            tally = next;
+        }
+        assert!(matches!(leased(0, tally).lapse(&policy), Next::Failed(_)));
+    }
+
+    #[test]
+    fn an_outcome_in_between_forgets_lost_workers() {
+        let tally = Tally { losses: 4, ..Tally::default() };
+        let next = leased(0, tally).settle(&Outcome::Pending { priority: None }, &Policy::default(), 0, 0.0);
+        assert!(matches!(next, Next::Parked { tally: Tally { losses: 0, .. }, .. }));
+    }
+
+    #[test]
+    fn a_released_lease_costs_nothing() {
+        let tally = Tally { failures: 1, pendings: 2, losses: 3 };
+        let release = |delay_ms| Outcome::Release { reason: "the bucket is away".to_owned(), delay_ms };
+        assert_eq!(leased(0, tally).settle(&release(0), &Policy::default(), 5, 0.0), Next::Ready(tally));
+        assert_eq!(
+            leased(0, tally).settle(&release(100), &Policy::default(), 5, 0.0),
+            Next::Parked { from_ms: 105, tally }
+        );
+    }
+
+    #[test]
+    fn a_loop_over_no_list_is_not_tried_again() {
+        let outcome = Outcome::Error(StepError::new(ErrorKind::Loop, "no list"));
+        assert!(matches!(leased(9, Tally::default()).settle(&outcome, &Policy::default(), 0, 0.0), Next::Failed(_)));
+    }
+}

@@ -1,0 +1,485 @@
+//! The use cases of the hub over its store: what `http` serves, and what `bue run` uses without HTTP.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::api::{
+    BeatAnswer, BeatRequest, JobPage, JobView, LeaseAnswer, LeaseRequest, LogRef, MissingFiles, PlanAnswer,
+    ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest, Settled, StatusAnswer,
+    SubmitAnswer, SubmitRequest,
+};
+use protocol::{Digest, JobId, Manifest, RunId};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::clock::now_ms;
+use crate::config::{Config, Limits};
+use crate::error::{HubError, QueueError};
+use crate::sessions::Sessions;
+use crate::store::{Effects, SqliteStore, StoreOptions, Submission};
+use crate::wake::Waiters;
+
+/// The queue of one hub. Cheap to clone; its timers end with the last clone.
+#[derive(Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+    _timers: Arc<DropGuard>,
+}
+
+struct Shared {
+    store: SqliteStore,
+    bell: Arc<Bell>,
+    sessions: Sessions,
+    limits: Limits,
+    bucket: Option<bucket::Bucket>,
+}
+
+/// Tells those who wait what a committed batch changed.
+struct Bell {
+    waiters: Waiters,
+    runs: watch::Sender<u64>,
+    parked: Notify,
+    next_parked_ms: std::sync::atomic::AtomicI64,
+}
+
+impl Bell {
+    fn ring(&self, effects: &Effects) {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.waiters.wake(&effects.ready);
+        if effects.runs {
+            self.runs.send_modify(|version| *version += 1);
+        }
+        if let Some(until_ms) = effects.parked_until_ms
+            && self.next_parked_ms.fetch_min(until_ms, SeqCst) > until_ms
+        {
+            self.parked.notify_one();
+        }
+    }
+}
+
+/// Shortest time between two looks at a run for one who waits for it to change.
+const WATCH_PAUSE: Duration = Duration::from_millis(50);
+
+impl Queue {
+    /// Opens the queue and starts its timers.
+    ///
+    /// # Errors
+    /// The data folder or the database in it cannot be used.
+    pub async fn open(config: &Config) -> Result<Self, HubError> {
+        let bell = Arc::new(Bell {
+            waiters: Waiters::default(),
+            runs: watch::Sender::new(0),
+            parked: Notify::new(),
+            next_parked_ms: std::sync::atomic::AtomicI64::new(0),
+        });
+        let options = StoreOptions {
+            policy: config.policy,
+            reverse_priority: config.reverse_priority,
+            write_queue_max: config.limits.write_queue_max,
+            write_batch_max: config.limits.write_batch_max,
+            attempts_kept: config.limits.attempts_kept,
+        };
+        let sink = Arc::clone(&bell);
+        let store = SqliteStore::open(&config.data_dir, options, Arc::new(move |effects| sink.ring(&effects)))?;
+        let shared = Arc::new(Shared {
+            store,
+            bell,
+            sessions: Sessions::default(),
+            limits: config.limits,
+            bucket: config.bucket.clone(),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(promote_in_time(Arc::clone(&shared))));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(watch_sessions(Arc::clone(&shared))));
+        Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
+    }
+
+    fn store(&self) -> &SqliteStore {
+        &self.shared.store
+    }
+
+    /// The limits it keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// The bucket that values are shown from.
+    #[must_use]
+    pub fn bucket(&self) -> Option<&bucket::Bucket> {
+        self.shared.bucket.as_ref()
+    }
+
+    /// Which files of a bundle must be sent before a run of it can be submitted.
+    ///
+    /// # Errors
+    /// The manifest is unfit or over a limit.
+    pub async fn missing_files(&self, manifest: Manifest) -> Result<MissingFiles, QueueError> {
+        self.check_manifest(&manifest)?;
+        Ok(MissingFiles { missing: self.store().missing_files(&manifest).await? })
+    }
+
+    /// Stores one file of a bundle.
+    ///
+    /// # Errors
+    /// The content is not that of the digest, or over a limit.
+    pub async fn put_file(&self, digest: Digest, content: bytes::Bytes) -> Result<(), QueueError> {
+        let found = Digest::of(&content);
+        if found != digest {
+            return Err(QueueError::Invalid(format!("the content of file {digest} has the digest {found}")));
+        }
+        self.store().put_file(digest, content).await
+    }
+
+    /// The content of one file.
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub async fn file(&self, digest: Digest) -> Result<Vec<u8>, QueueError> {
+        self.store().file(digest).await
+    }
+
+    /// The files of a bundle.
+    ///
+    /// # Errors
+    /// There is no such bundle.
+    pub async fn manifest(&self, digest: Digest) -> Result<Manifest, QueueError> {
+        self.store().manifest(digest).await
+    }
+
+    /// What workers need to know of a plan.
+    ///
+    /// # Errors
+    /// There is no such plan.
+    pub async fn plan(&self, digest: Digest) -> Result<PlanAnswer, QueueError> {
+        self.store().plan(digest).await
+    }
+
+    /// Compiles a script and makes a run of it. A wrong script stores nothing.
+    ///
+    /// # Errors
+    /// The script is wrong, files are missing, or something is over a limit.
+    pub async fn submit(&self, request: SubmitRequest) -> Result<SubmitAnswer, QueueError> {
+        self.check_key(request.key.as_deref())?;
+        self.check_manifest(&request.manifest)?;
+        if let Some(key) = request.key.clone()
+            && let Some(run) = self.store().run_of_key(key).await?
+        {
+            return Ok(SubmitAnswer { run: self.store().run(run).await?, repeated: true, warnings: Vec::new() });
+        }
+        let Some(entry) = request.manifest.find(&request.script) else {
+            return Err(QueueError::Invalid(format!("the script `{}` is not in its bundle", request.script)));
+        };
+        let missing = self.store().missing_files(&request.manifest).await?;
+        if !missing.is_empty() {
+            return Err(QueueError::MissingFiles(missing));
+        }
+        let text = self.store().file(entry.digest).await?;
+        let SubmitRequest { manifest, script, key } = request;
+        let (manifest, plan, warnings) =
+            tokio::task::spawn_blocking(move || compile(&script, &text, &manifest).map(|(plan, warnings)| (manifest, plan, warnings)))
+                .await
+                .map_err(|error| QueueError::Unavailable(format!("compiling was given up: {error}")))??;
+        let random = getrandom::u32()
+            .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
+        let submission = Submission { manifest, plan, key, random, now_ms: now_ms() };
+        let (run, repeated) = self.store().submit(submission).await?;
+        tracing::info!(%run, repeated, "run accepted");
+        Ok(SubmitAnswer { run: self.store().run(run).await?, repeated, warnings })
+    }
+
+    fn check_key(&self, key: Option<&str>) -> Result<(), QueueError> {
+        let limit = self.limits().key_bytes_max;
+        match key {
+            Some("") => Err(QueueError::Invalid("the idempotency key is empty".to_owned())),
+            Some(key) if key.len() > limit => Err(QueueError::TooLarge {
+                what: "the idempotency key".to_owned(),
+                size: key.len() as u64,
+                unit: "bytes",
+                limit: limit as u64,
+                setting: "key_bytes_max",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_manifest(&self, manifest: &Manifest) -> Result<(), QueueError> {
+        let limits = self.limits();
+        if let Some(defect) = manifest.defect() {
+            return Err(QueueError::Invalid(defect));
+        }
+        if manifest.files.len() > limits.bundle_files_max {
+            return Err(QueueError::TooLarge {
+                what: "the bundle".to_owned(),
+                size: manifest.files.len() as u64,
+                unit: "files",
+                limit: limits.bundle_files_max as u64,
+                setting: "BUE_BUNDLE_FILES_MAX",
+            });
+        }
+        if manifest.bytes() > limits.bundle_bytes_max {
+            return Err(QueueError::TooLarge {
+                what: "the bundle".to_owned(),
+                size: manifest.bytes(),
+                unit: "bytes",
+                limit: limits.bundle_bytes_max,
+                setting: "BUE_BUNDLE_BYTES_MAX",
+            });
+        }
+        Ok(())
+    }
+
+    /// Leases ready jobs to a worker; waits for some when there are none.
+    ///
+    /// # Errors
+    /// The request is over a limit, or the database failed.
+    pub async fn lease(&self, request: LeaseRequest) -> Result<LeaseAnswer, QueueError> {
+        let limits = *self.limits();
+        if request.scopes.len() > limits.scopes_max {
+            return Err(QueueError::TooLarge {
+                what: "the lease request".to_owned(),
+                size: request.scopes.len() as u64,
+                unit: "scopes",
+                limit: limits.scopes_max as u64,
+                setting: "BUE_SCOPES_MAX",
+            });
+        }
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(limits.wait_max);
+        let request = LeaseRequest { slots: request.slots.min(limits.leases_max), ..request };
+        loop {
+            self.shared.sessions.hear(request.session, request.info.clone(), Instant::now());
+            let woken = self.shared.bell.waiters.wait(request.scopes.clone());
+            let leases = self.store().lease(request.clone(), now_ms()).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !leases.is_empty() || left.is_zero() || request.slots == 0 {
+                return Ok(LeaseAnswer { leases });
+            }
+            // A waiting worker is alive: its beats say so, and so does this request.
+            let _ = tokio::time::timeout(left.min(limits.lapse / 3), woken).await;
+        }
+    }
+
+    /// Hands in what came of attempts.
+    ///
+    /// # Errors
+    /// The request is over a limit, or the database failed; then none of them counts.
+    pub async fn settle(&self, request: SettleRequest) -> Result<SettleAnswer, QueueError> {
+        if request.settlements.len() > SETTLEMENTS_MAX {
+            return Err(QueueError::Invalid(format!("more than {SETTLEMENTS_MAX} settlements in one request")));
+        }
+        let session = request.session;
+        let jobs: Vec<JobId> = request.settlements.iter().map(|settlement| settlement.job).collect();
+        let answers = self.store().settle(request, now_ms()).await?;
+        for (job, answer) in jobs.iter().zip(&answers) {
+            if *answer == Settled::Stale {
+                tracing::warn!(%job, %session, "refused a stale settlement: the lease was no longer this worker's");
+            }
+        }
+        Ok(SettleAnswer { answers })
+    }
+
+    /// A worker lives, and says what it holds.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn beat(&self, request: BeatRequest) -> Result<BeatAnswer, QueueError> {
+        let limits = self.limits();
+        let session = request.session;
+        self.shared.sessions.hear(session, request.info, Instant::now());
+        let given_before_ms = now_ms() - i64::try_from(limits.lost_on_the_way.as_millis()).unwrap_or(i64::MAX / 4);
+        let (revoked, unknown) = self.store().compare(session, request.held, given_before_ms).await?;
+        if !unknown.is_empty() {
+            let jobs = self.store().take_back(session, unknown).await?;
+            tracing::warn!(%session, jobs, "took back leases that the worker never heard of");
+        }
+        Ok(BeatAnswer { revoked, beat_ms: u64::try_from(limits.beat.as_millis()).unwrap_or(u64::MAX) })
+    }
+
+    /// One run; waits until its version has passed `version` where one is given.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn run(&self, id: RunId, version: Option<u64>, wait: Duration) -> Result<RunView, QueueError> {
+        let deadline = Instant::now() + wait.min(self.limits().wait_max);
+        let mut changes = self.shared.bell.runs.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let run = self.store().run(id.clone()).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if version.is_none_or(|version| run.version > version) || left.is_zero() {
+                return Ok(run);
+            }
+            if tokio::time::timeout(left, changes.changed()).await.is_ok() {
+                tokio::time::sleep(WATCH_PAUSE.min(left)).await;
+            }
+        }
+    }
+
+    /// The newest runs.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn runs(&self, limit: usize) -> Result<Vec<RunView>, QueueError> {
+        self.store().runs(limit.min(self.limits().page_max)).await
+    }
+
+    /// Jobs and items of a run, a page at a time.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn jobs(&self, run: RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, QueueError> {
+        self.store().jobs(run, after, limit.clamp(1, self.limits().page_max)).await
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// There is no such job.
+    pub async fn job(&self, job: JobId) -> Result<JobView, QueueError> {
+        self.store().job(job).await
+    }
+
+    /// The log of a job's newest attempt that left one.
+    ///
+    /// # Errors
+    /// There is no such job.
+    pub async fn log(&self, job: JobId) -> Result<Option<LogRef>, QueueError> {
+        self.store().job(job).await?;
+        self.store().log(job).await
+    }
+
+    /// What the calls of a run came to.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn results(&self, run: RunId, limit: usize) -> Result<ResultsAnswer, QueueError> {
+        self.store().results(run, limit.min(self.limits().results_max)).await
+    }
+
+    /// Cancels what has not ended of a run.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn cancel(&self, run: RunId) -> Result<RunView, QueueError> {
+        self.store().cancel_run(run.clone()).await?;
+        tracing::info!(%run, "run cancelled");
+        self.store().run(run).await
+    }
+
+    /// The hub at a glance.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn status(&self) -> Result<StatusAnswer, QueueError> {
+        let sessions = &self.shared.sessions;
+        let loads: BTreeMap<_, _> = self.store().scopes().await?;
+        let scopes = loads
+            .into_iter()
+            .map(|(scope, load)| ScopeView {
+                served: sessions.serve(&scope),
+                scope,
+                available: load.available,
+                leased: load.leased,
+            })
+            .collect();
+        Ok(StatusAnswer {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            counts: self.store().counts().await?,
+            scopes,
+            workers: sessions.views(Instant::now()),
+            runs: self.store().runs(STATUS_RUNS).await?,
+        })
+    }
+}
+
+/// Runs shown in the status.
+const STATUS_RUNS: usize = 20;
+
+type Compiled = (protocol::Plan, Vec<protocol::Diagnostic>);
+
+fn compile(script: &str, text: &[u8], manifest: &Manifest) -> Result<Compiled, QueueError> {
+    let compiled = language::compile(script, text, &BundleFiles(manifest));
+    match compiled.plan {
+        Some(plan) => Ok((plan, compiled.diagnostics)),
+        None => {
+            let rendered = language::render(&compiled.diagnostics, &String::from_utf8_lossy(text), false);
+            Err(QueueError::Script { diagnostics: compiled.diagnostics, rendered })
+        }
+    }
+}
+
+/// The files of a bundle, as the compiler asks for them.
+struct BundleFiles<'a>(&'a Manifest);
+
+impl language::Files for BundleFiles<'_> {
+    fn has(&self, path: &str) -> bool {
+        self.0.find(path).is_some()
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.0.files.iter().map(|file| file.path.clone()).collect()
+    }
+}
+
+/// Pause after a failure of the database before a timer tries again.
+const TIMER_RETRY: Duration = Duration::from_secs(1);
+
+/// Makes parked jobs ready when their time comes; sleeps until then.
+async fn promote_in_time(shared: Arc<Shared>) {
+    use std::sync::atomic::Ordering::SeqCst;
+    let bell = &shared.bell;
+    loop {
+        // Whoever parks a job from here on sees "none" and rings.
+        bell.next_parked_ms.store(i64::MAX, SeqCst);
+        let next = match shared.store.promote(now_ms()).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(%error, "failed to look for jobs whose pause is over");
+                tokio::time::sleep(TIMER_RETRY).await;
+                continue;
+            }
+        };
+        if let Some(next) = next {
+            bell.next_parked_ms.fetch_min(next, SeqCst);
+        }
+        let until_ms = bell.next_parked_ms.load(SeqCst);
+        let pause = Duration::from_millis(u64::try_from(until_ms.saturating_sub(now_ms())).unwrap_or(0));
+        // A long sleep is cut up, so that a step of the clock is noticed.
+        let _ = tokio::time::timeout(pause.min(PARKED_LOOK), bell.parked.notified()).await;
+    }
+}
+
+/// Longest time between two looks at parked jobs.
+const PARKED_LOOK: Duration = Duration::from_secs(30);
+
+/// Takes the leases of workers that were not heard from.
+async fn watch_sessions(shared: Arc<Shared>) {
+    loop {
+        match shared.store.sessions().await {
+            Ok(sessions) => {
+                let now = Instant::now();
+                sessions.into_iter().for_each(|session| shared.sessions.watch(session, now));
+                break;
+            }
+            Err(error) => {
+                tracing::error!(%error, "failed to look for leases from before the start");
+                tokio::time::sleep(TIMER_RETRY).await;
+            }
+        }
+    }
+    let look = (shared.limits.lapse / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    loop {
+        tokio::time::sleep(look).await;
+        for session in shared.sessions.take_silent(shared.limits.lapse, Instant::now()) {
+            match shared.store.lapse(session).await {
+                Ok(0) => {}
+                Ok(jobs) => tracing::warn!(%session, jobs, "worker lost: its jobs are available again"),
+                Err(error) => {
+                    tracing::error!(%error, %session, "failed to take the leases of a lost worker");
+                    shared.sessions.watch(session, Instant::now());
+                }
+            }
+        }
+    }
+}

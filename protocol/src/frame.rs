@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ErrorKind, JobId, RunId, StepError, ValueKind};
+use crate::{ErrorKind, JobId, Language, RunId, StepError, ValueKind};
 
 /// First line to the process: everything it needs to run one attempt of a Python or SQL step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct StartFrame {
     pub attempt: u32,
     /// Name of the step.
     pub step: String,
+    /// What the code is written in.
+    #[serde(default = "python")]
+    pub language: Language,
     /// Python: the function to call. SQL: the name of the first input table.
     pub function: String,
     /// The code.
@@ -41,6 +44,11 @@ pub struct StartFrame {
     pub inline_bytes_max: u64,
     /// Largest value, in bytes; a larger one is an error of the step.
     pub value_bytes_max: u64,
+}
+
+/// Frames that name no language are of Python steps.
+fn python() -> Language {
+    Language::Python
 }
 
 /// The code of a step.

@@ -1,0 +1,2 @@
+def greet(names):
+    return [f"hello {name}" for name in names]

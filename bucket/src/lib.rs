@@ -1,6 +1,8 @@
 //! The bucket: values and tables in object storage, and the S3-compatible server of `bue bucket`.
 //!
 //! - [`BucketUrl`], [`Credentials`], [`Bucket`]: a client for folders, S3 services and `bue bucket`.
+//! - [`table`]: Arrow on one side, JSON records on the other.
+//! - [`value`]: from what a step returned to a reference, and back.
 //!
 //! It knows nothing of runs, jobs and leases: it is given keys and references, and gives back bytes and files.
 
@@ -8,7 +10,9 @@ mod client;
 mod credentials;
 mod error;
 mod percent;
+pub mod table;
 pub mod url;
+pub mod value;
 
 pub use client::{Bucket, Entry, Stored};
 pub use credentials::Credentials;

@@ -1,0 +1,82 @@
+//! One element of a list, or one row of a table, wherever the list is.
+
+use std::fs::File;
+
+use base64::Engine;
+use protocol::{Format, Place, ValueKind};
+use serde_json::value::RawValue;
+
+use super::list::List;
+use super::shape::Shape;
+use super::{ValueError, Values, blocking};
+use crate::client::Stored;
+use crate::table::{self, TableError};
+
+impl Values {
+    /// The JSON text of the element `index` of the list at `list`.
+    pub(super) async fn element(&self, list: &Place, index: u64) -> Result<String, ValueError> {
+        match list {
+            Place::Json(text) => element_of_text(text.get(), index),
+            Place::Arrow(encoded) => row_of_stream(&decode(encoded)?, index),
+            Place::Object { key, format, bytes, sha256 } => {
+                let expected = Stored { bytes: *bytes, sha256: *sha256 };
+                let list = self.lists.get(*sha256, || self.fetch_list(key, *format, expected, index)).await?;
+                blocking(move || list.element(index)).await
+            }
+            Place::Element { list, index: outer } => {
+                let text = Box::pin(self.element(list, *outer)).await?;
+                element_of_text(&text, index)
+            }
+        }
+    }
+
+    async fn fetch_list(&self, key: &str, format: Format, expected: Stored, index: u64) -> Result<List, ValueError> {
+        let path = self.fetch(key, expected).await?;
+        blocking(move || {
+            let open = || File::open(&path).map_err(|source| ValueError::io(&path, source));
+            match format {
+                Format::Arrow => List::from_table(&open()?, &path),
+                Format::Json => match List::from_json(open()?, &path)? {
+                    Some(list) => Ok(list),
+                    None => Err(not_a_list(Shape::of_file(&open()?).map_err(ValueError::NotJson)?.kind, index)),
+                },
+            }
+        })
+        .await
+    }
+}
+
+fn element_of_text(text: &str, index: u64) -> Result<String, ValueError> {
+    let shape = Shape::of_text(text).map_err(ValueError::NotJson)?;
+    if shape.kind != ValueKind::List {
+        return Err(not_a_list(shape.kind, index));
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(ValueError::NotJson)?;
+    let found = usize::try_from(index).ok().and_then(|index| elements.get(index));
+    let length = elements.len() as u64;
+    found.map(|element| element.get().to_owned()).ok_or(ValueError::NoElement { index, length })
+}
+
+fn row_of_stream(stream: &[u8], index: u64) -> Result<String, ValueError> {
+    let mut before = 0;
+    for batch in table::read_stream(stream)? {
+        let batch = batch.map_err(TableError::from)?;
+        let row = index - before;
+        if row < batch.num_rows() as u64 {
+            let record = table::row_to_record(&batch, row as usize)?;
+            return String::from_utf8(record).map_err(|error| ValueError::NotJson(serde::de::Error::custom(error)));
+        }
+        before += batch.num_rows() as u64;
+    }
+    Err(ValueError::NoElement { index, length: before })
+}
+
+fn not_a_list(kind: ValueKind, index: u64) -> ValueError {
+    ValueError::NotAList { index, kind: kind.with_article() }
+}
+
+/// The bytes of a table that travels inside its reference.
+pub(super) fn decode(encoded: &str) -> Result<Vec<u8>, TableError> {
+    let stream = base64::engine::general_purpose::STANDARD.decode(encoded);
+    stream.map_err(|error| TableError::Malformed(error.to_string()))
+}

@@ -1,0 +1,73 @@
+//! Values: from what a step returned to a reference, and from a reference to what a step, or a person, is given.
+//!
+//! JSON travels as the text it was written in: key order, digits of numbers and big integers stay as they are.
+//! What a step's process hands over is not trusted: kind, length, size and form are read from the bytes themselves.
+
+mod element;
+mod error;
+mod list;
+mod list_cache;
+mod materialize;
+mod read;
+mod shape;
+mod store;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Bucket;
+use list_cache::ListCache;
+
+pub use error::ValueError;
+
+/// Limits of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueLimits {
+    /// Values up to this size travel inside references; larger ones are objects in the bucket.
+    pub inline_bytes_max: u64,
+    /// Largest value.
+    pub value_bytes_max: u64,
+    /// Disk space for lists that elements are cut out of. One list is kept even where it alone is larger.
+    pub lists_bytes_max: u64,
+}
+
+impl Default for ValueLimits {
+    fn default() -> Self {
+        Self { inline_bytes_max: 8 << 10, value_bytes_max: 1 << 30, lists_bytes_max: 2 << 30 }
+    }
+}
+
+/// Reads and writes values; clones share one bucket and one cache.
+#[derive(Debug, Clone)]
+pub struct Values {
+    bucket: Bucket,
+    lists: Arc<ListCache>,
+    limits: ValueLimits,
+}
+
+impl Values {
+    /// Values in `bucket`. Files that it needs for itself lie nameless in `cache_folder`, which must exist, and go with
+    /// the process.
+    #[must_use]
+    pub fn new(bucket: Bucket, cache_folder: &Path, limits: ValueLimits) -> Self {
+        let lists = Arc::new(ListCache::new(cache_folder, limits.lists_bytes_max));
+        Self { bucket, lists, limits }
+    }
+
+    /// The bucket they are in.
+    #[must_use]
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+}
+
+/// Runs work that computes or waits for a disk where it does not hold up others. A panic in it is an error: the
+/// libraries that decode tables have them for input that is wrong enough.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ValueError> + Send + 'static,
+) -> Result<T, ValueError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(ValueError::Table(crate::table::TableError::Malformed("it cannot be decoded".to_owned()))),
+    }
+}

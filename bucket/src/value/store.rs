@@ -1,0 +1,121 @@
+//! From what a step's process handed over to a reference.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path};
+
+use base64::Engine;
+use bytes::Bytes;
+use nix::fcntl::OFlag;
+use protocol::frame::{Output, OutputPlace};
+use protocol::{Format, Place, ValueKind, ValueRef};
+use serde_json::value::RawValue;
+
+use super::shape::Shape;
+use super::{ValueError, Values, blocking};
+use crate::client::Stored;
+use crate::table;
+
+impl Values {
+    /// Stores what a process returned: inside the reference where it is small, else as the object `key`. Files are looked
+    /// for in `folder` and nowhere else. What the process says of kind and length is not taken from it but read.
+    ///
+    /// # Errors
+    /// [`ValueError::is_transient`] tells faults of the bucket and the machine from those of the value.
+    pub async fn store(&self, key: &str, output: &Output, folder: &Path) -> Result<ValueRef, ValueError> {
+        match &output.place {
+            OutputPlace::Json(text) => self.store_text(key, text.clone()).await,
+            OutputPlace::JsonFile(name) => self.store_file(key, folder, name, Format::Json).await,
+            OutputPlace::ArrowFile(name) => self.store_file(key, folder, name, Format::Arrow).await,
+        }
+    }
+
+    async fn store_text(&self, key: &str, text: String) -> Result<ValueRef, ValueError> {
+        self.check_size(text.len() as u64)?;
+        let Shape { kind, length } = Shape::of_text(&text).map_err(ValueError::NotJson)?;
+        let place = if text.len() as u64 <= self.limits.inline_bytes_max {
+            Place::Json(RawValue::from_string(text).map_err(ValueError::NotJson)?)
+        } else {
+            object(key, Format::Json, self.bucket.put(key, Bytes::from(text)).await?)
+        };
+        Ok(ValueRef { kind, length, place })
+    }
+
+    async fn store_file(&self, key: &str, folder: &Path, name: &str, format: Format) -> Result<ValueRef, ValueError> {
+        let file = open_output(folder, name)?;
+        let in_file = |source| ValueError::io(&folder.join(name), source);
+        let bytes = file.metadata().map_err(in_file)?.len();
+        self.check_size(bytes)?;
+        if bytes <= self.limits.inline_bytes_max {
+            // Read once, so that what is checked is what is kept.
+            let mut content = Vec::new();
+            file.take(self.limits.inline_bytes_max).read_to_end(&mut content).map_err(in_file)?;
+            return self.store_small(key, content, format).await;
+        }
+        let checked = file.try_clone().map_err(in_file)?;
+        let Shape { kind, length } = blocking(move || match format {
+            Format::Json => Shape::of_file(&checked).map_err(ValueError::NotJson),
+            Format::Arrow => table_shape(BufReader::new(&checked), bytes),
+        })
+        .await?;
+        let mut file = file;
+        file.rewind().map_err(in_file)?;
+        let stored = self.bucket.put_file(key, file, self.limits.value_bytes_max).await?;
+        Ok(ValueRef { kind, length, place: object(key, format, stored) })
+    }
+
+    async fn store_small(&self, key: &str, content: Vec<u8>, format: Format) -> Result<ValueRef, ValueError> {
+        match format {
+            Format::Json => {
+                let text = String::from_utf8(content);
+                self.store_text(key, text.map_err(|error| ValueError::NotJson(serde::de::Error::custom(error)))?).await
+            }
+            Format::Arrow => {
+                let place = Place::Arrow(base64::engine::general_purpose::STANDARD.encode(&content));
+                let length = content.len() as u64;
+                let shape = blocking(move || table_shape(std::io::Cursor::new(content), length)).await?;
+                Ok(ValueRef { kind: shape.kind, length: shape.length, place })
+            }
+        }
+    }
+
+    fn check_size(&self, bytes: u64) -> Result<(), ValueError> {
+        let bytes_max = self.limits.value_bytes_max;
+        if bytes > bytes_max { Err(ValueError::TooLarge { bytes_max }) } else { Ok(()) }
+    }
+}
+
+fn object(key: &str, format: Format, stored: Stored) -> Place {
+    Place::Object { key: key.to_owned(), format, bytes: stored.bytes, sha256: stored.sha256 }
+}
+
+/// Opens a file that a process named. The process may have put anything there: a link to a file of ours, a pipe that
+/// never ends.
+fn open_output(folder: &Path, name: &str) -> Result<File, ValueError> {
+    let refused =
+        |reason: &str| ValueError::Output { name: name.chars().take(200).collect(), reason: reason.to_owned() };
+    let mut components = Path::new(name).components();
+    if !matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)) {
+        return Err(refused("it is not a plain file name"));
+    }
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(folder.join(name));
+    let file = file.map_err(|error| refused(&error.to_string()))?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        Ok(_) => Err(refused("it is not a regular file")),
+        Err(error) => Err(refused(&error.to_string())),
+    }
+}
+
+/// Reads a whole stream once, so that nobody after this meets one that cannot be read.
+fn table_shape(mut stream: impl Read + Seek, bytes: u64) -> Result<Shape, ValueError> {
+    let scan = table::scan_stream(&mut stream, bytes)?;
+    let again = stream.rewind();
+    again.map_err(|error| table::TableError::Malformed(error.to_string()))?;
+    for batch in table::read_stream(stream)? {
+        batch.map_err(table::TableError::from)?;
+    }
+    Ok(Shape { kind: ValueKind::Table, length: Some(scan.rows) })
+}

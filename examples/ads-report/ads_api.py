@@ -162,6 +162,8 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 30
+    # Head and body are two writes; without this the second one waits for the client to acknowledge the first.
+    disable_nagle_algorithm = True
     server: "Server"
 
     def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::api::{
-    BeatAnswer, BeatRequest, JobPage, JobView, LeaseAnswer, LeaseRequest, LogRef, MissingFiles, PlanAnswer,
-    ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest, Settled, StatusAnswer,
+    BeatAnswer, BeatRequest, Explanation, JobPage, JobView, LeaseAnswer, LeaseRequest, LogRef, MissingFiles, Pause,
+    PlanAnswer, Reason, ResetAnswer, ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest, Settled, StatusAnswer,
     SubmitAnswer, SubmitRequest,
 };
-use protocol::{Digest, JobId, Manifest, RunId};
+use protocol::{Digest, JobId, JobState, Manifest, RunId};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -367,6 +367,57 @@ impl Queue {
         self.store().run(run).await
     }
 
+    /// Starts the failed jobs of a run over.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn reset_failed(&self, run: RunId) -> Result<ResetAnswer, QueueError> {
+        let jobs = self.store().reset_failed(run.clone()).await?;
+        tracing::info!(%run, jobs, "failed jobs start over");
+        Ok(ResetAnswer { jobs })
+    }
+
+    /// Starts a job and all that follows it over.
+    ///
+    /// # Errors
+    /// There is no such job, or it is an item.
+    pub async fn reset_job(&self, job: JobId) -> Result<ResetAnswer, QueueError> {
+        let jobs = self.store().reset_job(job).await?;
+        tracing::info!(%job, jobs, "a job and what follows it start over");
+        Ok(ResetAnswer { jobs })
+    }
+
+    /// Holds back everything, a scope or a run: what runs goes on, nothing new is leased.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn pause(&self, what: Pause) -> Result<(), QueueError> {
+        tracing::info!(?what, "paused");
+        self.store().pause(what).await
+    }
+
+    /// Lets go of what was held back.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub async fn resume(&self, what: Pause) -> Result<(), QueueError> {
+        tracing::info!(?what, "resumed");
+        self.store().resume(what).await
+    }
+
+    /// Why a job is, or is not, running.
+    ///
+    /// # Errors
+    /// There is no such job.
+    pub async fn explain(&self, job: JobId) -> Result<Explanation, QueueError> {
+        let mut explanation = self.store().explain(job).await?;
+        let scope = explanation.job.scope.clone();
+        if explanation.job.state == JobState::Available && !self.shared.sessions.serve(&scope) {
+            explanation.reasons.insert(0, Reason::ScopeNotServed { scope });
+        }
+        Ok(explanation)
+    }
+
     /// The hub at a glance.
     ///
     /// # Errors
@@ -389,6 +440,7 @@ impl Queue {
             scopes,
             workers: sessions.views(Instant::now()),
             runs: self.store().runs(STATUS_RUNS).await?,
+            paused: self.store().paused().await?,
         })
     }
 }

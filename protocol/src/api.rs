@@ -14,7 +14,11 @@
 //! | `GET /v1/runs/{run}/jobs?after=&limit=&state=` | → [`JobPage`] |
 //! | `GET /v1/runs/{run}/results?limit=` | → [`ResultsAnswer`] |
 //! | `POST /v1/runs/{run}/cancel` | → [`RunView`] |
+//! | `POST /v1/runs/{run}/reset` | → [`ResetAnswer`]: its failed jobs start over |
+//! | `POST /v1/pause`, `POST /v1/resume` | [`Pause`] → 204 |
 //! | `GET /v1/jobs/{job}` | → [`JobView`] |
+//! | `POST /v1/jobs/{job}/reset` | → [`ResetAnswer`]: it and what follows it start over |
+//! | `GET /v1/jobs/{job}/explain` | → [`Explanation`] |
 //! | `GET /v1/jobs/{job}/value` | → the value as JSON |
 //! | `GET /v1/jobs/{job}/log` | → the log of its last attempt as text |
 //! | `GET /v1/status` | → [`StatusAnswer`] |
@@ -215,6 +219,9 @@ pub struct StatusAnswer {
     pub workers: Vec<WorkerView>,
     /// Newest runs first.
     pub runs: Vec<RunView>,
+    /// What is paused.
+    #[serde(default)]
+    pub paused: Vec<Pause>,
 }
 
 /// One scope with work.
@@ -259,6 +266,74 @@ pub struct WorkerInfo {
     pub scopes: Vec<String>,
     /// Its Python.
     pub python: String,
+}
+
+/// What is to be paused or resumed. Jobs that run go on; no new ones are leased.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pause {
+    /// All jobs.
+    Everything,
+    /// The jobs of one scope.
+    Scope(String),
+    /// The jobs of one run.
+    Run(RunId),
+}
+
+/// Jobs start over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResetAnswer {
+    /// How many.
+    pub jobs: u64,
+}
+
+/// Why a job is, or is not, running.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The job.
+    pub job: JobView,
+    /// What keeps it, the weightiest first; empty for a job that is running or has ended.
+    pub reasons: Vec<Reason>,
+}
+
+/// One thing that keeps a job from running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// These parents have not succeeded.
+    Parents(Vec<ParentView>),
+    /// Something was paused.
+    Paused(Pause),
+    /// No worker heard from of late serves its scope.
+    ScopeNotServed {
+        /// The scope.
+        scope: String,
+    },
+    /// Jobs that go before it in its scope.
+    Behind {
+        /// How many, at the least: counting stops at a bound.
+        jobs: u64,
+        /// Whether counting stopped at the bound.
+        or_more: bool,
+    },
+    /// It waits for a time, after a pending answer or before a retry.
+    Until {
+        /// Unix time in milliseconds.
+        from_ms: i64,
+        /// Whether the last attempt was an error.
+        after_error: bool,
+    },
+}
+
+/// A parent that keeps a job waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentView {
+    /// Its id.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub state: JobState,
 }
 
 /// Asks for work; answered at once when there is some, else when there is or the wait is over.

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use protocol::api::{
-    ApiErrorKind, BeatRequest, Health, LeaseAnswer, LeaseRequest, LogRef, SettleRequest, Settled, SubmitRequest,
+    ApiErrorKind, BeatRequest, Health, LeaseAnswer, LeaseRequest, LogRef, Pause, SettleRequest, Settled, SubmitRequest,
 };
 use protocol::{Digest, JobId, Manifest, PROTOCOL_VERSION, RunId};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,12 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/runs/{run}/jobs", get(jobs))
         .route("/v1/runs/{run}/results", get(results))
         .route("/v1/runs/{run}/cancel", post(cancel))
+        .route("/v1/runs/{run}/reset", post(reset_failed))
+        .route("/v1/pause", post(pause))
+        .route("/v1/resume", post(resume))
         .route("/v1/jobs/{job}", get(job))
+        .route("/v1/jobs/{job}/reset", post(reset_job))
+        .route("/v1/jobs/{job}/explain", get(explain))
         .route("/v1/jobs/{job}/value", get(value))
         .route("/v1/jobs/{job}/log", get(log))
         .route("/v1/status", get(status))
@@ -176,6 +181,28 @@ async fn results(
 
 async fn cancel(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunView> {
     json(hub.queue.cancel(parse(&run)?).await)
+}
+
+async fn reset_failed(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::ResetAnswer> {
+    json(hub.queue.reset_failed(parse(&run)?).await)
+}
+
+async fn reset_job(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::ResetAnswer> {
+    json(hub.queue.reset_job(parse(&job)?).await)
+}
+
+async fn explain(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::Explanation> {
+    json(hub.queue.explain(parse(&job)?).await)
+}
+
+async fn pause(State(hub): State<Hub>, body: Result<Json<Pause>, JsonRejection>) -> Result<StatusCode, Refusal> {
+    hub.queue.pause(body?.0).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn resume(State(hub): State<Hub>, body: Result<Json<Pause>, JsonRejection>) -> Result<StatusCode, Refusal> {
+    hub.queue.resume(body?.0).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn job(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::JobView> {

@@ -7,6 +7,7 @@ use protocol::RunId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StoreOptions;
+use super::pause::Pauses;
 use super::plans::{PlanCache, PlanEntry};
 use crate::error::QueueError;
 use crate::job::State;
@@ -47,6 +48,7 @@ pub(super) struct Caches {
     plans: Arc<PlanCache>,
     runs: HashMap<i64, RunEntry>,
     scopes: HashMap<String, i64>,
+    pauses: Pauses,
     next_job: i64,
 }
 
@@ -56,7 +58,7 @@ impl Caches {
 
     pub(super) fn load(connection: &Connection, plans: Arc<PlanCache>) -> rusqlite::Result<Self> {
         let mut caches =
-            Self { plans, runs: HashMap::new(), scopes: HashMap::new(), next_job: 1 };
+            Self { plans, runs: HashMap::new(), scopes: HashMap::new(), pauses: Pauses::default(), next_job: 1 };
         caches.reload(connection)?;
         Ok(caches)
     }
@@ -65,6 +67,7 @@ impl Caches {
     pub(super) fn reload(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.runs.clear();
         self.scopes.clear();
+        self.pauses = Pauses::load(connection)?;
         self.next_job = connection.query_row("SELECT ifnull(max(id), 0) + 1 FROM jobs", [], |row| row.get(0))?;
         Ok(())
     }
@@ -84,7 +87,7 @@ pub(super) struct Change<'a> {
     caches: &'a mut Caches,
     deltas: BTreeMap<i64, Delta>,
     effects: Effects,
-    /// Caches as they were, for a change that is rolled back.
+    /// What this change put into the caches, in case it is rolled back.
     new_scopes: Vec<String>,
     new_runs: Vec<i64>,
     finished: bool,
@@ -226,24 +229,40 @@ impl<'a> Change<'a> {
     /// Puts a job, or a loop with passes still to be made, into the ready index.
     pub(super) fn enqueue(&mut self, scope: &str, priority: i64, run: i64, age: i64, entry: i64) -> Result<(), QueueError> {
         let number = self.scope(scope)?;
-        self.connection
-            .prepare_cached("INSERT OR IGNORE INTO ready (scope, rank, run, age, entry) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![number, self.rank(priority), run, age, entry])?;
+        let insert = if self.caches.pauses.has_run(run) {
+            "INSERT OR IGNORE INTO held (scope, rank, run, age, entry) VALUES (?1, ?2, ?3, ?4, ?5)"
+        } else {
+            "INSERT OR IGNORE INTO ready (scope, rank, run, age, entry) VALUES (?1, ?2, ?3, ?4, ?5)"
+        };
+        self.connection.prepare_cached(insert)?.execute(params![number, self.rank(priority), run, age, entry])?;
+        self.announce(scope);
+        Ok(())
+    }
+
+    /// Tells those who wait that a scope has one more thing that can run.
+    pub(super) fn announce(&mut self, scope: &str) {
         match self.effects.ready.get_mut(scope) {
             Some(count) => *count += 1,
             None => {
                 self.effects.ready.insert(scope.to_owned(), 1);
             }
         }
-        Ok(())
     }
 
-    /// Takes something out of the ready index.
+    /// What is paused.
+    pub(super) fn pauses(&mut self) -> &mut Pauses {
+        &mut self.caches.pauses
+    }
+
+    /// Takes something out of the ready index, or from where a paused run holds it.
     pub(super) fn dequeue(&mut self, scope: &str, priority: i64, run: i64, age: i64, entry: i64) -> Result<(), QueueError> {
         let number = self.scope(scope)?;
-        self.connection
-            .prepare_cached("DELETE FROM ready WHERE scope = ?1 AND rank = ?2 AND run = ?3 AND age = ?4 AND entry = ?5")?
-            .execute(params![number, self.rank(priority), run, age, entry])?;
+        let delete = if self.caches.pauses.has_run(run) {
+            "DELETE FROM held WHERE scope = ?1 AND rank = ?2 AND run = ?3 AND age = ?4 AND entry = ?5"
+        } else {
+            "DELETE FROM ready WHERE scope = ?1 AND rank = ?2 AND run = ?3 AND age = ?4 AND entry = ?5"
+        };
+        self.connection.prepare_cached(delete)?.execute(params![number, self.rank(priority), run, age, entry])?;
         Ok(())
     }
 

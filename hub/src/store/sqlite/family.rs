@@ -1,8 +1,8 @@
 //! What concerns a job and its relatives: cancelling what follows, starting a pipe over, cancelling a run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use protocol::RunId;
+use protocol::{JobId, RunId};
 use rusqlite::{OptionalExtension, params};
 
 use super::SqliteStore;
@@ -20,6 +20,60 @@ impl SqliteStore {
     pub async fn cancel_run(&self, run: RunId) -> Result<(), QueueError> {
         self.write(move |change| cancel_run(change, &run)).await
     }
+
+    /// Starts the failed jobs of a run over. Answers with their number.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn reset_failed(&self, run: RunId) -> Result<u64, QueueError> {
+        self.write(move |change| {
+            let number = run_number(change, &run)?;
+            let failed: BTreeSet<i64> = change
+                .connection
+                .prepare_cached("SELECT id FROM jobs WHERE run = ?1 AND state = ?2")?
+                .query_map([number, State::Failed as i64], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            start_all_over(change, &failed)
+        })
+        .await
+    }
+
+    /// Starts a job and all that follows it over. Answers with their number.
+    ///
+    /// # Errors
+    /// There is no such job, or it is an item.
+    pub async fn reset_job(&self, job: JobId) -> Result<u64, QueueError> {
+        self.write(move |change| {
+            let id = i64::try_from(job.0).unwrap_or(0);
+            let row = row(change, id)?.ok_or_else(|| QueueError::not_found(format!("job {job}")))?;
+            if row.is_item {
+                let message = format!("{job} is an item of a loop: it has its value as soon as it exists");
+                return Err(QueueError::Invalid(message));
+            }
+            let family = with_descendants(change, [id])?;
+            start_all_over(change, &family)
+        })
+        .await
+    }
+}
+
+/// The number of a run.
+pub(super) fn run_number(change: &Change<'_>, run: &RunId) -> Result<i64, QueueError> {
+    change
+        .connection
+        .prepare_cached("SELECT number FROM runs WHERE id = ?1")?
+        .query_row([run.as_str()], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| QueueError::not_found(format!("run {run}")))
+}
+
+fn start_all_over(change: &mut Change<'_>, family: &BTreeSet<i64>) -> Result<u64, QueueError> {
+    for id in family {
+        if let Some(row) = row(change, *id)? {
+            start_over(change, &row, family)?;
+        }
+    }
+    Ok(family.len() as u64)
 }
 
 /// Takes a job out of whichever index it is in.
@@ -94,23 +148,19 @@ fn cancel(change: &mut Change<'_>, row: &Row) -> Result<(), QueueError> {
 
 /// Starts over: the job, its ancestors up to first steps and items, and all descendants of those.
 pub(super) fn reset(change: &mut Change<'_>, job: i64) -> Result<(), QueueError> {
-    let mut ancestors = BTreeMap::new();
+    let mut ancestors = BTreeSet::new();
     let mut open = vec![job];
     while let Some(id) = open.pop() {
-        if ancestors.contains_key(&id) {
+        if ancestors.contains(&id) {
             continue;
         }
         if let Some(row) = row(change, id)?.filter(|row| !row.is_item) {
             open.extend(parents_of(&row.parents)?);
-            ancestors.insert(id, ());
+            ancestors.insert(id);
         }
     }
-    let family = with_descendants(change, ancestors.into_keys())?;
-    for id in &family {
-        if let Some(row) = row(change, *id)? {
-            start_over(change, &row, &family)?;
-        }
-    }
+    let family = with_descendants(change, ancestors)?;
+    start_all_over(change, &family)?;
     Ok(())
 }
 
@@ -152,12 +202,7 @@ fn has_succeeded(change: &Change<'_>, job: i64) -> Result<bool, QueueError> {
 }
 
 fn cancel_run(change: &mut Change<'_>, run: &RunId) -> Result<(), QueueError> {
-    let number: i64 = change
-        .connection
-        .prepare_cached("SELECT number FROM runs WHERE id = ?1")?
-        .query_row([run.as_str()], |row| row.get(0))
-        .optional()?
-        .ok_or_else(|| QueueError::not_found(format!("run {run}")))?;
+    let number = run_number(change, run)?;
     close_loops(change, number)?;
     let open: Vec<i64> = change
         .connection

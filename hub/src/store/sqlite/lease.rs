@@ -24,6 +24,9 @@ impl SqliteStore {
         self.write(move |change| {
             let mut leases = Vec::new();
             for name in &request.scopes {
+                if change.pauses().has_scope(name) {
+                    continue;
+                }
                 if let Some(scope) = change.known_scope(name)? {
                     from_scope(change, scope, &request, now_ms, &mut leases)?;
                 }

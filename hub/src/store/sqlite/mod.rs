@@ -4,15 +4,18 @@
 //! - [`writer`]: the thread that writes; group commit.
 //! - [`change`]: one request inside a transaction: caches, counts, effects.
 //! - [`submit`], [`lease`], [`settle`], [`family`], [`passes`], [`lapse`]: the use cases.
-//! - [`views`]: what is shown.
+//! - [`pause`]: holding back a run, a scope or everything.
+//! - [`views`], [`results`], [`explain`]: what is shown.
 
 mod change;
+mod explain;
 mod family;
 mod files;
 mod lapse;
 mod lease;
 mod open;
 mod passes;
+mod pause;
 mod plans;
 mod results;
 mod settle;

@@ -93,6 +93,10 @@ fn order_ranks(connection: &mut Connection, reverse_priority: bool) -> rusqlite:
             "CREATE TEMP TABLE turned AS SELECT scope, -rank AS rank, run, age, entry FROM ready;
              DELETE FROM ready;
              INSERT INTO ready SELECT * FROM turned;
+             DROP TABLE turned;
+             CREATE TEMP TABLE turned AS SELECT run, scope, -rank AS rank, age, entry FROM held;
+             DELETE FROM held;
+             INSERT INTO held SELECT * FROM turned;
              DROP TABLE turned;",
         )?;
     }

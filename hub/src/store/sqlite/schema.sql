@@ -101,6 +101,15 @@ CREATE TABLE ready (
     PRIMARY KEY (scope, rank, run, age, entry)
 ) STRICT, WITHOUT ROWID;
 
+-- What could run now if its run were not paused: moved here from `ready`, and back.
+CREATE TABLE held (
+    run INTEGER NOT NULL, scope INTEGER NOT NULL, rank INTEGER NOT NULL, age INTEGER NOT NULL, entry INTEGER NOT NULL,
+    PRIMARY KEY (run, scope, rank, age, entry)
+) STRICT, WITHOUT ROWID;
+
+-- What is paused, as JSON.
+CREATE TABLE pauses (what TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
 -- What can run later.
 CREATE TABLE parked (
     from_ms INTEGER NOT NULL, job INTEGER NOT NULL,

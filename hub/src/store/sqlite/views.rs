@@ -118,20 +118,7 @@ impl SqliteStore {
     /// There is no such job.
     pub async fn job(&self, id: JobId) -> Result<JobView, QueueError> {
         let plans = Arc::clone(&self.plans);
-        self.read(move |connection| {
-            let number = i64::try_from(id.0).unwrap_or(0);
-            let raw = connection
-                .prepare_cached(&format!("{SELECT_JOB} WHERE jobs.id = ?1"))?
-                .query_row([number], raw_job)
-                .optional()?
-                .ok_or_else(|| QueueError::not_found(format!("job {id}")))?;
-            let (text, digest) = connection
-                .prepare_cached("SELECT id, plan FROM runs WHERE number = ?1")?
-                .query_row([raw.run], |row| Ok((row.get::<_, String>(0)?, Digest(row.get(1)?))))?;
-            let run = super::submit::parse_run(text)?;
-            job_view(connection, &run, &*plans.get(connection, digest)?, raw)
-        })
-        .await
+        self.read(move |connection| job(connection, &plans, id)).await
     }
 
     /// The value of a job or item, where it has one.
@@ -268,6 +255,22 @@ pub(super) fn run_plan(
         .optional()?
         .ok_or_else(|| QueueError::not_found(format!("run {run}")))?;
     Ok((number, plans.get(connection, digest)?))
+}
+
+/// One job or item.
+pub(super) fn job(connection: &Connection, plans: &PlanCache, id: JobId) -> Result<JobView, QueueError> {
+    let number = i64::try_from(id.0).unwrap_or(0);
+    let raw = connection
+        .prepare_cached(&format!("{SELECT_JOB} WHERE jobs.id = ?1"))?
+        .query_row([number], raw_job)
+        .optional()?
+        .ok_or_else(|| QueueError::not_found(format!("job {id}")))?;
+    let (text, digest) = connection
+        .prepare_cached("SELECT id, plan FROM runs WHERE number = ?1")?
+        .query_row([raw.run], |row| Ok((row.get::<_, String>(0)?, Digest(row.get(1)?))))?;
+    let run = super::submit::parse_run(text)?;
+    let plan = plans.get(connection, digest)?;
+    job_view(connection, &run, &plan, raw)
 }
 
 fn job_view(connection: &Connection, run: &RunId, plan: &PlanEntry, raw: RawJob) -> Result<JobView, QueueError> {

@@ -132,6 +132,7 @@ impl Running {
     fn carry_out(&mut self, batch: Vec<Work>, carried: &mut Vec<Carried>) -> rusqlite::Result<Effects> {
         let mut transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut effects = Effects::default();
+        let mut doubtful = false;
         for work in batch {
             let savepoint = transaction.savepoint()?;
             let mut change = Change::new(&savepoint, &mut self.caches, &self.options);
@@ -154,9 +155,13 @@ impl Running {
                 }
                 Err(error) => {
                     drop(savepoint);
+                    doubtful = true;
                     (done.answer)(Err(error.into()));
                 }
             }
+        }
+        if doubtful {
+            self.caches.reload(&transaction)?;
         }
         transaction.commit()?;
         Ok(effects)

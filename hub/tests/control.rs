@@ -1,0 +1,112 @@
+//! What people can do with jobs and runs, and what they are told about them.
+
+mod rig;
+
+use std::time::Duration;
+
+use bue_hub::QueueError;
+use protocol::api::{Pause, Reason, WorkerInfo};
+use protocol::{JobId, JobState, Outcome, RunState};
+use rig::{Rig, WORKER, error, script, texts};
+
+#[tokio::test]
+async fn failed_jobs_of_a_run_start_over_with_all_their_retries() {
+    let rig = Rig::new().await;
+    let run = rig.submit(&script(&["a", "b !retries 1", "c"], "p = a | b | c\np()\n")).await;
+    rig.succeed(&rig.next_of("a").await, "1").await;
+    for _ in 0..2 {
+        rig.settle(&rig.next_of("b").await, error("ValueError: no")).await;
+    }
+    assert_eq!(rig.run(&run).await.state, RunState::Failed);
+    assert_eq!(rig.queue.reset_failed(run.clone()).await.unwrap().jobs, 1);
+    let view = rig.run(&run).await;
+    assert_eq!((view.state, view.finished_ms), (RunState::Running, None));
+    rig.settle(&rig.next_of("b").await, error("ValueError: again")).await;
+    let b = rig.next_of("b").await;
+    assert_eq!((b.attempt, texts(&b)), (4, vec!["1".to_owned()]));
+    rig.succeed(&b, "2").await;
+    rig.succeed(&rig.next_of("c").await, "3").await;
+    assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
+    rig.jobs(&run).await;
+}
+
+#[tokio::test]
+async fn one_job_and_what_follows_it_start_over() {
+    let rig = Rig::new().await;
+    let run = rig.submit(&script(&["a", "b", "c"], "p = a | b | c\np()\n")).await;
+    for step in ["a", "b", "c"] {
+        rig.succeed(&rig.next_of(step).await, "1").await;
+    }
+    let jobs = rig.jobs(&run).await;
+    assert_eq!(rig.queue.reset_job(jobs[1].id).await.unwrap().jobs, 2);
+    let states: Vec<JobState> = rig.jobs(&run).await.iter().map(|job| job.state).collect();
+    assert_eq!(states, [JobState::Succeeded, JobState::Available, JobState::Waiting]);
+    assert!(matches!(rig.queue.reset_job(JobId(999)).await, Err(QueueError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed() {
+    let rig = Rig::new().await;
+    let run = rig.submit(&script(&["a", "b"], "p = a | b\nq = | b\np()\nq()\n")).await;
+    let other = rig.submit(&script(&["z"], "p = | z\np()\n")).await;
+    for what in [Pause::Everything, Pause::Scope("default".into())] {
+        rig.queue.pause(what.clone()).await.unwrap();
+        rig.queue.pause(what.clone()).await.unwrap();
+        assert_eq!(rig.queue.status().await.unwrap().paused, [what.clone()]);
+        assert!(rig.lease(10).await.is_empty());
+        rig.queue.resume(what.clone()).await.unwrap();
+        assert!(matches!(rig.queue.resume(what).await, Err(QueueError::Conflict(_))));
+    }
+    let a = rig.next_of("a").await;
+    rig.queue.pause(Pause::Run(run.clone())).await.unwrap();
+    rig.succeed(&a, "1").await;
+    let leases = rig.lease(10).await;
+    assert_eq!(leases.iter().map(|lease| &lease.run).collect::<Vec<_>>(), [&other]);
+    let rig = rig.restart().await;
+    assert!(rig.lease(10).await.is_empty(), "a pause outlives a restart");
+    let waiting = rig.lease_as(WORKER, &["default"], 10, Duration::from_secs(10));
+    let (leases, resumed) = tokio::join!(waiting, rig.queue.resume(Pause::Run(run)));
+    resumed.unwrap();
+    assert_eq!(leases.len(), 2);
+}
+
+#[tokio::test]
+async fn a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held() {
+    let rig = Rig::new().await;
+    let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    rig.queue.pause(Pause::Run(run.clone())).await.unwrap();
+    rig.queue.cancel(run.clone()).await.unwrap();
+    rig.queue.resume(Pause::Run(run.clone())).await.unwrap();
+    assert!(rig.lease(10).await.is_empty());
+    assert_eq!(rig.run(&run).await.state, RunState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_run_can_be_explained() {
+    let rig = Rig::with(|config| config.policy.pending_first = Duration::from_secs(60)).await;
+    let text = script(&["high !priority 9", "low", "end"], "p = | high\nq = low | end\np()\nq()\n");
+    let run = rig.submit(&text).await;
+    let jobs = rig.jobs(&run).await;
+    let (low, end) = (jobs[1].id, jobs[2].id);
+
+    let reasons = rig.queue.explain(low).await.unwrap().reasons;
+    assert_eq!(reasons[0], Reason::ScopeNotServed { scope: "default".into() });
+    assert_eq!(reasons[1], Reason::Behind { jobs: 1, or_more: false });
+    let Reason::Parents(parents) = &rig.queue.explain(end).await.unwrap().reasons[0] else { panic!() };
+    assert_eq!((parents[0].job, parents[0].state), (low, JobState::Available));
+
+    let info = WorkerInfo { pid: 1, scopes: vec!["default".into()], ..WorkerInfo::default() };
+    let beat = protocol::api::BeatRequest { session: WORKER, held: Vec::new(), info };
+    rig.queue.beat(beat).await.unwrap();
+    rig.queue.pause(Pause::Run(run.clone())).await.unwrap();
+    assert_eq!(rig.queue.explain(low).await.unwrap().reasons, [Reason::Paused(Pause::Run(run.clone()))]);
+    rig.queue.resume(Pause::Run(run)).await.unwrap();
+
+    rig.succeed(&rig.next_of("high").await, "1").await;
+    let lease = rig.next_of("low").await;
+    assert!(rig.queue.explain(low).await.unwrap().reasons.is_empty(), "it runs");
+    rig.settle(&lease, Outcome::Pending { priority: None }).await;
+    let reasons = rig.queue.explain(low).await.unwrap().reasons;
+    let until = reasons.iter().any(|reason| matches!(reason, Reason::Until { after_error: false, .. }));
+    assert!(until, "{reasons:?}");
+}

@@ -1,0 +1,26 @@
+//! What a script may not exceed, so that no text can hang the compiler or fill the memory.
+
+/// Size of a script, in bytes.
+pub const SCRIPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Problems that are reported of one script; the last one says that there are more.
+pub const DIAGNOSTICS_MAX: usize = 100;
+/// Problems of which a near name is looked for ("did you mean").
+pub const SUGGESTIONS_MAX: usize = 20;
+/// Length of a name, in characters.
+pub const NAME_CHARS_MAX: usize = 256;
+/// Steps that a script defines.
+pub const STEPS_MAX: usize = 100_000;
+/// Loops inside loops.
+pub const LOOP_DEPTH_MAX: usize = 32;
+/// Brackets inside brackets.
+pub const BRACKET_DEPTH_MAX: usize = 32;
+/// Size of an arithmetic expression, in bytes.
+pub const EXPRESSION_BYTES_MAX: usize = 256;
+/// Blanks in one level of indentation.
+pub const TAB_CHARS_MAX: usize = 16;
+/// Places in the chains of all calls: what one pass over every block makes in jobs.
+pub const PLANNED_JOBS_MAX: usize = 1_000_000;
+/// Lines that an opened bracket may be followed over once another one was never closed.
+pub(crate) const LINES_AFTER_UNCLOSED_MAX: usize = 100;
+/// Characters of the script that a message quotes.
+pub(crate) const QUOTE_CHARS_MAX: usize = 60;

@@ -1,6 +1,7 @@
 //! The bucket: values and tables in object storage, and the S3-compatible server of `bue bucket`.
 //!
 //! - [`BucketUrl`], [`Credentials`], [`Bucket`]: a client for folders, S3 services and `bue bucket`.
+//! - [`server`]: the S3 API over a folder, for `bue bucket`.
 //! - [`table`]: Arrow on one side, JSON records on the other.
 //! - [`value`]: from what a step returned to a reference, and back.
 //!
@@ -10,6 +11,7 @@ mod client;
 mod credentials;
 mod error;
 mod percent;
+pub mod server;
 pub mod table;
 pub mod url;
 pub mod value;

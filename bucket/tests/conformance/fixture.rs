@@ -1,13 +1,20 @@
 //! Buckets to test, each used by one test alone.
 
-use bue_bucket::{Bucket, BucketUrl};
+use bue_bucket::server::{Limits, ServerConfig, serve};
+use bue_bucket::{Bucket, BucketUrl, Credentials};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// URL of an S3 bucket to test instead of our own server, with its key pair in the usual `AWS_*` variables.
+const OTHER_S3_VARIABLE: &str = "BUE_TEST_S3_URL";
 
 /// A bucket, the folder in it that the test may use, and what keeps it alive.
 pub struct Fixture {
     pub bucket: Bucket,
     pub place: String,
     pub scratch: TempDir,
+    _server: Option<DropGuard>,
 }
 
 impl Fixture {
@@ -22,5 +29,25 @@ pub async fn folder() -> Fixture {
     let scratch = tempfile::tempdir().unwrap();
     let url: BucketUrl = format!("file://{}/bucket", scratch.path().display()).parse().unwrap();
     let bucket = Bucket::open(&url, None).unwrap();
-    Fixture { bucket, place: "test".to_owned(), scratch }
+    Fixture { bucket, place: "test".to_owned(), scratch, _server: None }
+}
+
+/// A bucket of our own server, or of the service that the environment names.
+pub async fn s3() -> Fixture {
+    bue_bucket::install_tls();
+    let scratch = tempfile::tempdir().unwrap();
+    // Other services keep what earlier tests left.
+    let place = format!("test-{}", Credentials::random().unwrap().access_key);
+    if let Ok(url) = std::env::var(OTHER_S3_VARIABLE) {
+        let bucket = Bucket::open(&url.parse().unwrap(), Credentials::from_environment().as_ref()).unwrap();
+        return Fixture { bucket, place, scratch, _server: None };
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: BucketUrl = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let credentials = Credentials::random().unwrap();
+    let bucket = Bucket::open(&url, Some(&credentials)).unwrap();
+    let config = ServerConfig { folder: scratch.path().join("served"), credentials, limits: Limits::default() };
+    let shutdown = CancellationToken::new();
+    tokio::spawn(serve(listener, config, shutdown.clone()));
+    Fixture { bucket, place, scratch, _server: Some(shutdown.drop_guard()) }
 }

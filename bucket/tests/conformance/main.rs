@@ -47,3 +47,4 @@ macro_rules! all_behaviours {
 }
 
 all_behaviours!(folder, crate::fixture::folder);
+all_behaviours!(s3, crate::fixture::s3);

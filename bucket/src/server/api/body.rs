@@ -1,0 +1,129 @@
+//! Contents on their way in and out: in pieces, so that memory does not grow with them.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use s3s::checksum::ChecksumHasher;
+use s3s::dto::{Checksum, StreamingBlob};
+use s3s::{S3Error, S3Result, s3_error};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::Api;
+use super::checksums::Expected;
+use crate::server::folder::{Draft, Folder, FolderError, Object};
+
+/// Bytes that are gathered before they go to the disk.
+const PIECE_BYTES: usize = 1 << 20;
+/// Contents up to this size are read at once.
+const WHOLE_BYTES_MAX: u64 = 256 << 10;
+
+/// A content that was received in full.
+pub(super) struct Received {
+    pub draft: Draft,
+    pub md5: [u8; 16],
+    /// The checksums that came with it, verified.
+    pub checksum: Checksum,
+}
+
+/// A draft and the checksums of what is in it.
+struct Incoming {
+    draft: Draft,
+    hasher: ChecksumHasher,
+}
+
+impl Incoming {
+    fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
+        self.hasher.update(piece);
+        self.draft.write(piece)
+    }
+}
+
+impl Api {
+    /// Receives a content into a draft and verifies it.
+    pub(super) async fn receive(
+        &self,
+        body: Option<StreamingBlob>,
+        content_length: Option<i64>,
+        expected: Expected,
+    ) -> S3Result<Received> {
+        let bytes_max = self.limits.object_bytes_max;
+        let announced = content_length.and_then(|length| u64::try_from(length).ok());
+        if announced.is_some_and(|length| length > bytes_max) {
+            return Err(FolderError::TooLarge { bytes_max }.into());
+        }
+        let hasher = expected.hasher();
+        let folder = Arc::clone(&self.folder);
+        let begin = move |folder: &Folder| Ok(Incoming { draft: folder.draft(bytes_max)?, hasher });
+        let mut incoming = None;
+        let mut begin = Some(begin);
+        let mut gathered = BytesMut::new();
+        let mut body = body;
+        loop {
+            let piece = self.next_piece(&mut body).await?;
+            let ended = piece.is_none();
+            gathered.extend_from_slice(&piece.unwrap_or_default());
+            if !ended && gathered.len() < PIECE_BYTES {
+                continue;
+            }
+            let (folder, piece) = (Arc::clone(&folder), gathered.split());
+            let (current, begin) = (incoming.take(), begin.take());
+            let written = tokio::task::spawn_blocking(move || {
+                let mut incoming = match (current, begin) {
+                    (Some(incoming), _) => incoming,
+                    (None, Some(begin)) => begin(&folder)?,
+                    (None, None) => return Err(FolderError::NoSuchUpload),
+                };
+                incoming.write(&piece)?;
+                Ok(incoming)
+            });
+            let written = written.await.map_err(S3Error::internal_error)??;
+            if ended {
+                return finish(written, announced, expected);
+            }
+            incoming = Some(written);
+        }
+    }
+
+    async fn next_piece(&self, body: &mut Option<StreamingBlob>) -> S3Result<Option<Bytes>> {
+        let Some(body) = body else { return Ok(None) };
+        match tokio::time::timeout(self.limits.body_timeout, body.next()).await {
+            Err(_) => Err(s3_error!(RequestTimeout, "no more of the content came in time")),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(piece))) => Ok(Some(piece)),
+            Ok(Some(Err(error))) => Err(broken_body(error)),
+        }
+    }
+}
+
+fn finish(mut received: Incoming, announced: Option<u64>, expected: Expected) -> S3Result<Received> {
+    if announced.is_some_and(|length| length != received.draft.bytes()) {
+        return Err(s3_error!(IncompleteBody));
+    }
+    let md5 = received.draft.take_md5();
+    let checksum = expected.verify(md5, received.hasher.finalize())?;
+    Ok(Received { draft: received.draft, md5, checksum })
+}
+
+/// A content that does not have the checksum it was signed with, or that broke off.
+fn broken_body(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
+    match error.downcast::<S3Error>() {
+        Ok(error) => *error,
+        Err(error) => S3Error::with_source(s3s::S3ErrorCode::IncompleteBody, error),
+    }
+}
+
+/// A range of an object's content as a body.
+pub(super) async fn send(object: &Object, start: u64, length: u64) -> S3Result<StreamingBlob> {
+    if length <= WHOLE_BYTES_MAX {
+        let object = object.clone();
+        let piece = tokio::task::spawn_blocking(move || object.read_range(start, length as usize)).await;
+        let piece = Bytes::from(piece.map_err(S3Error::internal_error)??);
+        return Ok(StreamingBlob::from(s3s::Body::from(piece)));
+    }
+    let file = object.file.try_clone().map_err(S3Error::internal_error)?;
+    let mut file = tokio::fs::File::from_std(file);
+    file.seek(std::io::SeekFrom::Start(start)).await.map_err(S3Error::internal_error)?;
+    Ok(StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), PIECE_BYTES)))
+}

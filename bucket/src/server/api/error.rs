@@ -1,0 +1,46 @@
+//! Errors of the folder in the words of S3.
+
+use hyper::StatusCode;
+use s3s::{S3Error, S3ErrorCode};
+
+use crate::server::folder::{FolderError, KeyProblem};
+
+impl From<FolderError> for S3Error {
+    fn from(error: FolderError) -> Self {
+        let code = match &error {
+            FolderError::NoSuchBucket { .. } => S3ErrorCode::NoSuchBucket,
+            FolderError::BucketNotEmpty { .. } => S3ErrorCode::BucketNotEmpty,
+            FolderError::NoSuchKey { .. } => S3ErrorCode::NoSuchKey,
+            FolderError::InvalidKey { problem: KeyProblem::TooLong | KeyProblem::SegmentTooLong } => {
+                S3ErrorCode::KeyTooLongError
+            }
+            FolderError::InvalidKey { .. } => S3ErrorCode::InvalidArgument,
+            FolderError::ConditionFailed => S3ErrorCode::PreconditionFailed,
+            FolderError::NoSuchUpload => S3ErrorCode::NoSuchUpload,
+            FolderError::InvalidPart { .. } => S3ErrorCode::InvalidPart,
+            FolderError::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
+            FolderError::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
+            FolderError::TooLarge { .. } => S3ErrorCode::EntityTooLarge,
+            FolderError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                return storage_full(&error);
+            }
+            FolderError::InUse { .. } | FolderError::Corrupt { .. } | FolderError::Io { .. } => {
+                // Only here must someone act; the caller learns no paths of this machine.
+                tracing::error!(%error, "a request failed for a reason of this server");
+                return Self::with_message(
+                    S3ErrorCode::InternalError,
+                    "the server could not use its folder; see its log",
+                );
+            }
+        };
+        Self::with_message(code, error.to_string())
+    }
+}
+
+fn storage_full(error: &FolderError) -> S3Error {
+    tracing::error!(%error, "the disk is full");
+    let code = S3ErrorCode::Custom("StorageFull".into());
+    let mut full = S3Error::with_message(code, "the disk of the server is full");
+    full.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
+    full
+}

@@ -1,0 +1,251 @@
+//! Buckets and single objects.
+
+use s3s::dto::*;
+use s3s::{S3Result, TrailingHeaders, s3_error};
+
+use super::Api;
+use super::body::{Received, send};
+use super::checksums::Expected;
+use super::conditions::{ReadConditions, etag, modified, write_condition};
+use crate::server::folder::{Attributes, Object, Target};
+
+/// Most objects of one bulk delete, as in S3.
+const DELETE_OBJECTS_MAX: usize = 1_000;
+
+impl Api {
+    pub(super) async fn create_bucket(&self, input: CreateBucketInput) -> S3Result<CreateBucketOutput> {
+        let location = format!("/{}", input.bucket);
+        let is_new = self.with_folder(move |folder| folder.create_bucket(&input.bucket)).await?;
+        if !is_new {
+            return Err(s3_error!(BucketAlreadyOwnedByYou));
+        }
+        Ok(CreateBucketOutput { location: Some(location) })
+    }
+
+    pub(super) async fn list_buckets(&self) -> S3Result<ListBucketsOutput> {
+        let buckets = self.with_folder(|folder| folder.list_buckets()).await?;
+        let buckets = buckets.into_iter().map(|(name, created)| Bucket {
+            name: Some(name),
+            creation_date: Some(created.into()),
+            ..Default::default()
+        });
+        Ok(ListBucketsOutput { buckets: Some(buckets.collect()), ..Default::default() })
+    }
+
+    pub(super) async fn put_object(
+        &self,
+        input: PutObjectInput,
+        trailing: Option<TrailingHeaders>,
+    ) -> S3Result<PutObjectOutput> {
+        let condition = write_condition(input.if_match, input.if_none_match)?;
+        let attributes = Attributes {
+            content_type: input.content_type,
+            content_encoding: input.content_encoding,
+            content_disposition: input.content_disposition,
+            content_language: input.content_language,
+            cache_control: input.cache_control,
+            user: input.metadata.unwrap_or_default().into_iter().collect(),
+        };
+        let target = Target { bucket: input.bucket, key: input.key, attributes, condition };
+        let expected = Expected {
+            md5: input.content_md5,
+            checksum: Checksum {
+                checksum_crc32: input.checksum_crc32,
+                checksum_crc32c: input.checksum_crc32c,
+                checksum_crc64nvme: input.checksum_crc64nvme,
+                checksum_sha1: input.checksum_sha1,
+                checksum_sha256: input.checksum_sha256,
+                checksum_type: None,
+            },
+            announced: announced(input.checksum_algorithm.as_ref(), trailing.as_ref()),
+            trailing,
+        };
+        self.check_target(&target).await?;
+        let received = self.receive(input.body, input.content_length, expected).await?;
+        let Received { draft, md5, checksum } = received;
+        let info = self.with_folder(move |folder| folder.publish(draft, &target, hex::encode(md5))).await?;
+        Ok(PutObjectOutput {
+            e_tag: Some(etag(&info)),
+            checksum_crc32: checksum.checksum_crc32,
+            checksum_crc32c: checksum.checksum_crc32c,
+            checksum_crc64nvme: checksum.checksum_crc64nvme,
+            checksum_sha1: checksum.checksum_sha1,
+            checksum_sha256: checksum.checksum_sha256,
+            ..Default::default()
+        })
+    }
+
+    /// Refuses what cannot succeed before its content is received.
+    async fn check_target(&self, target: &Target) -> S3Result<()> {
+        let (bucket, key) = (target.bucket.clone(), target.key.clone());
+        self.with_folder(move |folder| folder.check_target(&bucket, &key)).await
+    }
+
+    async fn open(&self, bucket: String, key: String) -> S3Result<Object> {
+        self.with_folder(move |folder| folder.read(&bucket, &key)).await
+    }
+
+    pub(super) async fn get_object(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
+        let object = self.open(input.bucket, input.key).await?;
+        let conditions = ReadConditions {
+            if_match: input.if_match,
+            if_none_match: input.if_none_match,
+            if_modified_since: input.if_modified_since,
+            if_unmodified_since: input.if_unmodified_since,
+        };
+        conditions.check(&object.info)?;
+        let range = range(input.range, &object)?;
+        let body = send(&object, range.start, range.length).await?;
+        let attributes = object.info.attributes.clone();
+        Ok(GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            body: Some(body),
+            content_length: Some(range.length as i64),
+            content_range: range.header,
+            e_tag: Some(etag(&object.info)),
+            last_modified: Some(modified(&object.info)),
+            content_type: attributes.content_type,
+            content_encoding: attributes.content_encoding,
+            content_disposition: attributes.content_disposition,
+            content_language: attributes.content_language,
+            cache_control: attributes.cache_control,
+            metadata: Some(attributes.user.into_iter().collect()),
+            ..Default::default()
+        })
+    }
+
+    pub(super) async fn head_object(&self, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
+        let object = self.open(input.bucket, input.key).await?;
+        let conditions = ReadConditions {
+            if_match: input.if_match,
+            if_none_match: input.if_none_match,
+            if_modified_since: input.if_modified_since,
+            if_unmodified_since: input.if_unmodified_since,
+        };
+        conditions.check(&object.info)?;
+        let range = range(input.range, &object)?;
+        let attributes = object.info.attributes.clone();
+        Ok(HeadObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: Some(range.length as i64),
+            content_range: range.header,
+            e_tag: Some(etag(&object.info)),
+            last_modified: Some(modified(&object.info)),
+            content_type: attributes.content_type,
+            content_encoding: attributes.content_encoding,
+            content_disposition: attributes.content_disposition,
+            content_language: attributes.content_language,
+            cache_control: attributes.cache_control,
+            metadata: Some(attributes.user.into_iter().collect()),
+            ..Default::default()
+        })
+    }
+
+    pub(super) async fn copy_object(&self, input: CopyObjectInput) -> S3Result<CopyObjectOutput> {
+        let source = self.open_source(input.copy_source).await?;
+        let conditions = ReadConditions {
+            if_match: input.copy_source_if_match,
+            if_none_match: input.copy_source_if_none_match,
+            if_modified_since: input.copy_source_if_modified_since,
+            if_unmodified_since: input.copy_source_if_unmodified_since,
+        };
+        // A copy answers 412 where a read would answer 304.
+        conditions.check(&source.info).map_err(|_| s3_error!(PreconditionFailed))?;
+        let replaces =
+            input.metadata_directive.is_some_and(|directive| directive.as_str() == MetadataDirective::REPLACE);
+        let attributes = if replaces {
+            Attributes {
+                content_type: input.content_type,
+                content_encoding: input.content_encoding,
+                content_disposition: input.content_disposition,
+                content_language: input.content_language,
+                cache_control: input.cache_control,
+                user: input.metadata.unwrap_or_default().into_iter().collect(),
+            }
+        } else {
+            source.info.attributes.clone()
+        };
+        let condition = crate::server::folder::Condition::None;
+        let target = Target { bucket: input.bucket, key: input.key, attributes, condition };
+        let bytes_max = self.limits.object_bytes_max;
+        let info = self
+            .with_folder(move |folder| {
+                folder.check_target(&target.bucket, &target.key)?;
+                let mut draft = folder.draft(bytes_max)?;
+                draft.append(&source, 0, source.bytes)?;
+                folder.publish(draft, &target, source.info.etag)
+            })
+            .await?;
+        let result =
+            CopyObjectResult { e_tag: Some(etag(&info)), last_modified: Some(modified(&info)), ..Default::default() };
+        Ok(CopyObjectOutput { copy_object_result: Some(result), ..Default::default() })
+    }
+
+    pub(super) async fn open_source(&self, source: CopySource) -> S3Result<Object> {
+        match source {
+            CopySource::Bucket { bucket, key, version_id: None } => self.open(bucket.into(), key.into()).await,
+            _ => Err(s3_error!(NotImplemented, "a copy takes `bucket/key` as its source")),
+        }
+    }
+
+    pub(super) async fn delete_objects(&self, input: DeleteObjectsInput) -> S3Result<DeleteObjectsOutput> {
+        if input.delete.objects.len() > DELETE_OBJECTS_MAX {
+            return Err(s3_error!(MalformedXML, "at most {} objects are deleted at once", DELETE_OBJECTS_MAX));
+        }
+        let quiet = input.delete.quiet.unwrap_or(false);
+        let (bucket, keys) = (input.bucket, input.delete.objects.into_iter().map(|object| object.key));
+        let keys: Vec<_> = keys.collect();
+        let outcomes = self
+            .with_folder(move |folder| {
+                folder.bucket(&bucket)?;
+                Ok(keys.into_iter().map(|key| (folder.delete(&bucket, &key), key)).collect::<Vec<_>>())
+            })
+            .await?;
+        let mut output = DeleteObjectsOutput::default();
+        for (outcome, key) in outcomes {
+            match outcome {
+                Ok(()) if quiet => {}
+                Ok(()) => {
+                    let deleted = DeletedObject { key: Some(key), ..Default::default() };
+                    output.deleted.get_or_insert_default().push(deleted);
+                }
+                Err(error) => {
+                    let error = s3s::S3Error::from(error);
+                    output.errors.get_or_insert_default().push(Error {
+                        key: Some(key),
+                        code: Some(error.code().as_str().to_owned()),
+                        message: error.message().map(str::to_owned),
+                        version_id: None,
+                    });
+                }
+            }
+        }
+        Ok(output)
+    }
+}
+
+/// Names of the checksums that come behind a content.
+pub(super) fn announced(algorithm: Option<&ChecksumAlgorithm>, trailing: Option<&TrailingHeaders>) -> String {
+    match (algorithm, trailing) {
+        // Which one comes is only known for certain when it is there, so all are computed where none is named.
+        (None, Some(_)) => "crc32 crc32c crc64nvme sha1 sha256".to_owned(),
+        (Some(algorithm), Some(_)) => algorithm.as_str().to_ascii_lowercase(),
+        (_, None) => String::new(),
+    }
+}
+
+/// The part of a content that is asked for.
+struct Wanted {
+    start: u64,
+    length: u64,
+    /// Only where a part was asked for.
+    header: Option<String>,
+}
+
+fn range(range: Option<Range>, object: &Object) -> S3Result<Wanted> {
+    let Some(range) = range else { return Ok(Wanted { start: 0, length: object.bytes, header: None }) };
+    let range = range.check(object.bytes)?;
+    let length = range.end - range.start;
+    let header = format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.bytes);
+    Ok(Wanted { start: range.start, length, header: Some(header) })
+}

@@ -1,0 +1,170 @@
+//! An object that is being written. Nobody sees it until it is published; one that is dropped is gone.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use s3s::crypto::{Checksum, Md5};
+use tempfile::NamedTempFile;
+
+use super::object::{Attributes, Object, ObjectInfo, write_info};
+use super::sync::{is_absent, make_folders, sync_folder};
+use super::{Folder, FolderError};
+
+/// How often a folder is made again that was removed, empty, just before an object came into it.
+const FOLDER_TRIES_MAX: u32 = 100;
+
+/// The object that a draft becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub bucket: String,
+    pub key: String,
+    pub attributes: Attributes,
+    pub condition: Condition,
+}
+
+/// What must hold for an object to be written; decided and written as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    None,
+    /// There is no object of this key.
+    IfAbsent,
+    /// There is one, of any content.
+    IfPresent,
+    /// There is one with this ETag.
+    IfMatch(String),
+}
+
+/// An object that is being written.
+pub(crate) struct Draft {
+    file: NamedTempFile,
+    md5: Md5,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Folder {
+    /// Begins an object of at most `bytes_max` bytes.
+    pub(crate) fn draft(&self, bytes_max: u64) -> Result<Draft, FolderError> {
+        let drafts = self.drafts();
+        let file = NamedTempFile::new_in(&drafts).map_err(|source| FolderError::io(&drafts, source))?;
+        Ok(Draft { file, md5: Md5::new(), bytes: 0, bytes_max })
+    }
+
+    /// Makes a draft the object of its target. When this returns, it survives a crash and a loss of power.
+    pub(crate) fn publish(&self, draft: Draft, target: &Target, etag: String) -> Result<ObjectInfo, FolderError> {
+        let path = self.object_path(&target.bucket, &target.key)?;
+        let info = ObjectInfo { etag, modified_ms: now_ms(), attributes: target.attributes.clone() };
+        let file = draft.seal(&info)?;
+        let guard = self.lock_key(&path);
+        self.check(&path, target)?;
+        place(file, &path)?;
+        drop(guard);
+        let parent = path.parent().unwrap_or(&path);
+        match sync_folder(parent) {
+            // It was deleted again, and its folder with it.
+            Err(error) if is_absent(&error) => Ok(info),
+            Err(source) => Err(FolderError::io(parent, source)),
+            Ok(()) => Ok(info),
+        }
+    }
+
+    fn check(&self, path: &Path, target: &Target) -> Result<(), FolderError> {
+        if target.condition == Condition::None {
+            return Ok(());
+        }
+        let present = Object::open(path)?;
+        match (&target.condition, present) {
+            (Condition::IfAbsent, None) | (Condition::IfPresent, Some(_)) => Ok(()),
+            (Condition::IfMatch(etag), Some(object)) if object.info.etag == *etag => Ok(()),
+            (Condition::IfMatch(_) | Condition::IfPresent, None) => {
+                Err(FolderError::NoSuchKey { key: target.key.clone() })
+            }
+            _ => Err(FolderError::ConditionFailed),
+        }
+    }
+}
+
+/// Renames a file to its place, in a folder that a deletion may be removing at the same time.
+fn place(mut file: NamedTempFile, path: &Path) -> Result<(), FolderError> {
+    let in_place = |source| FolderError::io(path, source);
+    let parent = path.parent().unwrap_or(path);
+    for _ in 0..FOLDER_TRIES_MAX {
+        match make_folders(parent) {
+            Err(error) if is_absent(&error) => continue,
+            outcome => outcome.map_err(in_place)?,
+        }
+        match file.persist(path) {
+            Err(error) if is_absent(&error.error) => file = error.file,
+            outcome => return outcome.map(|_| ()).map_err(|error| in_place(error.error)),
+        }
+    }
+    Err(in_place(io::ErrorKind::ResourceBusy.into()))
+}
+
+impl Draft {
+    /// Appends to the content.
+    pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
+        self.grow(piece.len() as u64)?;
+        self.md5.update(piece);
+        self.file.write_all(piece).map_err(|source| FolderError::io(self.file.path(), source))
+    }
+
+    /// Appends a range of another object's content.
+    pub(crate) fn write_range(&mut self, object: &Object, start: u64, length: u64) -> Result<(), FolderError> {
+        const PIECE_BYTES: u64 = 1 << 20;
+        let end = start + length;
+        let mut place = start;
+        while place < end {
+            let piece = object.read_range(place, (end - place).min(PIECE_BYTES) as usize)?;
+            self.write(&piece)?;
+            place += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Appends a range of another object's content, by the kernel where it can. The MD5 does not cover it.
+    pub(crate) fn append(&mut self, object: &Object, start: u64, length: u64) -> Result<(), FolderError> {
+        self.grow(length)?;
+        let mut source = &*object.file;
+        // Nobody else reads this handle by its own position.
+        let copied = source.seek(io::SeekFrom::Start(start)).and_then(|_| {
+            let mut range = io::Read::take(source, length);
+            io::copy(&mut range, self.file.as_file_mut())
+        });
+        match copied {
+            Ok(copied) if copied == length => Ok(()),
+            Ok(_) => Err(FolderError::io(self.file.path(), io::ErrorKind::UnexpectedEof.into())),
+            Err(source) => Err(FolderError::io(self.file.path(), source)),
+        }
+    }
+
+    /// MD5 of what was written; asked once, at the end.
+    pub(crate) fn take_md5(&mut self) -> [u8; 16] {
+        std::mem::replace(&mut self.md5, Md5::new()).finalize()
+    }
+
+    /// Bytes so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<(), FolderError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.bytes_max { Err(FolderError::TooLarge { bytes_max: self.bytes_max }) } else { Ok(()) }
+    }
+
+    /// Completes the file and syncs it.
+    pub(super) fn seal(mut self, info: &ObjectInfo) -> Result<NamedTempFile, FolderError> {
+        let file: &mut File = self.file.as_file_mut();
+        let written = write_info(file, info).and_then(|()| file.sync_all());
+        written.map_err(|source| FolderError::io(self.file.path(), source))?;
+        Ok(self.file)
+    }
+}
+
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,1 +1,45 @@
 //! The worker: leases jobs, runs each step in a child process, settles what came of it.
+//!
+//! - [`control`]: the one loop that decides what is leased, and the end of the worker.
+//! - [`hub`], [`http_hub`]: what a worker asks of a hub, and the hub that is reached over HTTP.
+//! - [`attempt`]: one lease from its inputs to its outcome.
+//! - [`bundles`], [`scratch`]: the files a step sees, and the folder it sees them in.
+//! - [`process`], [`orphans`]: child processes and their end.
+//! - [`python`], [`runner`]: the interpreter, and the program in it that runs one step.
+//! - [`sql`]: the child process that runs one SQL step.
+//!
+//! It knows nothing of the hub's code, and never runs a step in its own process.
+
+mod assignment;
+mod attempt;
+mod backoff;
+mod beat;
+mod bundles;
+mod config;
+mod control;
+mod ending;
+mod held;
+mod http_hub;
+mod hub;
+mod launch;
+mod log;
+mod orphans;
+mod outage;
+mod patience;
+mod process;
+mod python;
+mod runner;
+mod scratch;
+mod settler;
+mod spawner;
+mod sql;
+mod step_process;
+mod template;
+mod trouble;
+
+pub use config::{Config, Limits, Mode, Start, default_scopes};
+pub use control::{Summary, WorkerError, run};
+pub use http_hub::HttpHub;
+pub use hub::{Hub, HubError};
+pub use python::{Python, PythonError, find_python};
+pub use sql::sql_step_main;

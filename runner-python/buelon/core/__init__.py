@@ -1,0 +1,1 @@
+"""What steps import to say more than a value: see ``buelon.core.step``."""

@@ -1,0 +1,201 @@
+"""Columns of an Arrow record batch as lists of plain values."""
+
+import json
+import sys
+from array import array
+
+(_NULL, _INT, _FLOAT, _BINARY, _TEXT, _BOOL, _DECIMAL, _DATE, _TIME, _TIMESTAMP) = range(1, 11)
+(_LIST, _STRUCT) = (12, 13)
+(_LARGE_BINARY, _LARGE_TEXT, _LARGE_LIST) = (19, 20, 21)
+_FIXED_LIST = 16
+
+_EXTENSION_KEY, _JSON_EXTENSION = 'ARROW:extension:name', 'arrow.json'
+_PER_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
+_INTEGERS = {(8, True): 'b', (8, False): 'B', (16, True): 'h', (16, False): 'H', (32, True): 'i', (32, False): 'I'}
+_INTEGERS.update({(64, True): 'q', (64, False): 'Q'})
+_WIDTHS = {'f': 4, 'd': 8}
+
+
+class Unsupported(Exception):
+    """A kind of column that is not read here; its text names it."""
+
+
+class Field:
+    """A column's name, type (number and table of the schema), children, and whether its text is JSON."""
+
+    __slots__ = ('name', 'kind', 'type', 'children', 'is_json')
+
+
+def field(entry):
+    """A field of the schema."""
+    if entry.table(4) is not None:
+        raise Unsupported('dictionary-encoded columns')
+    result = Field()
+    result.name = entry.text(0)
+    result.kind = entry.number(2, 'B')
+    result.type = entry.table(3)
+    result.children = [field(child) for child in entry.tables(5)]
+    metadata = {pair.text(0): pair.text(1) for pair in entry.tables(6)}
+    result.is_json = metadata.get(_EXTENSION_KEY) == _JSON_EXTENSION
+    return result
+
+
+class Reader:
+    """Takes the columns of one batch in their order, each with its nodes and buffers."""
+
+    def __init__(self, nodes, buffers, body):
+        self._nodes = iter(nodes)
+        self._buffers = iter(buffers)
+        self._body = body
+
+    def column(self, field):
+        """The values of the next column."""
+        read = _READERS.get(field.kind)
+        if read is None:
+            raise Unsupported(f'a column `{field.name}` of a type that is not known here')
+        count, absent = next(self._nodes)
+        if field.kind == _NULL:
+            return [None] * count
+        validity = self._buffer()
+        values = read(self, field, count)
+        if field.is_json:
+            values = [json.loads(value) if value else None for value in values]
+        return _with_absent(values, validity, count) if absent else values
+
+    def _buffer(self):
+        offset, size = next(self._buffers)
+        return self._body[offset : offset + size]
+
+    def _numbers(self, form, count):
+        width = _WIDTHS.get(form) or array(form).itemsize
+        items = array(form)
+        items.frombytes(self._buffer()[: count * width])
+        if sys.byteorder == 'big':
+            items.byteswap()
+        if len(items) < count:
+            raise IndexError('a column is shorter than its table')
+        return items.tolist()
+
+    def integers(self, field, count):
+        form = _INTEGERS[field.type.number(0, 'i'), bool(field.type.number(1, 'B'))]
+        return self._numbers(form, count)
+
+    def floats(self, field, count):
+        precision = field.type.number(0, 'h')
+        if precision == 0:
+            raise Unsupported(f'a column `{field.name}` of half-precision floats')
+        # NaN and infinities are no JSON-like values.
+        return [value if value - value == 0.0 else None for value in self._numbers('df'[precision == 1], count)]
+
+    def bools(self, field, count):
+        return _bits(self._buffer(), count)
+
+    def texts(self, field, count):
+        return [str(item, 'utf-8') for item in self._slices(field.kind == _LARGE_TEXT, count)]
+
+    def binaries(self, field, count):
+        from base64 import b64encode
+
+        return [b64encode(item).decode('ascii') for item in self._slices(field.kind == _LARGE_BINARY, count)]
+
+    def _slices(self, large, count):
+        offsets = self._offsets(large, count)
+        data = self._buffer()
+        return [data[start:end] for start, end in zip(offsets, offsets[1:])]
+
+    def _offsets(self, large, count):
+        return self._numbers('q' if large else 'i', count + 1) if count else [0]
+
+    def decimals(self, field, count):
+        from decimal import Decimal
+
+        scale, width = field.type.number(1, 'i'), field.type.number(2, 'i', 128) // 8
+        data = self._buffer()
+        whole = (int.from_bytes(data[place : place + width], 'little', signed=True) for place in range(0, count * width, width))
+        return [format(Decimal((number < 0, tuple(map(int, str(abs(number)))), -scale)), 'f') for number in whole]
+
+    def dates(self, field, count):
+        from datetime import date
+
+        epoch = date(1970, 1, 1).toordinal()
+        # Unit 0 counts days, unit 1 milliseconds; the schema's default is 1.
+        if field.type.number(0, 'h', 1) == 0:
+            days = self._numbers('i', count)
+        else:
+            days = [number // 86_400_000 for number in self._numbers('q', count)]
+        return [date.fromordinal(epoch + day).isoformat() for day in days]
+
+    def times(self, field, count):
+        per_second = _PER_SECOND[field.type.number(0, 'h', 1)]
+        form = 'i' if field.type.number(1, 'i', 32) == 32 else 'q'
+        return [_clock(number, per_second) for number in self._numbers(form, count)]
+
+    def timestamps(self, field, count):
+        from datetime import date
+
+        per_second = _PER_SECOND[field.type.number(0, 'h')]
+        zone = '+00:00' if field.type.text(1) else ''
+        epoch, per_day = date(1970, 1, 1).toordinal(), 86_400 * per_second
+        result = []
+        for number in self._numbers('q', count):
+            day, rest = divmod(number, per_day)
+            result.append(f'{date.fromordinal(epoch + day).isoformat()}T{_clock(rest, per_second)}{zone}')
+        return result
+
+    def lists(self, field, count):
+        offsets = self._offsets(field.kind == _LARGE_LIST, count)
+        items = self.column(field.children[0])
+        return [items[start:end] for start, end in zip(offsets, offsets[1:])]
+
+    def fixed_lists(self, field, count):
+        size = field.type.number(0, 'i')
+        items = self.column(field.children[0])
+        return [items[place * size : (place + 1) * size] for place in range(count)]
+
+    def structs(self, field, count):
+        columns = [self.column(child) for child in field.children]
+        names = [child.name for child in field.children]
+        return [dict(zip(names, values)) for values in zip(*columns)] if columns else [{} for _ in range(count)]
+
+
+_READERS = {
+    _NULL: Reader.integers,
+    _INT: Reader.integers,
+    _FLOAT: Reader.floats,
+    _BINARY: Reader.binaries,
+    _LARGE_BINARY: Reader.binaries,
+    _TEXT: Reader.texts,
+    _LARGE_TEXT: Reader.texts,
+    _BOOL: Reader.bools,
+    _DECIMAL: Reader.decimals,
+    _DATE: Reader.dates,
+    _TIME: Reader.times,
+    _TIMESTAMP: Reader.timestamps,
+    _LIST: Reader.lists,
+    _LARGE_LIST: Reader.lists,
+    _FIXED_LIST: Reader.fixed_lists,
+    _STRUCT: Reader.structs,
+}
+
+
+def _with_absent(values, validity, count):
+    return [value if present else None for value, present in zip(values, _bits(validity, count))]
+
+
+def _bits(data, count):
+    """The first bits of a bitmap, the lowest of each byte first."""
+    bits = bin(int.from_bytes(bytes(data[: (count + 7) // 8]) + b'\1', 'little'))[:2:-1]
+    return [bit == '1' for bit in bits[:count]]
+
+
+def _clock(number, per_second):
+    """Time of day from units since midnight, with the fraction only where there is one."""
+    seconds, fraction = divmod(number, per_second)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    text = f'{hour:02}:{minute:02}:{second:02}'
+    if not fraction:
+        return text
+    # As `isoformat` writes it: six digits, or nine where those are needed.
+    nanoseconds = fraction * (1_000_000_000 // per_second)
+    return f'{text}.{nanoseconds:09}' if nanoseconds % 1_000 else f'{text}.{nanoseconds // 1_000:06}'

@@ -1,0 +1,66 @@
+"""Calls a step's function: positional arguments, a dict for ``mut``, awaited where it is asynchronous."""
+
+import types
+
+from .failures import standard
+
+
+def call(function, arguments):
+    """What the function returns. Generators, also asynchronous ones, are collected into a list by the caller."""
+    arguments = list(arguments)
+    keywords = _add_mut(function, arguments)
+    result = function(*arguments, **keywords)
+    if hasattr(result, "__await__"):
+        return standard("asyncio").run(_awaited(result))
+    if hasattr(result, "__aiter__") and hasattr(result, "__anext__"):
+        return standard("asyncio").run(_collected(result))
+    return result
+
+
+async def _awaited(result):
+    return await result
+
+
+async def _collected(result):
+    return [item async for item in result]
+
+
+def _add_mut(function, arguments):
+    """Puts a dict where the function has a parameter ``mut``; returns the keyword arguments."""
+    code = _code(function)
+    if code is None:
+        return {}
+    positional = code.co_varnames[: code.co_argcount]
+    if "mut" in positional:
+        place = positional.index("mut")
+        if _is_bound(function):
+            place -= 1
+        if place <= len(arguments):
+            arguments.insert(place, {})
+            return {}
+        return {"mut": {}}
+    named_only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return {"mut": {}} if "mut" in named_only else {}
+
+
+def _is_bound(function):
+    return not isinstance(_unwrapped(function), types.FunctionType)
+
+
+def _code(function):
+    """The code whose parameters count, seen through decorators that say what they wrap."""
+    target = _unwrapped(function)
+    if isinstance(target, types.MethodType):
+        target = target.__func__
+    elif isinstance(target, type):
+        target = target.__init__
+    elif not isinstance(target, types.FunctionType):
+        target = getattr(type(target), "__call__", None)
+    return getattr(target, "__code__", None)
+
+
+def _unwrapped(function):
+    seen = 0
+    while hasattr(function, "__wrapped__") and seen < 100:
+        function, seen = function.__wrapped__, seen + 1
+    return function

@@ -1,0 +1,95 @@
+"""Finds out whether a list of dicts is a table that columns can hold without any loss.
+
+It is when there are enough rows to be worth it, all have the same keys in the same order, and each column holds,
+beside None, values of one type only.
+"""
+
+import sys
+
+ROWS_MIN = 64
+
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_INFINITY = float("inf")
+_NONE = type(None)
+
+
+class Column:
+    """A name, a kind (``int``, ``float``, ``bool``, ``str`` or ``null``) and one value or None for each row."""
+
+    __slots__ = ("name", "kind", "values")
+
+    def __init__(self, name, kind, values):
+        self.name = name
+        self.kind = kind
+        self.values = values
+
+
+def of_records(value, rows_min=ROWS_MIN):
+    """The columns of a list of records, or None where it is no such list."""
+    if type(value) is not list or len(value) < rows_min or type(value[0]) is not dict or not value[0]:
+        return None
+    names = tuple(value[0])
+    if any(type(name) is not str or not _is_text(name) for name in names):
+        return None
+    if not all(type(record) is dict and tuple(record) == names for record in value):
+        return None
+    columns = []
+    for name in names:
+        column = _column(name, [record[name] for record in value])
+        if column is None:
+            return None
+        columns.append(column)
+    return columns
+
+
+def _column(name, values):
+    kinds = set(map(type, values))
+    kinds.discard(_NONE)
+    if not kinds:
+        return Column(name, "null", values)
+    if len(kinds) > 1:
+        return None
+    kind = kinds.pop()
+    if kind is int:
+        present = [value for value in values if value is not None]
+        return Column(name, "int", values) if _INT_MIN <= min(present) and max(present) <= _INT_MAX else None
+    if kind is float:
+        return Column(name, "float", [_finite(value) for value in values])
+    if kind is bool:
+        return Column(name, "bool", values)
+    if kind is str:
+        return Column(name, "str", values) if all(map(_is_text, values)) else None
+    convert = _text_conversion(kind)
+    if convert is None:
+        return None
+    return Column(name, "str", [None if value is None else convert(value) for value in values])
+
+
+def _finite(value):
+    return value if value is not None and -_INFINITY < value < _INFINITY else None
+
+
+def _is_text(value):
+    """Whether it is None or text that UTF-8 can hold."""
+    if value is None or value.isascii():
+        return True
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text_conversion(kind):
+    """How values of exactly this type become text, as in ``values``."""
+    for module, name, method in (
+        ("datetime", "datetime", "isoformat"),
+        ("datetime", "date", "isoformat"),
+        ("datetime", "time", "isoformat"),
+        ("uuid", "UUID", "__str__"),
+        ("decimal", "Decimal", "__str__"),
+    ):
+        loaded = sys.modules.get(module)
+        if loaded is not None and getattr(loaded, name, None) is kind:
+            return getattr(kind, method)
+    return None

@@ -1,0 +1,61 @@
+"""Writes a returned value for the worker: small JSON into the frame, the rest into files."""
+
+import json
+import os
+
+from . import columns, foreign, frames
+from .failures import Failure
+from .values import plain
+
+JSON_NAME = "value.json"
+ARROW_NAME = "value.arrow"
+
+_KINDS = {type(None): "null", bool: "bool", int: "number", float: "number", str: "string", list: "list", dict: "dict"}
+
+
+def encode(value, folder, inline_bytes_max, value_bytes_max):
+    """The output for ``value``, as a dict of the protocol. Raises ``Failure`` where it cannot be stored."""
+    path = os.path.join(folder, ARROW_NAME)
+    rows = foreign.write_table(value, path)
+    if rows is not None:
+        return _table(path, rows, value_bytes_max)
+    if hasattr(value, "__next__"):
+        value = list(value)
+    table = columns.of_records(value)
+    if table is not None:
+        from . import arrow_write
+
+        with open(path, "wb") as file:
+            arrow_write.write(file, table)
+        return _table(path, len(value), value_bytes_max)
+    return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
+
+
+def _table(path, rows, bytes_max):
+    _check_size(os.path.getsize(path), bytes_max)
+    return frames.output("table", rows, frames.arrow_file(ARROW_NAME))
+
+
+def _document(value, folder, inline_bytes_max, value_bytes_max):
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        context = text[max(0, error.start - 20) : error.start]
+        message = f"the returned value cannot be stored: the text after {context!r} holds half of a surrogate pair"
+        raise Failure("value", message) from None
+    _check_size(len(data), value_bytes_max)
+    if len(data) <= inline_bytes_max:
+        place = frames.json_text(text)
+    else:
+        with open(os.path.join(folder, JSON_NAME), "wb") as file:
+            file.write(data)
+        place = frames.json_file(JSON_NAME)
+    length = len(value) if isinstance(value, (str, list, dict)) else None
+    return frames.output(_KINDS[type(value)], length, place)
+
+
+def _check_size(size_bytes, bytes_max):
+    if size_bytes > bytes_max:
+        message = f"the returned value takes {size_bytes} bytes, over the limit of {bytes_max}"
+        raise Failure("value", f"{message}; return it in parts, or put it into a file or a database and return where")

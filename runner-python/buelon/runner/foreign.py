@@ -1,0 +1,109 @@
+"""Tables and scalars of pandas, polars, pyarrow and numpy, for steps whose environment has them.
+
+None of these is imported here: a value can only be of a module that the step has imported.
+"""
+
+import sys
+
+from . import columns
+
+
+def plain(value):
+    """Whether the value is of a known kind, and its plain form."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic):
+        return _of_numpy(value.item())
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and value is getattr(pandas, "NA", pandas):
+        return True, None
+    records = _records(value)
+    if records is not None:
+        from .values import plain as all_plain
+
+        return True, all_plain(records)
+    return False, None
+
+
+def _of_numpy(item):
+    from .values import scalar
+
+    if isinstance(item, (bytes, tuple, list)):
+        return False, None
+    return True, scalar(item, lambda: "it")
+
+
+def write_table(value, path):
+    """Writes a table as an Arrow IPC stream and returns the number of its rows; None for everything else."""
+    arrow = _arrow_table(value)
+    if arrow is not None:
+        import pyarrow
+
+        with pyarrow.OSFile(path, "wb") as file, pyarrow.ipc.new_stream(file, arrow.schema) as writer:
+            writer.write(arrow)
+        return arrow.num_rows
+    polars = sys.modules.get("polars")
+    if polars is not None and isinstance(value, polars.DataFrame):
+        value.write_ipc_stream(path, compat_level=polars.CompatLevel.oldest())
+        return value.height
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        return _write_pandas(value, path)
+    return None
+
+
+def _arrow_table(value):
+    """A pyarrow table, where pyarrow is there and the value is one of its tables."""
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is None:
+        return None
+    if isinstance(value, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([value])
+    return value if isinstance(value, pyarrow.Table) else None
+
+
+def _write_pandas(frame, path):
+    try:
+        import pyarrow
+        import pyarrow.ipc
+    except ImportError:
+        return _write_records(frame, path)
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    return write_table(table, path)
+
+
+def _write_records(frame, path):
+    """Without pyarrow, columns of plain values are a table all the same; others are a list of dicts."""
+    from . import arrow_write
+
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        from .failures import Failure
+
+        raise Failure("value", "two columns of the returned table have the same name")
+    if not len(frame):
+        with open(path, "wb") as file:
+            arrow_write.write(file, [columns.Column(name, "null", []) for name in names])
+        return 0
+    from .values import plain as all_plain
+
+    table = columns.of_records(all_plain(_records(frame)), rows_min=1)
+    if table is None:
+        return None
+    with open(path, "wb") as file:
+        arrow_write.write(file, table)
+    return len(frame)
+
+
+def _records(value):
+    """A table as a list of dicts; None for everything else."""
+    arrow = _arrow_table(value)
+    if arrow is not None:
+        return arrow.to_pylist()
+    polars = sys.modules.get("polars")
+    if polars is not None and isinstance(value, polars.DataFrame):
+        return value.to_dicts()
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        records = value.astype(object).to_dict("records")
+        return [{str(name): item for name, item in record.items()} for record in records]
+    return None

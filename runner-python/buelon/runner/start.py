@@ -1,0 +1,57 @@
+"""The way of one step: from the start frame to the end frame."""
+
+import os
+import sys
+
+from . import call, decode, encode, failures, frames, load, returned, streams
+from .failures import Failure, of_exception
+
+
+def main():
+    """Runs the step that the worker names on standard input, and ends the process."""
+    line = streams.read_first_line()
+    channel = streams.take_over()
+    finish(channel, run(line))
+
+
+def run(line):
+    """The end frame for a start frame."""
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)  # Values hold integers of any size.
+    try:
+        return _run(frames.parse_start(line))
+    except Failure as failure:
+        return frames.error(failure)
+
+
+def finish(channel, frame):
+    """Ends the process as an interpreter would, and answers last: what the step left running belongs to it."""
+    threading = sys.modules.get("threading")
+    if threading is not None and hasattr(threading, "_shutdown"):
+        threading._shutdown()
+    atexit = failures.standard("atexit")
+    if hasattr(atexit, "_run_exitfuncs"):
+        atexit._run_exitfuncs()
+    streams.flush()
+    channel.send(frames.to_line(frame))
+    os._exit(0)
+
+
+def _run(frame):
+    root = os.getcwd()
+    failures.step_folders[:] = frame["path"]
+    sys.path[:0] = frame["path"]
+    sys.argv[:] = [frame["step"]]
+    sources = {}
+    try:
+        function, sources = load.load(frame["code"], frame["function"], root)
+        arguments = [decode.decode(entry) for entry in frame["inputs"]]
+        status, priority, data = returned.read(call.call(function, arguments))
+        if status != "success":
+            return frames.result(status, None, priority)
+        output = encode.encode(data, frame["values"], frame["inline_bytes_max"], frame["value_bytes_max"])
+        return frames.result(status, output, priority)
+    except (Failure, SystemExit):
+        raise
+    except BaseException as error:
+        raise of_exception("exception", error, root, sources) from None

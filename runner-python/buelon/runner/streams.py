@@ -1,0 +1,59 @@
+"""Keeps what is said to the worker apart from what the step prints.
+
+The worker speaks on standard input and listens on standard output. Before any code of the step runs, both are taken
+away: input is empty from then on, and output goes where errors go, into the log.
+"""
+
+import os
+import sys
+
+_CHUNK_BYTES = 65_536
+
+
+class Channel:
+    """The way back to the worker."""
+
+    def __init__(self, descriptor):
+        self._descriptor = descriptor
+        self._process = os.getpid()
+
+    def send(self, line):
+        """Writes one line and closes the way: there is one answer. A process that the step forked stays silent."""
+        if os.getpid() != self._process:
+            os._exit(0)
+        rest = memoryview(line)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+        os.close(self._descriptor)
+
+
+def read_first_line():
+    """What the worker sends, up to the end of its line or of the stream."""
+    chunks = []
+    while True:
+        chunk = os.read(0, _CHUNK_BYTES)
+        chunks.append(chunk)
+        if not chunk or chunk.endswith(b"\n"):
+            return b"".join(chunks)
+
+
+def take_over():
+    """Gives the step its own streams; returns the way back to the worker."""
+    channel = Channel(os.dup(1))
+    os.dup2(2, 1)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    for stream in (sys.stdout, sys.stderr):
+        # Lines reach the log as they are printed, whatever they hold.
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    return channel
+
+
+def flush():
+    """What is printed but not written yet."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # The step may have closed or replaced it.

@@ -1,0 +1,103 @@
+//! What one attempt is to do, with all that is known of it: pure data, and the start frame made from it.
+
+use std::path::{Path, PathBuf};
+
+use protocol::api::{Lease, PlanAnswer};
+use protocol::frame::{Code, Input, StartFrame};
+use protocol::{ErrorKind, Language, PROTOCOL_VERSION, Source, Step, StepError};
+
+use crate::config::Limits;
+use crate::scratch::Scratch;
+use crate::template;
+use crate::trouble::Trouble;
+
+/// A lease, its step, and the folders it works in.
+#[derive(Debug)]
+pub(crate) struct Assignment<'attempt> {
+    pub(crate) lease: &'attempt Lease,
+    pub(crate) plan: &'attempt PlanAnswer,
+    pub(crate) step: &'attempt Step,
+    /// The bundle's root on this machine.
+    pub(crate) root: PathBuf,
+    pub(crate) scratch: &'attempt Scratch,
+}
+
+/// The step that a lease names.
+pub(crate) fn step_of<'plan>(plan: &'plan PlanAnswer, lease: &Lease) -> Result<&'plan Step, Trouble> {
+    plan.steps.get(lease.step as usize).ok_or_else(|| {
+        let message = format!("the plan of {} has no step number {}", plan.script, lease.step);
+        Trouble::Step(StepError::new(ErrorKind::Load, message))
+    })
+}
+
+impl Assignment<'_> {
+    /// The first line to the step's process.
+    pub(crate) fn start_frame(&self, inputs: Vec<Input>, limits: &Limits) -> Result<StartFrame, Trouble> {
+        let code = self.code()?;
+        Ok(StartFrame {
+            protocol: PROTOCOL_VERSION,
+            run: self.lease.run.clone(),
+            job: self.lease.job,
+            attempt: self.lease.attempt,
+            step: self.step.name.clone(),
+            language: self.step.language,
+            function: self.step.function.clone(),
+            path: self.module_folders(&code),
+            code,
+            inputs,
+            values: self.scratch.values(),
+            inline_bytes_max: limits.inline_bytes_max,
+            value_bytes_max: limits.value_bytes_max,
+        })
+    }
+
+    /// The folder the script is in.
+    pub(crate) fn script_folder(&self) -> PathBuf {
+        match self.plan.script.rsplit_once('/') {
+            Some((folder, _)) => self.root.join(folder),
+            None => self.root.clone(),
+        }
+    }
+
+    fn code(&self) -> Result<Code, Trouble> {
+        let source = self.plan.sources.get(self.step.source as usize).ok_or_else(|| {
+            let message = format!("the plan of {} has no source number {}", self.plan.script, self.step.source);
+            Trouble::Step(StepError::new(ErrorKind::Load, message))
+        })?;
+        match (self.step.language, source) {
+            (Language::Python, Source::File(path)) => Ok(Code::File(self.root.join(path))),
+            (Language::Python, Source::Code { text, line }) => Ok(self.text(text.clone(), &self.plan.script, *line)),
+            // SQL is sent as text, its templates filled in: the process that runs it reads no files.
+            (_, Source::File(path)) => Ok(self.text(self.filled(&read(&self.root, path)?)?, path, 1)),
+            (_, Source::Code { text, line }) => Ok(self.text(self.filled(text)?, &self.plan.script, *line)),
+        }
+    }
+
+    fn text(&self, text: String, script: &str, line: u32) -> Code {
+        Code::Text { text, script: script.to_owned(), line }
+    }
+
+    fn filled(&self, text: &str) -> Result<String, Trouble> {
+        let mut fault = None;
+        let fresh_id = || template::random_id().unwrap_or_else(|error| fault.insert(error.to_string()).clone());
+        let filled = template::fill(text, &self.step.settings, fresh_id);
+        fault.map_or(Ok(filled), |fault| Err(Trouble::Away(fault)))
+    }
+
+    /// The step's folder and the script's.
+    fn module_folders(&self, code: &Code) -> Vec<PathBuf> {
+        let script_folder = self.script_folder();
+        let step_folder = match code {
+            Code::File(path) => path.parent().map(Path::to_owned),
+            Code::Text { .. } => None,
+        };
+        let step_folder = step_folder.filter(|folder| *folder != script_folder);
+        step_folder.into_iter().chain([script_folder]).collect()
+    }
+}
+
+fn read(root: &Path, path: &str) -> Result<String, Trouble> {
+    std::fs::read_to_string(root.join(path)).map_err(|error| {
+        Trouble::Step(StepError::new(ErrorKind::Load, format!("the file {path} cannot be read: {error}")))
+    })
+}

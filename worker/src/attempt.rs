@@ -1,0 +1,209 @@
+//! One attempt of one job: its files and inputs, its process, and what came of it.
+//!
+//! Nothing here decides what happens to the job; that is the hub's. And nothing here fails a job because hub or bucket
+//! are away: the attempt waits for them, and is handed back when that takes too long.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bucket::Bucket;
+use bucket::value::{ValueLimits, Values};
+use protocol::api::{Lease, LogRef, PlanAnswer};
+use protocol::frame::{EndFrame, Input, ResultFrame, Status};
+use protocol::{Language, Outcome, ValueRef};
+use tokio_util::sync::CancellationToken;
+
+use crate::assignment::{self, Assignment};
+use crate::bundles::Bundles;
+use crate::config::{Limits, Mode};
+use crate::control::{Shared, WorkerError};
+use crate::ending;
+use crate::hub::Hub;
+use crate::launch::{self, Launch};
+use crate::log::Log;
+use crate::orphans::Mark;
+use crate::runner::Runner;
+use crate::scratch::{Scratch, Scratches};
+use crate::step_process::{self, Ending};
+use crate::trouble::Trouble;
+
+/// What can end an attempt from outside.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    /// The lease is no longer ours: nobody wants the outcome.
+    pub(crate) revoked: CancellationToken,
+    /// The worker shuts down: the attempt is handed back.
+    pub(crate) handed_back: CancellationToken,
+}
+
+impl End {
+    /// Waits for either.
+    pub(crate) async fn wait(&self) {
+        tokio::select! {
+            () = self.revoked.cancelled() => {}
+            () = self.handed_back.cancelled() => {}
+        }
+    }
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    pub(crate) log: Option<LogRef>,
+}
+
+impl Done {
+    /// Handed back; the hub gives it to somebody after `delay`.
+    pub(crate) fn release(reason: &str, delay: Duration) -> Self {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        Self { outcome: Outcome::Release { reason: reason.to_owned(), delay_ms }, log: None }
+    }
+}
+
+/// All that attempts of one worker share.
+pub(crate) struct Attempts<H> {
+    pub(crate) shared: Arc<Shared<H>>,
+    pub(crate) values: Values,
+    bundles: Bundles<H>,
+    scratches: Scratches,
+    runner: Runner,
+}
+
+impl<H: Hub> Attempts<H> {
+    /// Prepares the worker's folder.
+    pub(crate) async fn open(shared: Arc<Shared<H>>, bucket: Bucket) -> Result<Self, WorkerError> {
+        let folder = &shared.config.data_dir;
+        let unusable = |source| WorkerError::Folder { path: folder.clone(), source };
+        // Steps are told about places in it, and their current directory is another.
+        std::fs::create_dir_all(folder).map_err(unusable)?;
+        let root = std::fs::canonicalize(folder).map_err(unusable)?;
+        let bundles = Bundles::open(Arc::clone(&shared.hub), &root.join("cache"), &shared.config.limits);
+        let lists = root.join("lists");
+        std::fs::create_dir_all(&lists).map_err(unusable)?;
+        Ok(Self {
+            values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
+            bundles: bundles.map_err(unusable)?,
+            scratches: Scratches::open(&root.join("scratch"), shared.session).map_err(unusable)?,
+            runner: Runner::install(&root.join("runner")).map_err(unusable)?,
+            shared,
+        })
+    }
+
+    /// Carries out one lease.
+    pub(crate) async fn run(&self, lease: Lease, end: End) -> Done {
+        tracing::debug!(run = %lease.run, job = %lease.job, attempt = lease.attempt, "attempt begins");
+        match self.prepare_and_run(&lease, &end).await {
+            Ok(done) => done,
+            Err(Trouble::Step(error)) => Done { outcome: Outcome::Error(error), log: None },
+            Err(Trouble::Away(reason)) => Done::release(&reason, self.shared.config.limits.release_delay),
+            Err(Trouble::Stopped) => Done::release("the worker shuts down", Duration::ZERO),
+        }
+    }
+
+    async fn prepare_and_run(&self, lease: &Lease, end: &End) -> Result<Done, Trouble> {
+        let plan = self.fetch(end, || self.bundles.plan(lease.plan)).await?;
+        let step = assignment::step_of(&plan, lease)?;
+        let scratch = self.scratches.make().map_err(|error| Trouble::disk(&error))?;
+        let root = self.place_files(&plan, &scratch, end).await?;
+        let assignment = Assignment { lease, plan: &plan, step, root, scratch: &scratch };
+        let inputs = self.inputs(&assignment, end).await?;
+        let (ending, log) = self.converse(&assignment, inputs, end).await?;
+        let outcome = match ending {
+            Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
+            Ending::Stopped => Err(Trouble::Stopped),
+            other => Err(Trouble::Step(ending::error(other, step, lease))),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(Trouble::Step(error)) => Outcome::Error(error),
+            Err(trouble) => return Err(trouble),
+        };
+        Ok(Done { outcome, log: self.keep_log(lease, log).await })
+    }
+
+    /// The folder with the bundle's files: a copy in the scratch folder, or the user's own.
+    async fn place_files(&self, plan: &PlanAnswer, scratch: &Scratch, end: &End) -> Result<PathBuf, Trouble> {
+        if let Mode::Local { folder } = &self.shared.config.mode {
+            return Ok(folder.clone());
+        }
+        let mut refetched = false;
+        loop {
+            let bundle = self.fetch(end, || self.bundles.bundle(plan.bundle)).await?;
+            let put = |file: &protocol::FileEntry| scratch.put(&file.path, &self.bundles.path(file.digest));
+            match bundle.manifest.files.iter().try_for_each(put) {
+                Ok(()) => return Ok(scratch.files()),
+                // Somebody cleaned the cache: once more, with everything fetched again.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !refetched => {
+                    refetched = true;
+                    self.bundles.forget(plan.bundle);
+                    scratch.clear_files().map_err(|error| Trouble::disk(&error))?;
+                }
+                Err(error) => return Err(Trouble::disk(&error)),
+            }
+        }
+    }
+
+    async fn inputs(&self, assignment: &Assignment<'_>, end: &End) -> Result<Vec<Input>, Trouble> {
+        let folder = assignment.scratch.inputs();
+        let mut inputs = Vec::with_capacity(assignment.lease.inputs.len());
+        for (number, value) in assignment.lease.inputs.iter().enumerate() {
+            inputs.push(self.input(number, value, &folder, end).await?);
+        }
+        Ok(inputs)
+    }
+
+    async fn converse(
+        &self,
+        assignment: &Assignment<'_>,
+        inputs: Vec<Input>,
+        end: &End,
+    ) -> Result<(Ending, Log), Trouble> {
+        let limits = &self.shared.config.limits;
+        let frame = assignment.start_frame(inputs, limits)?;
+        let mut line = serde_json::to_vec(&frame).map_err(|error| Trouble::Away(error.to_string()))?;
+        line.push(b'\n');
+        let mark = Mark::new(assignment.lease.token.to_string());
+        let command = self.launch(assignment, &mark).command();
+        let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
+        let conversation = step_process::run(command, line, timeout, end, limits).await;
+        mark.sweep().await;
+        Ok((conversation.ending, conversation.log))
+    }
+
+    fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Launch {
+        let config = &self.shared.config;
+        let isolated = matches!(config.mode, Mode::Fleet { .. });
+        let (program, arguments) = match assignment.step.language {
+            Language::Python => (config.python.path.clone(), self.runner.arguments(isolated)),
+            _ => (config.program.clone(), vec!["sql-step".into()]),
+        };
+        let folder = if isolated { assignment.root.clone() } else { assignment.script_folder() };
+        let environment = launch::environment(&config.mode, assignment.lease, assignment.scratch, mark);
+        Launch { program, arguments, folder, environment }
+    }
+
+    async fn outcome(&self, assignment: &Assignment<'_>, result: ResultFrame, end: &End) -> Result<Outcome, Trouble> {
+        Ok(match result.status {
+            Status::Success => {
+                let value = match result.value {
+                    Some(output) => self.store(assignment.lease, &output, &assignment.scratch.values(), end).await?,
+                    None => ValueRef::null(),
+                };
+                Outcome::Success { value, priority: result.priority }
+            }
+            Status::Pending => Outcome::Pending { priority: result.priority },
+            Status::Reset => Outcome::Reset,
+            Status::Cancel => Outcome::Cancel,
+        })
+    }
+}
+
+fn value_limits(limits: &Limits) -> ValueLimits {
+    ValueLimits {
+        inline_bytes_max: limits.inline_bytes_max,
+        value_bytes_max: limits.value_bytes_max,
+        lists_bytes_max: limits.lists_bytes_max,
+    }
+}

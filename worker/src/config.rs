@@ -1,0 +1,150 @@
+//! How a worker is to work: its settings and its limits.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::python::Python;
+
+/// Settings of one worker.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Attempts that run at once; at least 1.
+    pub slots: usize,
+    /// Scopes it serves, in order: earlier ones go first.
+    pub scopes: Vec<String>,
+    /// Where it keeps its cache and the scratch folders of running steps. Two workers may share it.
+    pub data_dir: PathBuf,
+    /// The interpreter of Python steps.
+    pub python: Python,
+    /// How an interpreter is started for a step.
+    pub start: Start,
+    /// Where steps run, and with what environment.
+    pub mode: Mode,
+    /// The program that runs SQL steps when it is called with `sql-step`: `bue` itself.
+    pub program: PathBuf,
+    /// Bounds of everything that could grow.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Slots of a worker that is not told how many: steps mostly wait for others.
+    pub const SLOTS: usize = 16;
+
+    /// Settings with defaults: a fleet's worker, this very program for SQL steps.
+    ///
+    /// # Errors
+    /// When the path of this program is not known.
+    pub fn new(data_dir: PathBuf, python: Python) -> std::io::Result<Self> {
+        Ok(Self {
+            slots: Self::SLOTS,
+            scopes: default_scopes(),
+            data_dir,
+            python,
+            start: Start::default(),
+            mode: Mode::Fleet { environment: BTreeMap::new() },
+            program: std::env::current_exe()?,
+            limits: Limits::default(),
+        })
+    }
+}
+
+/// The scopes of a worker that is not told which.
+#[must_use]
+pub fn default_scopes() -> Vec<String> {
+    let sizes = ["production-very-heavy", "production-heavy", "production-medium", "production-small"];
+    let tests = ["testing-heavy", "testing-medium", "testing-small", "default"];
+    sizes.into_iter().chain(tests).map(str::to_owned).collect()
+}
+
+/// How an interpreter is started for a Python step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// A new interpreter for each attempt.
+    #[default]
+    Fresh,
+    /// A fork of a warm interpreter for each attempt.
+    Forked,
+}
+
+/// Where steps run, and with what environment.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// In a private scratch folder that holds the bundle's files, with a cleared environment.
+    Fleet {
+        /// Variables that steps get beside the few that every step gets.
+        environment: BTreeMap<OsString, OsString>,
+    },
+    /// As the user, with the user's environment, in the script's folder.
+    Local {
+        /// The bundle's root on this machine.
+        folder: PathBuf,
+    },
+}
+
+/// Bounds of everything that could grow or take long.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long the hub may keep a request for work waiting.
+    pub lease_wait: Duration,
+    /// Time between beats until the hub names another.
+    pub beat: Duration,
+    /// Shortest pause before something that failed is tried again.
+    pub backoff_min: Duration,
+    /// Longest pause before something that failed is tried again.
+    pub backoff_max: Duration,
+    /// From the polite signal to the one that cannot be refused.
+    pub stop_grace: Duration,
+    /// From a step's answer to the end of its process.
+    pub exit_grace: Duration,
+    /// At shutdown: how long running attempts may go on.
+    pub drain: Duration,
+    /// At shutdown: how long outcomes are offered to a hub that does not answer.
+    pub settle_drain: Duration,
+    /// How long an attempt waits in its slot for a hub or bucket that is away, before it is handed back.
+    pub patience: Duration,
+    /// Pause the hub is asked for when an attempt is handed back.
+    pub release_delay: Duration,
+    /// Values up to this size travel inside lease and settlement.
+    pub inline_bytes_max: u64,
+    /// Largest value of a step.
+    pub value_bytes_max: u64,
+    /// Disk space for lists that single elements are cut out of.
+    pub lists_bytes_max: u64,
+    /// Longest line a step's process may answer with.
+    pub frame_bytes_max: usize,
+    /// Most bytes of a step's log that are kept: the first and the last half.
+    pub log_bytes_max: usize,
+    /// Logs up to this size travel inside the settlement.
+    pub log_inline_bytes_max: usize,
+    /// Plans and manifests that are kept in memory.
+    pub plans_max: usize,
+    /// Size of the files of bundles that are kept on disk; older ones are removed when a worker starts.
+    pub cache_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            lease_wait: Duration::from_secs(20),
+            beat: Duration::from_secs(3),
+            backoff_min: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(10),
+            stop_grace: Duration::from_secs(5),
+            exit_grace: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+            settle_drain: Duration::from_secs(10),
+            patience: Duration::from_secs(60),
+            release_delay: Duration::from_secs(15),
+            inline_bytes_max: 16 * 1024,
+            value_bytes_max: 1024 * 1024 * 1024,
+            lists_bytes_max: 2 * 1024 * 1024 * 1024,
+            frame_bytes_max: 4 * 1024 * 1024,
+            log_bytes_max: 1024 * 1024,
+            log_inline_bytes_max: 4 * 1024,
+            plans_max: 256,
+            cache_bytes_max: 4 * 1024 * 1024 * 1024,
+        }
+    }
+}

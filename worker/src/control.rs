@@ -1,0 +1,313 @@
+//! The one loop of a worker: as many leases as there are free slots, one attempt for each, an orderly end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::api::{Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
+use protocol::{Outcome, SessionId};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{Attempts, Done};
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::held::Held;
+use crate::hub::Hub;
+use crate::outage::Outage;
+use crate::settler::{self, Parcel};
+use crate::{attempt, beat, orphans};
+
+/// Why a worker cannot start. Once it runs, nothing but its shutdown ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its folder cannot be used.
+    #[error("data folder {} cannot be used: {source}; name another with --data-dir", path.display())]
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The system lacks something every worker needs.
+    #[error("this system cannot run a worker: {0}")]
+    System(String),
+    /// The settings make no sense.
+    #[error("a worker needs at least one slot and one scope")]
+    Settings,
+}
+
+/// What a worker did in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Attempts that ended with a value.
+    pub succeeded: u64,
+    /// Attempts that said pending, reset or cancel.
+    pub answered: u64,
+    /// Attempts that ended in an error.
+    pub failed: u64,
+    /// Attempts that were handed back.
+    pub released: u64,
+    /// Attempts whose lease was no longer this worker's.
+    pub lost: u64,
+}
+
+/// Counts for the [`Summary`].
+#[derive(Debug, Default)]
+struct Tally {
+    succeeded: AtomicU64,
+    answered: AtomicU64,
+    failed: AtomicU64,
+    released: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What the parts of one worker share.
+pub(crate) struct Shared<H> {
+    pub(crate) config: Config,
+    pub(crate) hub: Arc<H>,
+    pub(crate) session: SessionId,
+    pub(crate) held: Held,
+    pub(crate) hub_outage: Outage,
+    pub(crate) bucket_outage: Outage,
+    host: String,
+    tally: Tally,
+}
+
+impl<H> Shared<H> {
+    /// What this worker says of itself.
+    pub(crate) fn info(&self) -> WorkerInfo {
+        WorkerInfo {
+            host: self.host.clone(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            slots: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
+            busy: u32::try_from(self.held.count()).unwrap_or(u32::MAX),
+            scopes: self.config.scopes.clone(),
+            python: self.config.python.version.clone(),
+        }
+    }
+}
+
+/// Runs a worker until `shutdown` is cancelled; then it leases no more, lets its attempts finish within
+/// [`Limits::drain`](crate::Limits::drain), hands the others back, and returns.
+///
+/// # Errors
+/// Only at the start: when its folder or the system cannot be used. A hub or bucket that is away is waited for.
+pub async fn run<H: Hub>(
+    config: Config,
+    hub: Arc<H>,
+    bucket: bucket::Bucket,
+    shutdown: CancellationToken,
+) -> Result<Summary, WorkerError> {
+    if config.slots == 0 || config.scopes.is_empty() {
+        return Err(WorkerError::Settings);
+    }
+    orphans::adopt().map_err(|error| WorkerError::System(error.to_string()))?;
+    let shared = Arc::new(Shared {
+        hub,
+        session: new_session()?,
+        held: Held::default(),
+        hub_outage: Outage::new("the hub"),
+        bucket_outage: Outage::new("the bucket"),
+        host: host_name(),
+        tally: Tally::default(),
+        config,
+    });
+    let attempts = Arc::new(Attempts::open(Arc::clone(&shared), bucket).await?);
+    let beat = tokio::spawn(beat::run(Arc::clone(&shared)));
+    let (parcels, inbox) = mpsc::channel(shared.config.slots);
+    let settler = tokio::spawn(settler::run(Arc::clone(&shared), inbox));
+
+    let stop = CancellationToken::new();
+    let worker = Worker { shared: Arc::clone(&shared), attempts, parcels, stop, running: JoinSet::new() };
+    let running = worker.lease_until(&shutdown).await;
+    drain(running, &shared).await;
+    finish(settler, &shared).await;
+    beat.abort();
+    Ok(shared.tally.summary())
+}
+
+struct Worker<H> {
+    shared: Arc<Shared<H>>,
+    attempts: Arc<Attempts<H>>,
+    parcels: mpsc::Sender<Parcel>,
+    stop: CancellationToken,
+    running: JoinSet<()>,
+}
+
+impl<H: Hub> Worker<H> {
+    /// Leases and starts attempts until the shutdown; gives back what still runs.
+    async fn lease_until(mut self, shutdown: &CancellationToken) -> (JoinSet<()>, CancellationToken) {
+        let slots = Arc::new(Semaphore::new(self.shared.config.slots));
+        let limits = &self.shared.config.limits;
+        let mut backoff = Backoff::new(limits.backoff_min, limits.backoff_max);
+        while !shutdown.is_cancelled() {
+            let leases = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                leases = self.lease(&slots) => leases,
+            };
+            while self.running.try_join_next().is_some() {}
+            match leases {
+                Some(leases) => {
+                    backoff.reset();
+                    leases.into_iter().for_each(|lease| self.start(lease, &slots));
+                }
+                None => tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    () = tokio::time::sleep(backoff.pause()) => {}
+                },
+            }
+        }
+        (self.running, self.stop)
+    }
+
+    /// Waits for a free slot, then asks for work; `None` where the hub could not be asked.
+    async fn lease(&self, slots: &Semaphore) -> Option<Vec<Lease>> {
+        // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
+        drop(slots.acquire().await.ok()?);
+        let free = slots.available_permits();
+        let request = LeaseRequest {
+            session: self.shared.session,
+            scopes: self.shared.config.scopes.clone(),
+            slots: u32::try_from(free).unwrap_or(u32::MAX),
+            wait_ms: u64::try_from(self.shared.config.limits.lease_wait.as_millis()).unwrap_or(u64::MAX),
+            info: self.shared.info(),
+        };
+        match self.shared.hub.lease(request).await {
+            Ok(answer) => {
+                self.shared.hub_outage.worked();
+                Some(answer.leases)
+            }
+            Err(error) => {
+                self.shared.hub_outage.failed(&error);
+                None
+            }
+        }
+    }
+
+    fn start(&mut self, lease: Lease, slots: &Arc<Semaphore>) {
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+            // More than were asked for: not held, so that the hub gives it to somebody else.
+            tracing::error!(job = %lease.job, "the hub gave more leases than there are free slots");
+            return;
+        };
+        let Some(revoked) = self.shared.held.take(&lease) else {
+            return;
+        };
+        let (shared, attempts) = (Arc::clone(&self.shared), Arc::clone(&self.attempts));
+        let (parcels, stop) = (self.parcels.clone(), self.stop.clone());
+        self.running.spawn(async move {
+            carry_out(&shared, attempts, &lease, &revoked, &stop, &parcels).await;
+            shared.held.drop(lease.token);
+            drop(slot);
+        });
+    }
+}
+
+/// One lease from its arrival to the hub's answer.
+async fn carry_out<H: Hub>(
+    shared: &Arc<Shared<H>>,
+    attempts: Arc<Attempts<H>>,
+    lease: &Lease,
+    revoked: &CancellationToken,
+    stop: &CancellationToken,
+    parcels: &mpsc::Sender<Parcel>,
+) {
+    let end = attempt::End { revoked: revoked.clone(), handed_back: stop.clone() };
+    let work = tokio::spawn({
+        let lease = lease.clone();
+        async move { attempts.run(lease, end).await }
+    });
+    let done = work.await.unwrap_or_else(|fault| {
+        tracing::error!(job = %lease.job, "an attempt ended in a fault of the worker: {fault}");
+        Done::release("a fault of the worker", shared.config.limits.release_delay)
+    });
+    if revoked.is_cancelled() {
+        shared.tally.lost.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let settlement =
+        Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome: done.outcome, log: done.log };
+    let outcome = settlement.outcome.clone();
+    let (answered, answer) = oneshot::channel();
+    if parcels.send(Parcel { settlement, answered }).await.is_ok()
+        && let Ok(settled) = answer.await
+    {
+        shared.tally.count(lease, &outcome, settled);
+    }
+}
+
+/// Lets running attempts finish; hands back those that do not.
+async fn drain<H>((mut running, stop): (JoinSet<()>, CancellationToken), shared: &Shared<H>) {
+    let limits = &shared.config.limits;
+    if !running.is_empty() {
+        tracing::info!("finishing {} attempts, at most {} s", running.len(), limits.drain.as_secs());
+    }
+    let all_done = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.drain, all_done).await.is_ok() {
+        return;
+    }
+    tracing::info!("handing back {} attempts", running.len());
+    stop.cancel();
+    let patience = limits.stop_grace + limits.settle_drain;
+    let handed_back = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(patience, handed_back).await.is_err() {
+        tracing::warn!("{} attempts could not be handed back; their leases will lapse", running.len());
+        running.shutdown().await;
+    }
+}
+
+/// Waits for outcomes that are still on their way.
+async fn finish<H>(settler: tokio::task::JoinHandle<()>, shared: &Shared<H>) {
+    let abort = settler.abort_handle();
+    if tokio::time::timeout(shared.config.limits.settle_drain, settler).await.is_err() {
+        tracing::warn!("the hub did not take the last outcomes; their jobs will run again");
+        abort.abort();
+    }
+}
+
+impl Tally {
+    fn count(&self, lease: &Lease, outcome: &Outcome, settled: Settled) {
+        let counter = match (settled, outcome) {
+            (Settled::Stale, _) => {
+                tracing::warn!(job = %lease.job, attempt = lease.attempt, "settled too late: the lease was no longer ours");
+                &self.lost
+            }
+            (Settled::Settled, Outcome::Success { .. }) => &self.succeeded,
+            (Settled::Settled, Outcome::Pending { .. } | Outcome::Reset | Outcome::Cancel) => &self.answered,
+            (Settled::Settled, Outcome::Error(error)) => {
+                tracing::info!(job = %lease.job, attempt = lease.attempt, kind = ?error.kind, "{}", error.message);
+                &self.failed
+            }
+            (Settled::Settled, Outcome::Release { reason, .. }) => {
+                tracing::info!(job = %lease.job, attempt = lease.attempt, "handed back: {reason}");
+                &self.released
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn summary(&self) -> Summary {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Summary {
+            succeeded: read(&self.succeeded),
+            answered: read(&self.answered),
+            failed: read(&self.failed),
+            released: read(&self.released),
+            lost: read(&self.lost),
+        }
+    }
+}
+
+fn new_session() -> Result<SessionId, WorkerError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| WorkerError::System(format!("no random numbers: {error}")))?;
+    Ok(SessionId(bytes))
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}

@@ -1,0 +1,41 @@
+//! The error of an attempt whose process did not answer as it should, in a sentence that names the step.
+
+use nix::sys::signal::Signal;
+use protocol::api::Lease;
+use protocol::frame::EndFrame;
+use protocol::{ErrorKind, Step, StepError};
+
+use crate::process::Exit;
+use crate::step_process::Ending;
+
+/// The error for every ending but a result.
+pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
+    let who = format!("step `{}` ({}, attempt {})", step.name, lease.job, lease.attempt);
+    let (kind, message) = match ending {
+        Ending::Answer(EndFrame::Error(frame)) => return frame.into(),
+        Ending::Answer(EndFrame::Result(_)) | Ending::Stopped => (ErrorKind::Protocol, format!("{who} was stopped")),
+        Ending::Garbage(excerpt) => {
+            (ErrorKind::Protocol, format!("{who} answered something that is no frame: \"{excerpt}\""))
+        }
+        Ending::TooLong => (ErrorKind::Protocol, format!("{who} answered with a line over the limit")),
+        Ending::Exit(Exit::Code(code)) => {
+            (ErrorKind::Exit, format!("{who} ended with exit code {code} before it returned"))
+        }
+        Ending::Exit(Exit::Signal(number)) => {
+            (ErrorKind::Signal, format!("{who} was ended by {}", signal_name(number)))
+        }
+        Ending::Timeout => {
+            let seconds = step.settings.timeout_ms as f64 / 1_000.0;
+            (ErrorKind::Timeout, format!("{who} took longer than its timeout of {seconds} s"))
+        }
+        Ending::Fault(error) => (ErrorKind::Start, format!("{who} could not be started: {error}")),
+    };
+    StepError::new(kind, message)
+}
+
+fn signal_name(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => format!("signal {number} ({signal})"),
+        Err(_) => format!("signal {number}"),
+    }
+}

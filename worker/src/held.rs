@@ -1,0 +1,62 @@
+//! The leases this worker holds: what it beats for, and how a revoked one reaches its attempt.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protocol::api::{HeldLease, Lease};
+use protocol::{JobId, LeaseToken};
+use tokio_util::sync::CancellationToken;
+
+/// All leases from their arrival until the hub has answered their settlement.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    leases: Mutex<HashMap<LeaseToken, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: JobId,
+    revoked: CancellationToken,
+}
+
+impl Held {
+    /// Takes up a lease; the token that comes back is cancelled when the hub revokes it. `None` for one that is held already.
+    pub(crate) fn take(&self, lease: &Lease) -> Option<CancellationToken> {
+        let mut leases = self.lock();
+        if leases.contains_key(&lease.token) {
+            return None;
+        }
+        let revoked = CancellationToken::new();
+        leases.insert(lease.token, Entry { job: lease.job, revoked: revoked.clone() });
+        Some(revoked)
+    }
+
+    /// Forgets a lease: it is settled, or no longer ours.
+    pub(crate) fn drop(&self, token: LeaseToken) {
+        self.lock().remove(&token);
+    }
+
+    /// Marks a lease as no longer ours. The attempt that runs for it stops, and drops it.
+    pub(crate) fn revoke(&self, token: LeaseToken) {
+        if let Some(entry) = self.lock().get(&token) {
+            if !entry.revoked.is_cancelled() {
+                tracing::warn!(job = %entry.job, "lease revoked by the hub, stopping its attempt");
+            }
+            entry.revoked.cancel();
+        }
+    }
+
+    /// What to tell the hub.
+    pub(crate) fn list(&self) -> Vec<HeldLease> {
+        self.lock().iter().map(|(token, entry)| HeldLease { job: entry.job, token: *token }).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<LeaseToken, Entry>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

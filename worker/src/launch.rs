@@ -1,0 +1,69 @@
+//! What is to be started for an attempt: program, folder and environment, before any process exists.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use protocol::api::Lease;
+
+use crate::config::Mode;
+use crate::orphans::{MARK_VARIABLE, Mark};
+use crate::scratch::Scratch;
+
+/// Variables of the worker's own environment that every step sees.
+const PASSED_ON: [&str; 4] = ["PATH", "LANG", "LC_ALL", "TZ"];
+/// Where steps find programs when the worker itself has no `PATH`.
+const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+/// The language of a worker that has none: text is UTF-8.
+const LANG_DEFAULT: &str = "C.UTF-8";
+
+/// A process that is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) folder: PathBuf,
+    pub(crate) environment: BTreeMap<OsString, OsString>,
+}
+
+impl Launch {
+    /// The command for it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.folder).env_clear().envs(&self.environment);
+        command
+    }
+}
+
+/// The variables of one attempt.
+pub(crate) fn environment(mode: &Mode, lease: &Lease, scratch: &Scratch, mark: &Mark) -> BTreeMap<OsString, OsString> {
+    let mut variables = match mode {
+        Mode::Fleet { environment } => fleet_environment(scratch.tmp().as_ref(), environment),
+        Mode::Local { .. } => std::env::vars_os().collect(),
+    };
+    let own = [
+        ("BUE_RUN", lease.run.to_string()),
+        ("BUE_JOB", lease.job.to_string()),
+        ("BUE_ATTEMPT", lease.attempt.to_string()),
+        ("BUE_ATTEMPT_KEY", format!("{}/{}", lease.run, lease.job)),
+        (MARK_VARIABLE, mark.as_str().to_owned()),
+    ];
+    variables.extend(own.map(|(name, value)| (name.into(), value.into())));
+    variables
+}
+
+fn fleet_environment(home: &Path, extra: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+    let mut variables: BTreeMap<OsString, OsString> =
+        [("PATH", PATH_DEFAULT), ("LANG", LANG_DEFAULT)].map(|(name, value)| (name.into(), value.into())).into();
+    for name in PASSED_ON {
+        if let Some(value) = std::env::var_os(name) {
+            variables.insert(name.into(), value);
+        }
+    }
+    for name in ["HOME", "TMPDIR"] {
+        variables.insert(name.into(), OsStr::new(home).to_owned());
+    }
+    variables.extend(extra.clone());
+    variables
+}

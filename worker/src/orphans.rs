@@ -1,0 +1,157 @@
+//! Finds and ends processes that steps left behind.
+//!
+//! Killing a step's process group misses a grandchild that made a session of its own. This process is a
+//! subreaper: such a grandchild becomes its child when the step ends, carries the attempt's mark in its environment,
+//! and is found by it. One that wiped its environment belongs to no live attempt, and is ended as well.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::process::Child;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, getsid};
+
+/// Variable that marks the processes of an attempt.
+pub(crate) const MARK_VARIABLE: &str = "BUE_ATTEMPT_MARK";
+
+/// How often survivors are looked for before it is left at that.
+const SWEEPS_MAX: u32 = 200;
+/// Time between two looks.
+const SWEEP_PAUSE: Duration = Duration::from_millis(5);
+
+#[derive(Default)]
+struct Known {
+    /// Children this process started itself, until they are reaped.
+    children: HashSet<i32>,
+    /// Marks of attempts that still run; each may be there more than once.
+    marks: HashMap<String, u32>,
+}
+
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+fn known() -> MutexGuard<'static, Known> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes this process the parent of its orphaned descendants.
+pub(crate) fn adopt() -> io::Result<()> {
+    // SAFETY: a plain system call without pointers.
+    let answer = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Starts a child such that no sweep can take it for an orphan.
+pub(crate) fn spawn_known(start: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+    let mut known = known();
+    let child = start()?;
+    known.children.insert(child.id().cast_signed());
+    Ok(child)
+}
+
+/// Reaps a child of this process that has ended.
+pub(crate) fn reap(pid: Pid) {
+    // Under the lock: as soon as it is reaped, its number may be given to the next child.
+    let mut known = known();
+    let _ = waitpid(pid, None);
+    known.children.remove(&pid.as_raw());
+}
+
+/// Ends a child that nobody wants, with its group.
+pub(crate) fn discard(child: Child) {
+    discard_pid(Pid::from_raw(child.id().cast_signed()));
+}
+
+/// Ends a child of this process with its group, and reaps it without waiting here.
+pub(crate) fn discard_pid(pid: Pid) {
+    let _ = killpg(pid, Signal::SIGKILL);
+    let _ = kill(pid, Signal::SIGKILL);
+    // A killed process may take a moment to end; the caller may be in an async task.
+    let _ = std::thread::Builder::new().spawn(move || {
+        let _ = nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        reap(pid);
+    });
+}
+
+/// An attempt that runs: orphans with its mark are left alone until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Mark(String);
+
+impl Mark {
+    /// Registers a mark; it must be unique in this process.
+    pub(crate) fn new(text: String) -> Self {
+        *known().marks.entry(text.clone()).or_default() += 1;
+        Self(text)
+    }
+
+    /// The value of [`MARK_VARIABLE`].
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Unregisters it and ends all orphans that belong to no running attempt, and their children, and theirs.
+    pub(crate) async fn sweep(self) {
+        drop(self);
+        for _ in 0..SWEEPS_MAX {
+            if !kill_strays() {
+                return;
+            }
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+        tracing::warn!("some processes of ended steps are still there");
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        let mut known = known();
+        if let Some(count) = known.marks.get_mut(&self.0) {
+            *count -= 1;
+            if *count == 0 {
+                known.marks.remove(&self.0);
+            }
+        }
+    }
+}
+
+/// Kills or reaps every stray child once; tells whether there were any.
+fn kill_strays() -> bool {
+    let known = known();
+    let Ok(own_session) = getsid(None) else { return false };
+    let mut found = false;
+    for pid in children() {
+        // What other code of this process started is in this process's session; steps never are.
+        let is_ours = known.children.contains(&pid.as_raw()) || getsid(Some(pid)) == Ok(own_session);
+        if is_ours || belongs_to_a_running_attempt(pid, &known) {
+            continue;
+        }
+        found = true;
+        let _ = kill(pid, Signal::SIGKILL);
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    }
+    found
+}
+
+fn belongs_to_a_running_attempt(pid: Pid, known: &Known) -> bool {
+    if known.marks.is_empty() {
+        return false;
+    }
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment
+        .split(|byte| *byte == 0)
+        .filter_map(|variable| std::str::from_utf8(variable).ok()?.strip_prefix(MARK_VARIABLE)?.strip_prefix('='))
+        .any(|mark| known.marks.contains_key(mark))
+}
+
+/// Children of this process, those of all its threads.
+fn children() -> Vec<Pid> {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
+        .map(Pid::from_raw)
+        .collect()
+}

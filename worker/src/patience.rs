@@ -1,0 +1,154 @@
+//! What an attempt needs of hub and bucket, waited for while they are away.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Instant;
+
+use bucket::BucketError;
+use bucket::value::ValueError;
+use bytes::Bytes;
+use protocol::api::{Lease, LogRef};
+use protocol::frame::{Input, Output};
+use protocol::{ErrorKind, StepError, ValueRef};
+
+use crate::attempt::{Attempts, End};
+use crate::backoff::Backoff;
+use crate::bundles::FetchError;
+use crate::hub::Hub;
+use crate::log::Log;
+use crate::outage::Outage;
+use crate::trouble::Trouble;
+
+/// How long it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Persistence {
+    /// As long as [`Limits::patience`](crate::Limits::patience): nothing is lost when the attempt is handed back.
+    Patience,
+    /// Until the attempt is stopped: what the step did would be lost.
+    Lease,
+}
+
+/// What to do about a failure.
+enum Failure {
+    /// Try again.
+    Passing(String),
+    /// Give up.
+    Final(Trouble),
+}
+
+impl<H: Hub> Attempts<H> {
+    /// Something of the hub's.
+    pub(crate) async fn fetch<T, F>(&self, end: &End, what: impl Fn() -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, FetchError>>,
+    {
+        let outage = &self.shared.hub_outage;
+        self.insist(outage, end, Persistence::Patience, || async {
+            what().await.map_err(|error| match error {
+                FetchError::Hub(hub) if !hub.is_final() => Failure::Passing(hub.to_string()),
+                other => Failure::Final(Trouble::Away(other.to_string())),
+            })
+        })
+        .await
+    }
+
+    /// Argument number `number`, fit for the start frame.
+    pub(crate) async fn input(
+        &self,
+        number: usize,
+        value: &ValueRef,
+        folder: &Path,
+        end: &End,
+    ) -> Result<Input, Trouble> {
+        let outage = &self.shared.bucket_outage;
+        self.insist(outage, end, Persistence::Patience, || async {
+            let input = self.values.materialize(value, folder, number).await;
+            input.map_err(|error| classify(error, ErrorKind::Input))
+        })
+        .await
+    }
+
+    /// A returned value, put where later steps find it.
+    pub(crate) async fn store(
+        &self,
+        lease: &Lease,
+        output: &Output,
+        folder: &Path,
+        end: &End,
+    ) -> Result<ValueRef, Trouble> {
+        let key = format!("runs/{}/{}/{}", lease.run, lease.job, lease.attempt);
+        let outage = &self.shared.bucket_outage;
+        self.insist(outage, end, Persistence::Lease, || async {
+            self.values.store(&key, output, folder).await.map_err(|error| classify(error, ErrorKind::Value))
+        })
+        .await
+    }
+
+    /// The log, in the settlement or in the bucket. A bucket that is away costs its middle, not the attempt.
+    pub(crate) async fn keep_log(&self, lease: &Lease, log: Log) -> Option<LogRef> {
+        let limits = &self.shared.config.limits;
+        let text = log.into_text();
+        if text.is_empty() {
+            return None;
+        }
+        if text.len() <= limits.log_inline_bytes_max {
+            return Some(LogRef::Text(text));
+        }
+        let key = format!("runs/{}/{}/{}.log", lease.run, lease.job, lease.attempt);
+        let bytes = text.len() as u64;
+        match self.values.bucket().put(&key, Bytes::from(text.clone())).await {
+            Ok(_) => Some(LogRef::Object { key, bytes }),
+            Err(error) => {
+                self.shared.bucket_outage.failed(&error);
+                Some(LogRef::Text(crate::log::shorten(&text, limits.log_inline_bytes_max)))
+            }
+        }
+    }
+
+    async fn insist<T, F>(
+        &self,
+        outage: &Outage,
+        end: &End,
+        persistence: Persistence,
+        what: impl Fn() -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let limits = &self.shared.config.limits;
+        let mut backoff = Backoff::new(limits.backoff_min, limits.backoff_max);
+        let begun = Instant::now();
+        loop {
+            let answer = tokio::select! {
+                answer = what() => answer,
+                () = end.wait() => return Err(Trouble::Stopped),
+            };
+            let reason = match answer {
+                Ok(value) => {
+                    outage.worked();
+                    return Ok(value);
+                }
+                Err(Failure::Final(trouble)) => return Err(trouble),
+                Err(Failure::Passing(reason)) => reason,
+            };
+            outage.failed(&reason);
+            if persistence == Persistence::Patience && begun.elapsed() >= limits.patience {
+                return Err(Trouble::Away(reason));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.pause()) => {}
+                () = end.wait() => return Err(Trouble::Stopped),
+            }
+        }
+    }
+}
+
+/// A bucket that is away or will not let us in is waited for: neither is the job's fault.
+fn classify(error: ValueError, kind: ErrorKind) -> Failure {
+    let is_passing = error.is_transient() || matches!(error, ValueError::Bucket(BucketError::Refused { .. }));
+    if is_passing {
+        Failure::Passing(error.to_string())
+    } else {
+        Failure::Final(Trouble::Step(StepError::new(kind, error.to_string())))
+    }
+}

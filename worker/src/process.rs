@@ -1,0 +1,124 @@
+//! A running child process: its pipes, its end, and the certainty that nothing of it stays.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+
+use crate::{orphans, spawner};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// A child that leads a process group of its own. Dropping it kills the group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pid: Pid,
+    ended: AsyncFd<OwnedFd>,
+    reaped: bool,
+}
+
+/// The worker's ends of a process's standard streams.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: pipe::Sender,
+    pub(crate) stdout: pipe::Receiver,
+    pub(crate) stderr: pipe::Receiver,
+}
+
+impl Process {
+    /// Starts a command with pipes for its standard streams.
+    pub(crate) async fn start(mut command: Command) -> io::Result<(Self, Pipes)> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawner::spawn(command).await?;
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let process = match watch(pid) {
+            Ok(ended) => Self { pid, ended, reaped: false },
+            Err(error) => {
+                orphans::discard(child);
+                return Err(error);
+            }
+        };
+        let missing = || io::Error::other("a pipe is missing");
+        let pipes = Pipes {
+            stdin: pipe::Sender::from_owned_fd(child.stdin.take().ok_or_else(missing)?.into())?,
+            stdout: pipe::Receiver::from_owned_fd(child.stdout.take().ok_or_else(missing)?.into())?,
+            stderr: pipe::Receiver::from_owned_fd(child.stderr.take().ok_or_else(missing)?.into())?,
+        };
+        Ok((process, pipes))
+    }
+
+    /// Waits for its end. It stays a zombie, so that its number and its group cannot be anybody else's.
+    pub(crate) async fn ended(&self) -> io::Result<Exit> {
+        loop {
+            let mut ready = self.ended.readable().await?;
+            match waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG)? {
+                WaitStatus::Exited(_, code) => return Ok(Exit::Code(code)),
+                WaitStatus::Signaled(_, signal, _) => return Ok(Exit::Signal(signal as i32)),
+                _ => ready.clear_ready(),
+            }
+        }
+    }
+
+    /// Sends a signal to its whole group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // The leader is there at least as a zombie, so the group is ours.
+        let _ = killpg(self.pid, signal);
+    }
+
+    /// Asks it to end, and kills it after `grace`.
+    pub(crate) async fn stop(&self, grace: Duration) -> io::Result<Exit> {
+        self.signal(Signal::SIGTERM);
+        if let Ok(exit) = tokio::time::timeout(grace, self.ended()).await {
+            return exit;
+        }
+        self.signal(Signal::SIGKILL);
+        self.ended().await
+    }
+
+    /// Kills what is left of its group and gives its number back.
+    pub(crate) async fn finish(mut self) {
+        self.signal(Signal::SIGKILL);
+        if self.ended().await.is_ok() {
+            orphans::reap(self.pid);
+            self.reaped = true;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            orphans::discard_pid(self.pid);
+        }
+    }
+}
+
+/// A descriptor that is readable once the process has ended.
+fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: a system call without pointers; the descriptor it returns is new and owned by nobody else.
+    let descriptor = unsafe {
+        let number = libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0);
+        if number < 0 {
+            let error = io::Error::last_os_error();
+            return Err(io::Error::new(error.kind(), format!("pidfd_open (Linux 5.3 or later): {error}")));
+        }
+        OwnedFd::from_raw_fd(i32::try_from(number).map_err(io::Error::other)?)
+    };
+    // SAFETY: the descriptor is owned by the value that is registered, and is closed with it.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}

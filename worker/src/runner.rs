@@ -1,0 +1,81 @@
+//! The Python package that this binary carries: written to disk once, and how it is started.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::Digest;
+
+/// Path and content of each file of the package.
+const PACKAGE: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/package.rs"));
+
+/// The program that starts the runner; its one argument is the folder that holds the package.
+///
+/// It is short because it is the only part that is compiled anew each time. The folder leaves the path again: what is in
+/// the package is found without it, and steps see their own folders only.
+const START: &str =
+    "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import start; sys.path.pop(0); start.main()";
+
+/// The package on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Runner {
+    folder: PathBuf,
+}
+
+impl Runner {
+    /// Writes the package below `folder`, in a folder named by its content, unless it is there already.
+    pub(crate) fn install(folder: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let target = folder.join(&content_digest().to_string()[..16]);
+        if !target.exists() {
+            let temporary = tempfile::tempdir_in(folder)?;
+            for (name, content) in PACKAGE {
+                let path = temporary.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
+                std::fs::write(path, content)?;
+            }
+            // Where another worker was faster, its folder holds the same.
+            if std::fs::rename(temporary.path(), &target).is_ok() {
+                let _ = temporary.keep();
+            }
+        }
+        // A step's current directory is not this one.
+        Ok(Self { folder: std::fs::canonicalize(target)? })
+    }
+
+    /// Arguments for an interpreter that sees nothing of the environment and the current directory (`isolated`), or
+    /// for one that is the user's own.
+    pub(crate) fn arguments(&self, isolated: bool) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        if isolated {
+            arguments.push("-I".into());
+        }
+        arguments.extend(["-c".into(), START.into(), self.folder.clone().into()]);
+        arguments
+    }
+}
+
+fn content_digest() -> Digest {
+    let mut all = Vec::new();
+    for (name, content) in PACKAGE {
+        all.extend_from_slice(format!("{name}\0{}\0", content.len()).as_bytes());
+        all.extend_from_slice(content);
+    }
+    Digest::of(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_is_written_once_and_holds_the_runner() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Runner::install(folder.path()).unwrap();
+        assert!(first.folder.join("buelon/runner/start.py").is_file());
+        assert!(first.folder.join("buelon/core/step.py").is_file());
+        let second = Runner::install(folder.path()).unwrap();
+        assert_eq!(first.folder, second.folder);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

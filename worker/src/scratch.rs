@@ -1,0 +1,182 @@
+//! The private folder of one attempt: filled from the cache, gone when the attempt is over.
+//!
+//! ```text
+//! scratch/<session>.lock      held for as long as the worker lives
+//! scratch/<session>/<n>/files     current directory of the step: the bundle's files
+//! scratch/<session>/<n>/inputs    arguments that are too large for a line
+//! scratch/<session>/<n>/values    what the step returns, where that is too large for a line
+//! scratch/<session>/<n>/tmp       the step's HOME and TMPDIR
+//! ```
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::fcntl::{Flock, FlockArg};
+use protocol::SessionId;
+
+/// The scratch folders of one worker.
+#[derive(Debug)]
+pub(crate) struct Scratches {
+    folder: PathBuf,
+    count: AtomicU64,
+    lock_path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Scratches {
+    /// A place for this session's folders under `root`; removes what workers that are gone left there.
+    pub(crate) fn open(root: &Path, session: SessionId) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        fs::set_permissions(root, Permissions::from_mode(0o700))?;
+        sweep(root)?;
+        let lock_path = root.join(format!("{session}.lock"));
+        let lock =
+            Flock::lock(File::create(&lock_path)?, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error)?;
+        let folder = root.join(session.to_string());
+        fs::create_dir(&folder)?;
+        Ok(Self { folder, count: AtomicU64::new(0), lock_path, _lock: lock })
+    }
+
+    /// A new, empty scratch folder.
+    pub(crate) fn make(&self) -> io::Result<Scratch> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let scratch = Scratch { root: self.folder.join(number.to_string()) };
+        fs::create_dir(&scratch.root)?;
+        for folder in [scratch.files(), scratch.inputs(), scratch.values(), scratch.tmp()] {
+            fs::create_dir(folder)?;
+        }
+        Ok(scratch)
+    }
+}
+
+impl Drop for Scratches {
+    fn drop(&mut self) {
+        let _ = remove(&self.folder);
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+/// One scratch folder; dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    root: PathBuf,
+}
+
+impl Scratch {
+    pub(crate) fn files(&self) -> PathBuf {
+        self.root.join("files")
+    }
+
+    pub(crate) fn inputs(&self) -> PathBuf {
+        self.root.join("inputs")
+    }
+
+    pub(crate) fn values(&self) -> PathBuf {
+        self.root.join("values")
+    }
+
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Empties the files folder.
+    pub(crate) fn clear_files(&self) -> io::Result<()> {
+        remove(&self.files())?;
+        fs::create_dir(self.files())
+    }
+
+    /// Copies a file to `path` (with `/` between folders) in the files folder. Copies, not links: a step may write to
+    /// its files, and what it writes must not reach the cache.
+    pub(crate) fn put(&self, path: &str, source: &Path) -> io::Result<()> {
+        let target = self.files().join(path);
+        if path.contains('/')
+            && let Some(folder) = target.parent()
+        {
+            fs::create_dir_all(folder)?;
+        }
+        let mut from = File::open(source)?;
+        let mut to = File::create_new(target)?;
+        io::copy(&mut from, &mut to).map(drop)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.root) {
+            tracing::warn!("scratch folder {} cannot be removed: {error}", self.root.display());
+        }
+    }
+}
+
+/// Removes a folder with all that is in it, also where a step took away its own permissions.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder);
+            fs::remove_dir_all(folder)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn open_up(folder: &Path) {
+    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+/// Removes folders whose worker no longer holds its lock.
+fn sweep(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let lock_path = entry?.path();
+        if lock_path.extension().is_none_or(|extension| extension != "lock") {
+            continue;
+        }
+        let Ok(file) = File::open(&lock_path) else { continue };
+        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
+            let _ = remove(&lock_path.with_extension(""));
+            let _ = fs::remove_file(&lock_path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_worker_left_is_removed_and_what_a_living_one_has_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let living = Scratches::open(root.path(), SessionId([1; 8])).unwrap();
+        let scratch = living.make().unwrap();
+        let dead = root.path().join(SessionId([2; 8]).to_string());
+        fs::create_dir_all(dead.join("0/files")).unwrap();
+        fs::write(dead.with_extension("lock"), "").unwrap();
+        let _third = Scratches::open(root.path(), SessionId([3; 8])).unwrap();
+        assert!(!dead.exists() && scratch.files().exists());
+    }
+
+    #[test]
+    fn a_step_that_writes_to_its_files_does_not_reach_the_cache() {
+        let root = tempfile::tempdir().unwrap();
+        let cached = root.path().join("cached");
+        fs::write(&cached, "original").unwrap();
+        let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8])).unwrap();
+        let scratch = scratches.make().unwrap();
+        scratch.put("folder/data.txt", &cached).unwrap();
+        fs::write(scratch.files().join("folder/data.txt"), "changed").unwrap();
+        assert_eq!(fs::read_to_string(&cached).unwrap(), "original");
+        let folder = scratch.files();
+        drop(scratch);
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,70 @@
+//! Starts child processes from one thread that lasts as long as this process.
+//!
+//! The kernel sends a child its parent-death signal when the *thread* that forked it ends, and the threads of an
+//! async runtime come and go. So every child is forked here.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+use std::sync::mpsc;
+
+use nix::libc;
+use tokio::sync::oneshot;
+
+use crate::orphans;
+
+type Order = (Command, oneshot::Sender<io::Result<Child>>);
+
+static ORDERS: OnceLock<Option<mpsc::Sender<Order>>> = OnceLock::new();
+
+/// Starts `command` in a session of its own; it is killed when this process ends, however that happens.
+///
+/// The child counts as known until [`orphans::reap`] is called for it.
+///
+/// # Errors
+/// When the program cannot be started.
+pub(crate) async fn spawn(command: Command) -> io::Result<Child> {
+    let orders = ORDERS.get_or_init(start_thread).as_ref().ok_or_else(|| io::Error::other("no thread can be made"))?;
+    let (reply, answer) = oneshot::channel();
+    let gone = || io::Error::other("the thread that starts processes is gone");
+    orders.send((command, reply)).map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?
+}
+
+fn start_thread() -> Option<mpsc::Sender<Order>> {
+    let (orders, inbox) = mpsc::channel::<Order>();
+    let work = move || {
+        for (command, reply) in inbox {
+            // Where nobody waits any more, the child is ended by whoever finds it: nobody else knows it.
+            if let Err(Ok(child)) = reply.send(orphans::spawn_known(|| start(command))) {
+                orphans::discard(child);
+            }
+        }
+    };
+    std::thread::Builder::new().name("spawner".to_owned()).spawn(work).ok().map(|_| orders)
+}
+
+fn start(mut command: Command) -> io::Result<Child> {
+    let parent = nix::unistd::getpid().as_raw();
+    // SAFETY: the closure runs between fork and exec and makes async-signal-safe system calls only.
+    unsafe {
+        command.pre_exec(move || leave_and_follow(parent));
+    }
+    command.spawn()
+}
+
+/// In the child: a session of its own, and death with the parent.
+fn leave_and_follow(parent: libc::pid_t) -> io::Result<()> {
+    // SAFETY: plain system calls without pointers.
+    unsafe {
+        if libc::setsid() == -1 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // The parent may have died before the signal was asked for.
+        if libc::getppid() != parent {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Reads the inputs of a SQL step as tables: records of JSON, or batches of Arrow.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use protocol::ErrorKind;
+use protocol::frame::{ErrorFrame, Input};
+use rusqlite::types::Value;
+use serde_json::value::RawValue;
+
+use super::arrow_cells::{self, Batch};
+use super::cell::{self, Record};
+use super::failure;
+
+/// Names and declared types of a table's columns, empty where nothing is declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) declared: &'static str,
+}
+
+/// Takes a table: first its columns, then each of its rows.
+pub(super) trait Sink {
+    /// Called once, before any row.
+    fn columns(&mut self, columns: &[Column]) -> Result<(), ErrorFrame>;
+    /// One value for each column.
+    fn row(&mut self, row: &[Value]) -> Result<(), ErrorFrame>;
+}
+
+/// Whether an input had columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Table,
+    /// An empty list: no rows, and nobody knows its columns.
+    Unknown,
+}
+
+/// Gives the input called `table` to `sink`.
+pub(super) fn read(table: &str, input: &Input, sink: &mut dyn Sink) -> Result<Shape, ErrorFrame> {
+    match input {
+        Input::Json(json) => read_json(table, json.get(), sink),
+        Input::JsonFile(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| unreadable(table, &error.to_string()))?;
+            read_json(table, &text, sink)
+        }
+        Input::ArrowFile(path) => read_arrow(table, path, sink),
+    }
+}
+
+fn read_json(table: &str, text: &str, sink: &mut dyn Sink) -> Result<Shape, ErrorFrame> {
+    let records = records(table, text)?;
+    if records.is_empty() {
+        return Ok(Shape::Unknown);
+    }
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in records.iter().flat_map(|record| &record.0) {
+        places.entry(name).or_insert_with(|| {
+            names.push(name);
+            names.len() - 1
+        });
+    }
+    if names.is_empty() {
+        return Ok(Shape::Unknown);
+    }
+    let mut rows = Vec::with_capacity(records.len());
+    for (index, record) in records.iter().enumerate() {
+        let mut row = vec![Value::Null; names.len()];
+        for (name, value) in &record.0 {
+            row[places[name.as_str()]] = cell::of_json(value).map_err(|_| beyond(table, index, name))?;
+        }
+        rows.push(row);
+    }
+    let column = |(place, name): (usize, &&str)| Column {
+        name: (*name).to_owned(),
+        declared: declared(rows.iter().map(|row| &row[place])),
+    };
+    sink.columns(&names.iter().enumerate().map(column).collect::<Vec<Column>>())?;
+    rows.iter().try_for_each(|row| sink.row(row))?;
+    Ok(Shape::Table)
+}
+
+fn records<'json>(table: &str, text: &'json str) -> Result<Vec<Record<'json>>, ErrorFrame> {
+    let not_a_table = |what: String| {
+        let advice = "return a list of dicts, or a table, from the step before";
+        failure(ErrorKind::Input, format!("input `{table}` must be a table, but {what}; {advice}"))
+    };
+    if !text.trim_start().starts_with('[') {
+        return Err(not_a_table(format!("{} came", cell::kind_of_json(text))));
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| unreadable(table, &error.to_string()))?;
+    let record = |(index, item): (usize, &&'json RawValue)| {
+        if !item.get().starts_with('{') {
+            return Err(not_a_table(format!(
+                "a list came whose element [{index}] is {}",
+                cell::kind_of_json(item.get())
+            )));
+        }
+        serde_json::from_str(item.get()).map_err(|error| unreadable(table, &error.to_string()))
+    };
+    items.iter().enumerate().map(record).collect()
+}
+
+/// The type of a column whose values are all of one; values of other columns keep the type each has.
+fn declared<'a>(values: impl Iterator<Item = &'a Value>) -> &'static str {
+    let mut declared = "";
+    for value in values {
+        let own = match value {
+            Value::Null => continue,
+            Value::Integer(_) => "INTEGER",
+            Value::Real(_) => "REAL",
+            Value::Text(_) => "TEXT",
+            Value::Blob(_) => "BLOB",
+        };
+        if declared.is_empty() {
+            declared = own;
+        } else if declared != own {
+            return "";
+        }
+    }
+    declared
+}
+
+fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, ErrorFrame> {
+    let wrong = |error: &dyn std::fmt::Display| unreadable(table, &error.to_string());
+    let file = File::open(path).map_err(|error| wrong(&error))?;
+    let stream = bucket::table::read_stream(BufReader::new(file)).map_err(|error| wrong(&error))?;
+    let schema = stream.schema();
+    let fields = schema.fields().iter();
+    let columns: Vec<Column> = fields
+        .map(|field| Column { name: field.name().clone(), declared: arrow_cells::declared(field.data_type()) })
+        .collect();
+    if columns.is_empty() {
+        return Ok(Shape::Unknown);
+    }
+    sink.columns(&columns)?;
+    let mut first_index = 0;
+    for batch in stream {
+        let batch = batch.map_err(|error| wrong(&error))?;
+        let cells = Batch::new(&batch).map_err(|error| wrong(&error))?;
+        let mut row = Vec::with_capacity(columns.len());
+        for index in 0..batch.num_rows() {
+            row.clear();
+            for (place, column) in columns.iter().enumerate() {
+                let value = cells.value(place, index);
+                row.push(value.map_err(|_| beyond(table, first_index + index, &column.name))?);
+            }
+            sink.row(&row)?;
+        }
+        first_index += batch.num_rows();
+    }
+    Ok(Shape::Table)
+}
+
+fn beyond(table: &str, index: usize, column: &str) -> ErrorFrame {
+    let message = format!("column `{column}` of input `{table}` holds an integer beyond 64 bit, in [{index}]");
+    failure(ErrorKind::Input, format!("{message}; return it as text"))
+}
+
+fn unreadable(table: &str, reason: &str) -> ErrorFrame {
+    failure(ErrorKind::Input, format!("input `{table}` cannot be read: {reason}"))
+}

@@ -1,0 +1,84 @@
+//! The process that runs one SQL step: a child of the worker, so that neither a runaway query nor a crash in native
+//! code reaches it.
+//!
+//! It speaks the frames of [`protocol::frame`] like the Python runner: one start frame on standard input, one end frame
+//! on standard output, everything else is log.
+
+mod arrow_cells;
+mod cell;
+mod input;
+mod result;
+mod sqlite;
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use protocol::frame::{Code, EndFrame, ErrorFrame, Output, ResultFrame, StartFrame, Status};
+use protocol::{ErrorKind, Language};
+
+/// One database engine, able to run one step.
+trait Engine {
+    /// Runs the step's statements over its inputs; the value is what the last one returned.
+    fn run(&self, frame: &StartFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame>;
+}
+
+/// The statements of a step, and where they stand.
+struct Sql<'frame> {
+    text: &'frame str,
+    script: &'frame str,
+    /// Line of the script on which the text begins.
+    line: u32,
+}
+
+/// Runs the SQL step that the worker names on standard input: the whole of `bue sql-step`.
+#[must_use]
+pub fn sql_step_main() -> ExitCode {
+    let mut line = Vec::new();
+    let frame = match std::io::stdin().read_to_end(&mut line) {
+        Ok(_) => answer(&line),
+        Err(error) => Err(failure(ErrorKind::Protocol, format!("failed to read the start frame: {error}"))),
+    };
+    let frame = match frame {
+        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
+        Err(error) => EndFrame::Error(error),
+    };
+    match write(&frame) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed to answer the worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer(line: &[u8]) -> Result<Output, ErrorFrame> {
+    let frame: StartFrame = serde_json::from_slice(line)
+        .map_err(|error| failure(ErrorKind::Protocol, format!("not a start frame: {error}")))?;
+    let Code::Text { text, script, line } = &frame.code else {
+        return Err(failure(ErrorKind::Protocol, "the code of a SQL step comes as text".to_owned()));
+    };
+    let sql = Sql { text, script, line: *line };
+    engine(frame.language)?.run(&frame, &sql)
+}
+
+fn engine(language: Language) -> Result<Box<dyn Engine>, ErrorFrame> {
+    match language {
+        Language::Sqlite3 => Ok(Box::new(sqlite::Sqlite)),
+        other => {
+            let message = format!("this build of bue runs no {} steps; use sqlite3 or python", other.as_str());
+            Err(failure(ErrorKind::Load, message))
+        }
+    }
+}
+
+fn write(frame: &EndFrame) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(frame)?;
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()
+}
+
+fn failure(kind: ErrorKind, message: String) -> ErrorFrame {
+    ErrorFrame { kind, message, trace: None }
+}

@@ -1,0 +1,210 @@
+//! SQLite, in memory: inputs become real tables, the last statement's rows the value.
+
+use std::collections::HashSet;
+
+use protocol::ErrorKind;
+use protocol::frame::{ErrorFrame, Input, Output, StartFrame};
+use rusqlite::config::DbConfig;
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::types::Value;
+use rusqlite::{Batch, Connection, Statement, params_from_iter};
+
+use super::input::{self, Shape, Sink};
+use super::result::{self, Column};
+use super::{Engine, Sql, failure};
+
+/// Pragmas that tell something and change nothing outside of this database.
+const PRAGMAS: [&str; 7] =
+    ["table_info", "table_xinfo", "table_list", "index_list", "index_info", "case_sensitive_like", "function_list"];
+
+/// The engine for steps in SQLite's language.
+pub(super) struct Sqlite;
+
+impl Engine for Sqlite {
+    fn run(&self, frame: &StartFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame> {
+        let mut connection = Connection::open_in_memory().map_err(|error| sql_error(&error, sql))?;
+        let unknown = load(&mut connection, &frame.function, &frame.inputs)?;
+        guard(&mut connection).map_err(|error| sql_error(&error, sql))?;
+        let columns = execute(&connection, sql, frame.value_bytes_max).map_err(|error| explain(error, &unknown))?;
+        result::write(&columns, &frame.values)
+    }
+}
+
+/// Makes a table of each input; returns the names of those whose columns nobody knows.
+fn load(connection: &mut Connection, first: &str, inputs: &[Input]) -> Result<Vec<String>, ErrorFrame> {
+    let mut unknown = Vec::new();
+    for (number, input) in inputs.iter().enumerate() {
+        let name = if number == 0 { first.to_owned() } else { format!("pipe{number}") };
+        let refused = |error: rusqlite::Error| input_error(&name, &error);
+        let transaction = connection.transaction().map_err(refused)?;
+        let mut loader = Loader { connection: &transaction, table: &name, insert: None };
+        if input::read(&name, input, &mut loader)? == Shape::Unknown {
+            unknown.push(name.clone());
+        }
+        drop(loader);
+        transaction.commit().map_err(refused)?;
+    }
+    Ok(unknown)
+}
+
+/// Fills one table.
+struct Loader<'database> {
+    connection: &'database Connection,
+    table: &'database str,
+    insert: Option<Statement<'database>>,
+}
+
+impl Sink for Loader<'_> {
+    fn columns(&mut self, columns: &[input::Column]) -> Result<(), ErrorFrame> {
+        if let Some(name) = equal_without_case(columns) {
+            let message = format!("input `{}` has columns that differ only in case from `{name}`", self.table);
+            return Err(failure(ErrorKind::Input, format!("{message}; SQLite cannot tell them apart")));
+        }
+        let refused = |error: rusqlite::Error| input_error(self.table, &error);
+        let table = quoted(self.table);
+        let definitions: Vec<String> =
+            columns.iter().map(|column| format!("{} {}", quoted(&column.name), column.declared)).collect();
+        self.connection
+            .execute_batch(&format!("CREATE TABLE {table} ({})", definitions.join(", ")))
+            .map_err(refused)?;
+        let places = vec!["?"; columns.len()].join(", ");
+        let insert = self.connection.prepare(&format!("INSERT INTO {table} VALUES ({places})")).map_err(refused)?;
+        self.insert = Some(insert);
+        Ok(())
+    }
+
+    fn row(&mut self, row: &[Value]) -> Result<(), ErrorFrame> {
+        let table = self.table;
+        match &mut self.insert {
+            Some(insert) => insert.execute(params_from_iter(row)).map(drop).map_err(|error| input_error(table, &error)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn equal_without_case(columns: &[input::Column]) -> Option<&str> {
+    let mut seen = HashSet::new();
+    columns.iter().map(|column| column.name.as_str()).find(|name| !seen.insert(name.to_ascii_lowercase()))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// From here on statements touch this database and nothing else: no file, no other database, no library.
+fn guard(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    connection.authorizer(Some(authorize))
+}
+
+fn authorize(context: AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Attach { .. } | AuthAction::Detach { .. } | AuthAction::Unknown { .. } => Authorization::Deny,
+        AuthAction::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => {
+            Authorization::Deny
+        }
+        AuthAction::Pragma { pragma_name, .. } if !PRAGMAS.contains(&pragma_name.to_ascii_lowercase().as_str()) => {
+            Authorization::Deny
+        }
+        _ => Authorization::Allow,
+    }
+}
+
+/// Runs all statements; the columns of the last one.
+fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<Vec<Column>, ErrorFrame> {
+    let refused = |error: rusqlite::Error| sql_error(&error, sql);
+    let mut batch = Batch::new(connection, sql.text);
+    let mut last = Vec::new();
+    while let Some(mut statement) = batch.next().map_err(refused)? {
+        last = columns(&statement);
+        let mut bytes = 0;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next().map_err(refused)? {
+            for (place, column) in last.iter_mut().enumerate() {
+                let value: Value = row.get(place).map_err(refused)?;
+                bytes += size(&value);
+                column.values.push(value);
+            }
+            if bytes > bytes_max {
+                let message = format!("the result is over the limit of {bytes_max} bytes");
+                return Err(failure(ErrorKind::Value, message));
+            }
+        }
+    }
+    check_names(&last)?;
+    Ok(last)
+}
+
+fn columns(statement: &Statement<'_>) -> Vec<Column> {
+    let column = |column: rusqlite::Column<'_>| Column {
+        name: column.name().to_owned(),
+        declared: column.decl_type().map(str::to_owned),
+        values: Vec::new(),
+    };
+    statement.columns().map(column).collect()
+}
+
+fn size(value: &Value) -> u64 {
+    match value {
+        Value::Null => 1,
+        Value::Integer(_) | Value::Real(_) => 8,
+        Value::Text(text) => text.len() as u64,
+        Value::Blob(bytes) => bytes.len() as u64,
+    }
+}
+
+fn check_names(columns: &[Column]) -> Result<(), ErrorFrame> {
+    let mut seen = HashSet::new();
+    match columns.iter().find(|column| !seen.insert(&column.name)) {
+        None => Ok(()),
+        Some(column) => {
+            let message = format!("two columns of the result are called `{}`; name them apart with AS", column.name);
+            Err(failure(ErrorKind::Sql, message))
+        }
+    }
+}
+
+/// The database's message, with the place in the script where it is known.
+fn sql_error(error: &rusqlite::Error, sql: &Sql<'_>) -> ErrorFrame {
+    let message = match error {
+        rusqlite::Error::SqlInputError { msg, sql: rest, offset, .. } => {
+            // `rest` begins with the statement that is wrong, and ends where the whole ends.
+            let start = sql.text.len().saturating_sub(rest.len());
+            let before = usize::try_from(*offset).ok().and_then(|offset| sql.text.get(..start + offset));
+            match before {
+                Some(before) => {
+                    let line = sql.line as usize + before.matches('\n').count();
+                    format!("{msg} ({}, line {line})", sql.script)
+                }
+                None => format!("{msg} ({})", sql.script),
+            }
+        }
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        other => other.to_string(),
+    };
+    failure(ErrorKind::Sql, message)
+}
+
+fn input_error(table: &str, error: &rusqlite::Error) -> ErrorFrame {
+    let message = match error {
+        rusqlite::Error::SqlInputError { msg, .. } | rusqlite::Error::SqliteFailure(_, Some(msg)) => msg.clone(),
+        other => other.to_string(),
+    };
+    failure(ErrorKind::Input, format!("input `{table}` cannot be made a table: {message}"))
+}
+
+/// A missing table that came as an empty list is no mistake of the statement's.
+fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
+    let missing = error.message.strip_prefix("no such table: ").unwrap_or_default();
+    let missing = missing.split(" (").next().unwrap_or_default();
+    if let Some(name) = unknown.iter().find(|name| name.eq_ignore_ascii_case(missing)) {
+        error.kind = ErrorKind::Input;
+        error.message =
+            format!("input `{name}` is an empty list, so its columns are unknown; return a table with columns");
+    }
+    error
+}

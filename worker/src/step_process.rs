@@ -1,0 +1,181 @@
+//! One conversation with the process of a step: the start frame in, its log and its end frame out.
+
+use std::io;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use protocol::frame::EndFrame;
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+
+use crate::attempt::End;
+use crate::config::Limits;
+use crate::log::Log;
+use crate::process::{Exit, Pipes, Process};
+
+/// How a conversation ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The process answered.
+    Answer(EndFrame),
+    /// It answered something that is no frame.
+    Garbage(String),
+    /// Its answer was longer than the limit.
+    TooLong,
+    /// It ended before it answered.
+    Exit(Exit),
+    /// Its time was over.
+    Timeout,
+    /// It was stopped from outside: revoked, or handed back.
+    Stopped,
+    /// It could not be started, or the system failed underneath.
+    Fault(io::Error),
+}
+
+/// What came of the process, and what it printed.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    pub(crate) ending: Ending,
+    pub(crate) log: Log,
+}
+
+/// Starts `command`, gives it `start` (one line of JSON), and waits for its answer and its end.
+pub(crate) async fn run(
+    command: Command,
+    start: Vec<u8>,
+    timeout: Duration,
+    end: &End,
+    limits: &Limits,
+) -> Conversation {
+    let mut log = Log::new(limits.log_bytes_max);
+    let (process, pipes) = match Process::start(command).await {
+        Ok(started) => started,
+        Err(error) => return Conversation { ending: Ending::Fault(error), log },
+    };
+    let Pipes { stdin, mut stdout, mut stderr } = pipes;
+    let feeding = tokio::spawn(feed(stdin, start));
+    let ending = tokio::select! {
+        ending = converse(&process, &mut stdout, limits) => ending,
+        never = collect(&mut stderr, &mut log) => match never {},
+        () = tokio::time::sleep(timeout) => Ending::Timeout,
+        () = end.wait() => Ending::Stopped,
+    };
+    if let Some(note) = settle_down(&process, &ending, &mut stderr, &mut log, limits).await {
+        log.note(note, OffsetDateTime::now_utc());
+    }
+    process.finish().await;
+    feeding.abort();
+    collect_rest(&mut stderr, &mut log).await;
+    Conversation { ending, log }
+}
+
+/// Writes the start frame. A process that does not read it is noticed by its end, not here.
+async fn feed(mut stdin: pipe::Sender, start: Vec<u8>) {
+    let _ = stdin.write_all(&start).await;
+}
+
+/// Reads the answer; where there is none, the process's end is the answer.
+async fn converse(process: &Process, stdout: &mut pipe::Receiver, limits: &Limits) -> Ending {
+    match read_line(stdout, limits.frame_bytes_max).await {
+        Ok(Line::Whole(line)) => match serde_json::from_slice(&line) {
+            Ok(frame) => Ending::Answer(frame),
+            Err(_) => Ending::Garbage(excerpt(&line)),
+        },
+        Ok(Line::TooLong) => Ending::TooLong,
+        Ok(Line::Broken(rest)) => match process.ended().await {
+            Ok(Exit::Code(0)) if !rest.is_empty() => Ending::Garbage(excerpt(&rest)),
+            Ok(exit) => Ending::Exit(exit),
+            Err(error) => Ending::Fault(error),
+        },
+        Err(error) => Ending::Fault(error),
+    }
+}
+
+/// After the ending is known: lets the process end by itself or makes it; returns a word for the log.
+async fn settle_down(
+    process: &Process,
+    ending: &Ending,
+    stderr: &mut pipe::Receiver,
+    log: &mut Log,
+    limits: &Limits,
+) -> Option<&'static str> {
+    let ended = async {
+        match ending {
+            Ending::Answer(_) => match tokio::time::timeout(limits.exit_grace, process.ended()).await {
+                Ok(_) => None,
+                Err(_) => Some("the process did not end after its answer and was killed"),
+            },
+            Ending::Exit(_) | Ending::Fault(_) => None,
+            Ending::Timeout | Ending::Stopped => {
+                let _ = process.stop(limits.stop_grace).await;
+                None
+            }
+            Ending::Garbage(_) | Ending::TooLong => {
+                process.signal(Signal::SIGKILL);
+                None
+            }
+        }
+    };
+    tokio::select! {
+        note = ended => note,
+        never = collect(stderr, log) => match never {},
+    }
+}
+
+enum Line {
+    Whole(Vec<u8>),
+    /// The stream ended within a line.
+    Broken(Vec<u8>),
+    TooLong,
+}
+
+async fn read_line(stdout: &mut pipe::Receiver, bytes_max: usize) -> io::Result<Line> {
+    let mut line = Vec::with_capacity(4_096);
+    loop {
+        let before = line.len();
+        if stdout.read_buf(&mut line).await? == 0 {
+            return Ok(Line::Broken(line));
+        }
+        if let Some(place) = line[before..].iter().position(|byte| *byte == b'\n') {
+            line.truncate(before + place);
+            return Ok(if line.len() > bytes_max { Line::TooLong } else { Line::Whole(line) });
+        }
+        if line.len() > bytes_max {
+            return Ok(Line::TooLong);
+        }
+        if line.capacity() == line.len() {
+            line.reserve(line.len());
+        }
+    }
+}
+
+/// Moves what is printed into the log, for as long as it is polled.
+async fn collect(stderr: &mut pipe::Receiver, log: &mut Log) -> std::convert::Infallible {
+    let mut chunk = vec![0; 16 * 1_024];
+    loop {
+        match stderr.read(&mut chunk).await {
+            Ok(count) if count > 0 => log.push(&chunk[..count], OffsetDateTime::now_utc()),
+            _ => std::future::pending::<()>().await,
+        }
+    }
+}
+
+/// What is in the pipe when the process is gone. It never waits: a stray process may hold the other end.
+async fn collect_rest(stderr: &mut pipe::Receiver, log: &mut Log) {
+    let mut chunk = vec![0; 16 * 1_024];
+    // The pipe holds 64 KiB at most, unless somebody still writes.
+    for _ in 0..16 {
+        match stderr.try_read(&mut chunk) {
+            Ok(count) if count > 0 => log.push(&chunk[..count], OffsetDateTime::now_utc()),
+            _ => return,
+        }
+    }
+}
+
+/// The beginning of what came, fit to be shown.
+fn excerpt(bytes: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(bytes).chars().take(120).collect();
+    text.escape_debug().to_string()
+}

@@ -1,0 +1,24 @@
+//! Why an attempt did not come to an outcome of its step's own.
+
+use std::io;
+
+use protocol::StepError;
+
+/// What stands in an attempt's way.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The step's fault, or its inputs'.
+    Step(StepError),
+    /// Something the worker depends on is not there: the job is handed back and costs nothing.
+    Away(String),
+    /// The attempt was stopped from outside.
+    Stopped,
+}
+
+impl Trouble {
+    /// This machine's disk failed.
+    pub(crate) fn disk(error: &io::Error) -> Self {
+        tracing::error!("the worker's data folder cannot be used: {error}");
+        Self::Away(format!("the worker's disk failed: {error}"))
+    }
+}

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from buelon.client.errors import BundleError
 from buelon.client.ignore import Rules
@@ -16,6 +16,8 @@ from buelon.client.settings import Settings
 
 CACHES = ("__pycache__", "node_modules")
 """Folders of these names hold what machines make."""
+PATH_BYTES_MAX = 1_024
+NOTES_MAX = 10
 OFFENDERS_MAX = 5
 """How many of the largest are named when a limit is passed."""
 
@@ -94,61 +96,66 @@ class Bundle:
         return BundleError(f"cannot read {self.root / path}: {error.strerror or error}", hint)
 
     def _walk(self, data_dir: Path, limits: Limits) -> Iterator[str]:
-        rules = Rules()
-        folders = [""]
+        rules = Rules(self.root)
+        folders = [self.root]
         entries = 0
         while folders:
             folder = folders.pop()
             try:
-                rules.enter(self.root / folder, folder)
-                found = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+                rules.enter(folder)
+                found = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError as error:
-                raise self._unreadable(folder, error) from None
+                raise self._unreadable(str(folder), error) from None
             entries += len(found)
             if entries > limits.entries:
-                raise too_large(
-                    f"the script's folder {self.root} holds more than {limits.entries} files and folders",
-                    "BUE_BUNDLE_ENTRIES_MAX",
-                )
+                message = f"the script's folder {self.root} holds more than {limits.entries} files and folders"
+                raise too_large(message, "BUE_BUNDLE_ENTRIES_MAX")
             for entry in found:
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                if self._is_left_out(entry, path, rules):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if entry.name.startswith(".") or rules.ignores(entry.path, is_folder):
                     continue
-                if not entry.is_dir(follow_symlinks=False):
+                if is_folder:
+                    folders += [] if is_made_by_machines(entry, data_dir) else [Path(entry.path)]
+                    continue
+                path = os.path.relpath(entry.path, self.root)
+                why = self._reason_to_leave_out(entry, path)
+                if why is None:
                     yield path
-                elif not (Path(entry.path, "pyvenv.cfg").exists() or Path(entry.path) == data_dir):
-                    folders.append(path)
+                else:
+                    self._note(f"left out `{path.encode(errors='replace').decode()}`: {why}")
 
-    def _is_left_out(self, entry: "os.DirEntry[str]", path: str, rules: Rules) -> bool:
-        if entry.name.startswith(".") or entry.name in CACHES or rules.ignores(path, entry.is_dir()):
-            return True
-        if entry.is_symlink():
-            return self._is_left_out_link(entry, path)
-        if not (entry.is_dir() or entry.is_file()):
-            self.notes.append(f"{path} is left out: it is no ordinary file")
-            return True
-        return self._is_left_out_name(path)
-
-    def _is_left_out_name(self, path: str) -> bool:
+    def _reason_to_leave_out(self, entry: "os.DirEntry[str]", path: str) -> Optional[str]:
+        """Why a file that nobody asked to be ignored does not travel, if so."""
         try:
-            path.encode()
+            travels = len(path.encode()) <= PATH_BYTES_MAX and "\\" not in path
         except UnicodeEncodeError:
-            self.notes.append(f"{path.encode(errors='replace').decode()} is left out: its name is not UTF-8")
-            return True
-        if "\\" in path:
-            self.notes.append(f"{path} is left out: its name holds a backslash")
-            return True
-        return False
+            travels = False
+        if not travels:
+            return "its name cannot travel"
+        if entry.is_symlink():
+            return self._reason_to_leave_out_link(Path(os.path.realpath(entry.path)))
+        return None if entry.is_file() else "it is no ordinary file"
 
-    def _is_left_out_link(self, entry: "os.DirEntry[str]", path: str) -> bool:
-        target = Path(os.path.realpath(entry.path))
-        if target.is_file() and self.root in target.parents:
-            return self._is_left_out_name(path)
-        reason = "it is a link to a folder" if target.is_dir() else "it is a link to nothing"
+    def _reason_to_leave_out_link(self, target: Path) -> Optional[str]:
+        """The content of a file of the folder travels under the link's name; what lies elsewhere or hides does not."""
+        if not target.exists():
+            return "it is a link that leads nowhere"
         if self.root not in target.parents:
-            reason = "it is a link that leads out of the script's folder"
-        self.notes.append(f"{path} is left out: {reason}")
-        return True
+            return "it is a link that leads out of the script's folder"
+        if any(part.startswith(".") for part in target.relative_to(self.root).parts):
+            return "it is a link to something hidden"
+        return None if target.is_file() else "it is a link to something that is no file"
+
+    def _note(self, note: str) -> None:
+        if len(self.notes) < NOTES_MAX:
+            self.notes.append(note)
+        elif len(self.notes) == NOTES_MAX:
+            self.notes.append("left out more for such reasons")
+
+
+def is_made_by_machines(folder: "os.DirEntry[str]", data_dir: Path) -> bool:
+    """Caches, virtual environments and the data folder."""
+    return folder.name in CACHES or Path(folder.path, "pyvenv.cfg").exists() or Path(folder.path) == data_dir
 
 
 def check_limits(sizes: Dict[str, int], limits: Limits) -> None:

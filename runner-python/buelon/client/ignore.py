@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
-NAMES = (".bueignore", ".gitignore")
+NAMES = (".bueignore", ".gitignore", ".git/info/exclude")
+"""What goes first stands first."""
 FILE_BYTES_MAX = 1 << 20
 
 
@@ -22,36 +23,42 @@ class Rule(NamedTuple):
 
 
 class Rules:
-    """The patterns of all ignore files of a tree, read as its folders are entered."""
+    """The patterns of all ignore files that count for a tree, read as its folders are entered.
 
-    def __init__(self) -> None:
+    Above the tree they count as far as its repository goes, as they do for git.
+    """
+
+    def __init__(self, root: Path) -> None:
         self._rules: Dict[str, Dict[str, List[Rule]]] = {name: {} for name in NAMES}
+        above = list(root.parents)
+        repositories = [place for place, folder in enumerate([root, *above]) if (folder / ".git").exists()]
+        for folder in above[: repositories[0]] if repositories else []:
+            self.enter(folder)
 
-    def enter(self, folder: Path, relative: str) -> None:
-        """Reads the ignore files of a folder; `relative` is its path in the tree, empty for the root."""
+    def enter(self, folder: Path) -> None:
+        """Reads the ignore files of a folder."""
         for name in NAMES:
             path = folder / name
             if path.is_file():
                 with open(path, encoding="utf-8", errors="replace") as file:
                     rules = [parse_rule(line) for line in file.read(FILE_BYTES_MAX).splitlines()]
-                self._rules[name][relative] = [rule for rule in rules if rule]
+                self._rules[name][str(folder)] = [rule for rule in rules if rule]
 
-    def ignores(self, relative: str, is_folder: bool) -> bool:
-        """Whether a path of the tree is left out. Its folders are not, or nobody would ask."""
-        return any(self._decision(name, relative, is_folder) is True for name in self._deciding(relative, is_folder))
+    def ignores(self, path: str, is_folder: bool) -> bool:
+        """Whether an absolute path is left out. Its folders are not, or nobody would ask."""
+        for name in NAMES:
+            decision = self._decision(self._rules[name], path, is_folder)
+            if decision is not None:
+                return decision
+        return False
 
-    def _deciding(self, relative: str, is_folder: bool) -> List[str]:
-        """The kind of ignore file that has something to say about a path, if any."""
-        return [name for name in NAMES if self._decision(name, relative, is_folder) is not None][:1]
-
-    def _decision(self, name: str, relative: str, is_folder: bool) -> Optional[bool]:
-        rules = self._rules[name]
-        folder = relative
+    @staticmethod
+    def _decision(rules: Dict[str, List[Rule]], path: str, is_folder: bool) -> Optional[bool]:
+        folder = path
         while folder:
             folder = folder.rpartition("/")[0]
-            inner = relative[len(folder) + 1 :] if folder else relative
-            for rule in reversed(rules.get(folder, [])):
-                if (is_folder or not rule.folders_only) and rule.pattern.fullmatch(inner):
+            for rule in reversed(rules.get(folder or "/", [])):
+                if (is_folder or not rule.folders_only) and rule.pattern.fullmatch(path, len(folder) + 1):
                     return rule.ignores
         return None
 
@@ -65,20 +72,23 @@ def parse_rule(line: str) -> Optional[Rule]:
     ignores = not text.startswith("!")
     text = text if ignores else text[1:]
     folders_only = text.endswith("/")
-    text = text.rstrip("/") if folders_only else text
+    text = text[:-1] if folders_only else text
     tied = "/" in text
-    text = text.lstrip("/")
+    text = text[1:] if text.startswith("/") else text
     if not text:
         return None
     try:
         return Rule(re.compile(("" if tied else "(?:.*/)?") + _translate(text), re.DOTALL), folders_only, ignores)
     except re.error:
-        # Such as a class that is never closed: git takes it as matching nothing, too.
+        # Such as a class that is never closed, which fits nothing in git, too.
         return None
 
 
 def _translate(text: str) -> str:
     """The regular expression of a pattern. `*` and `?` stay inside one folder, `**/` and `/**` cross them."""
+    text = re.sub(r"\*{3,}", "**", text)
+    if text == "**":
+        return ".*"
     parts = []
     place = 0
     while place < len(text):
@@ -102,7 +112,9 @@ def _translate_token(token: str, at_begin: bool) -> str:
         return "[^/]*"
     if token == "?":
         return "[^/]"
-    if token.startswith("[") and len(token) > 1:
+    if token == "[":
+        raise re.error("a class that is never closed")
+    if token.startswith("["):
         inner = token[1:-1].replace("\\", "\\\\").replace("[", "\\[")
         return "(?!/)[" + ("^" + inner[1:] if inner.startswith("!") else inner.replace("^", "\\^")) + "]"
     return re.escape(token[1:] if token.startswith("\\") and len(token) > 1 else token)

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bucket::value::{ValueLimits, Values};
 use protocol::api::{
     BeatAnswer, BeatRequest, Explanation, JobPage, JobView, LeaseAnswer, LeaseRequest, LogRef, MissingFiles, Pause,
-    PlanAnswer, Reason, ResetAnswer, ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest, Settled, StatusAnswer,
-    SubmitAnswer, SubmitRequest,
+    PlanAnswer, Reason, ResetAnswer, ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest,
+    Settled, StatusAnswer, SubmitAnswer, SubmitRequest,
 };
 use protocol::{Digest, JobId, JobState, Manifest, RunId};
 use tokio::sync::{Notify, watch};
@@ -32,7 +33,7 @@ struct Shared {
     bell: Arc<Bell>,
     sessions: Sessions,
     limits: Limits,
-    bucket: Option<bucket::Bucket>,
+    values: Option<Values>,
 }
 
 /// Tells those who wait what a committed batch changed.
@@ -87,7 +88,7 @@ impl Queue {
             bell,
             sessions: Sessions::default(),
             limits: config.limits,
-            bucket: config.bucket.clone(),
+            values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
         });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(promote_in_time(Arc::clone(&shared))));
@@ -105,10 +106,10 @@ impl Queue {
         &self.shared.limits
     }
 
-    /// The bucket that values are shown from.
+    /// Where values are shown from.
     #[must_use]
-    pub fn bucket(&self) -> Option<&bucket::Bucket> {
-        self.shared.bucket.as_ref()
+    pub fn values(&self) -> Option<&Values> {
+        self.shared.values.as_ref()
     }
 
     /// Which files of a bundle must be sent before a run of it can be submitted.
@@ -177,10 +178,11 @@ impl Queue {
         }
         let text = self.store().file(entry.digest).await?;
         let SubmitRequest { manifest, script, key } = request;
-        let (manifest, plan, warnings) =
-            tokio::task::spawn_blocking(move || compile(&script, &text, &manifest).map(|(plan, warnings)| (manifest, plan, warnings)))
-                .await
-                .map_err(|error| QueueError::Unavailable(format!("compiling was given up: {error}")))??;
+        let (manifest, plan, warnings) = tokio::task::spawn_blocking(move || {
+            compile(&script, &text, &manifest).map(|(plan, warnings)| (manifest, plan, warnings))
+        })
+        .await
+        .map_err(|error| QueueError::Unavailable(format!("compiling was given up: {error}")))??;
         let random = getrandom::u32()
             .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
         let submission = Submission { manifest, plan, key, random, now_ms: now_ms() };

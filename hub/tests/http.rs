@@ -131,7 +131,8 @@ async fn bad_requests_are_named() {
     let put = server.request(Method::PUT, &format!("/v1/files/{digest}")).body("eleven bytes").send().await.unwrap();
     refused(put, StatusCode::PAYLOAD_TOO_LARGE, ApiErrorKind::TooLarge).await;
     let outside = serde_json::json!({"files": [{"path": "../x", "digest": digest, "bytes": 1}]});
-    let body = refused(post("/v1/bundles", outside.to_string()).await, StatusCode::BAD_REQUEST, ApiErrorKind::Invalid).await;
+    let body =
+        refused(post("/v1/bundles", outside.to_string()).await, StatusCode::BAD_REQUEST, ApiErrorKind::Invalid).await;
     assert!(body.error.message.contains("../x"));
 }
 

@@ -137,7 +137,17 @@ async fn nested_loops_see_outer_items_and_outer_results() {
     let values: Vec<String> = results.results.iter().map(|entry| rig::text(entry.value.as_ref().unwrap())).collect();
     assert_eq!(
         values,
-        ["7", "7", "[1, 10, 7, 7]", "[1, 11, 7, 7]", "[1, 12, 7, 7]", "7", "[2, 20, 7, 7]", "[2, 21, 7, 7]", "[2, 22, 7, 7]"]
+        [
+            "7",
+            "7",
+            "[1, 10, 7, 7]",
+            "[1, 11, 7, 7]",
+            "[1, 12, 7, 7]",
+            "7",
+            "[2, 20, 7, 7]",
+            "[2, 21, 7, 7]",
+            "[2, 22, 7, 7]"
+        ]
     );
     rig.jobs(&run).await;
     let cut = rig.queue.results(run, 3).await.unwrap();
@@ -147,7 +157,8 @@ async fn nested_loops_see_outer_items_and_outer_results() {
 #[tokio::test]
 async fn a_pass_waits_for_an_outer_result_that_is_not_there_yet() {
     let rig = Rig::new().await;
-    let text = script(&["a", "slow !scope later", "b"], "p = | a\nq = | slow\nr = | b\nv = q()\nfor x in p():\n    r(x, v)\n");
+    let text =
+        script(&["a", "slow !scope later", "b"], "p = | a\nq = | slow\nr = | b\nv = q()\nfor x in p():\n    r(x, v)\n");
     let run = rig.submit(&text).await;
     rig.succeed(&rig.next_of("a").await, "[1, 2]").await;
     assert!(rig.lease(10).await.is_empty());
@@ -168,7 +179,10 @@ async fn a_pass_that_fails_leaves_the_others_alone() {
     rig.succeed(&leases[2], "0").await;
     assert_eq!(drain(&rig, |_, _| "0".into()).await, 2);
     let view = rig.run(&run).await;
-    assert_eq!((view.state, view.counts.failed, view.counts.succeeded, view.counts.waiting), (RunState::Failed, 1, 5, 1));
+    assert_eq!(
+        (view.state, view.counts.failed, view.counts.succeeded, view.counts.waiting),
+        (RunState::Failed, 1, 5, 1)
+    );
 }
 
 #[tokio::test]
@@ -219,7 +233,10 @@ async fn a_source_that_runs_again_after_a_reset_begins_no_new_passes() {
 #[tokio::test]
 async fn a_cancelled_outer_result_cancels_the_passes_that_need_it() {
     let rig = Rig::new().await;
-    let text = script(&["a", "gone !priority 1", "b", "c"], "p = | a\nq = | gone\nr = b | c\nv = q()\nfor x in p():\n    r(x, v)\n");
+    let text = script(
+        &["a", "gone !priority 1", "b", "c"],
+        "p = | a\nq = | gone\nr = b | c\nv = q()\nfor x in p():\n    r(x, v)\n",
+    );
     let run = rig.submit(&text).await;
     rig.settle(&rig.next_of("gone").await, Outcome::Cancel).await;
     rig.succeed(&rig.next_of("a").await, "[1, 2]").await;

@@ -9,16 +9,16 @@ use protocol::api::{ApiError, ApiErrorKind, ErrorBody};
 use crate::error::QueueError;
 
 /// An error on its way out.
-pub(super) struct Refusal(pub ErrorBody);
+pub(super) struct Refusal(Box<ErrorBody>);
 
 impl Refusal {
     pub(super) fn new(kind: ApiErrorKind, message: impl Into<String>, hint: Option<&str>) -> Self {
-        Self(ErrorBody {
+        Self(Box::new(ErrorBody {
             error: ApiError { kind, message: message.into(), hint: hint.map(str::to_owned) },
             diagnostics: Vec::new(),
             rendered: None,
             missing: Vec::new(),
-        })
+        }))
     }
 }
 
@@ -27,7 +27,7 @@ impl From<QueueError> for Refusal {
         if matches!(error.kind(), ApiErrorKind::Internal | ApiErrorKind::Unavailable) {
             tracing::error!(%error, "a request failed");
         }
-        Self(error.body())
+        Self(Box::new(error.body()))
     }
 }
 

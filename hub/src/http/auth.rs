@@ -7,7 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use protocol::Digest;
-use protocol::api::{ApiError, ApiErrorKind, ErrorBody};
+use protocol::api::ApiErrorKind;
 
 use super::answer::Refusal;
 
@@ -37,14 +37,5 @@ pub(super) async fn require(State(token): State<Token>, request: Request, next: 
 fn refuse(brought: bool) -> Refusal {
     let message = if brought { "the token is not this hub's" } else { "this hub wants a token" };
     let hint = "set BUE_TOKEN to the token that the hub keeps in its data folder (hub/token), or use the hub's own data folder";
-    Refusal(ErrorBody {
-        error: ApiError {
-            kind: ApiErrorKind::Unauthorized,
-            message: message.to_owned(),
-            hint: Some(hint.to_owned()),
-        },
-        diagnostics: Vec::new(),
-        rendered: None,
-        missing: Vec::new(),
-    })
+    Refusal::new(ApiErrorKind::Unauthorized, message, Some(hint))
 }

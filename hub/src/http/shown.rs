@@ -1,6 +1,7 @@
 //! Values and logs out of the bucket, for people to look at. Bounded; jobs never read through here.
 
 use axum::body::Bytes;
+use bucket::value::Values;
 use protocol::api::ApiErrorKind;
 use protocol::{JobId, Place};
 
@@ -18,21 +19,22 @@ pub(super) async fn value(queue: &Queue, job: JobId) -> Result<Bytes, Refusal> {
         return Ok(Bytes::copy_from_slice(text.get().as_bytes()));
     }
     let limit = queue.limits().shown_value_bytes_max;
-    let text = bucket::value::read(bucket(queue)?, &value, limit).await.map_err(refusal)?;
-    Ok(text.into())
+    let text = values(queue)?.read(&value, limit).await.map_err(|error| refusal(&error))?;
+    Ok(Bytes::from(String::from(Box::<str>::from(text))))
 }
 
 /// An object of the bucket.
 pub(super) async fn object(queue: &Queue, key: &str) -> Result<Bytes, Refusal> {
-    bucket(queue)?.get(key).await.map_err(refusal)
+    let limit = queue.limits().shown_value_bytes_max;
+    values(queue)?.bucket().get(key, limit).await.map_err(|error| refusal(&error))
 }
 
 fn word(state: protocol::JobState) -> String {
     format!("{state:?}").to_lowercase()
 }
 
-fn bucket(queue: &Queue) -> Result<&bucket::Bucket, Refusal> {
-    queue.bucket().ok_or_else(|| {
+fn values(queue: &Queue) -> Result<&Values, Refusal> {
+    queue.values().ok_or_else(|| {
         Refusal::new(
             ApiErrorKind::Unavailable,
             "this hub was started without a bucket, so it can show only small values",
@@ -41,6 +43,6 @@ fn bucket(queue: &Queue) -> Result<&bucket::Bucket, Refusal> {
     })
 }
 
-fn refusal(error: bucket::BucketError) -> Refusal {
+fn refusal(error: &dyn std::error::Error) -> Refusal {
     Refusal::new(ApiErrorKind::Unavailable, format!("cannot show it: {error}"), None)
 }

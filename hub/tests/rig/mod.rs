@@ -74,9 +74,7 @@ impl Rig {
         self.queue.put_file(digest, text.as_bytes().to_vec().into()).await?;
         let file = FileEntry { path: "test.bue".into(), digest, bytes: text.len() as u64 };
         let manifest = Manifest::new(vec![file]);
-        self.queue
-            .submit(SubmitRequest { manifest, script: "test.bue".into(), key: key.map(str::to_owned) })
-            .await
+        self.queue.submit(SubmitRequest { manifest, script: "test.bue".into(), key: key.map(str::to_owned) }).await
     }
 
     pub async fn submit(&self, text: &str) -> RunId {
@@ -121,8 +119,7 @@ impl Rig {
     }
 
     pub async fn settle_as(&self, session: SessionId, lease: &Lease, outcome: Outcome) -> Settled {
-        let settlement =
-            Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome, log: None };
+        let settlement = Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome, log: None };
         let answer = self.queue.settle(SettleRequest { session, settlements: vec![settlement] }).await.unwrap();
         answer.answers[0]
     }

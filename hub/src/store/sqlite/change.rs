@@ -227,7 +227,14 @@ impl<'a> Change<'a> {
     }
 
     /// Puts a job, or a loop with passes still to be made, into the ready index.
-    pub(super) fn enqueue(&mut self, scope: &str, priority: i64, run: i64, age: i64, entry: i64) -> Result<(), QueueError> {
+    pub(super) fn enqueue(
+        &mut self,
+        scope: &str,
+        priority: i64,
+        run: i64,
+        age: i64,
+        entry: i64,
+    ) -> Result<(), QueueError> {
         let number = self.scope(scope)?;
         let insert = if self.caches.pauses.has_run(run) {
             "INSERT OR IGNORE INTO held (scope, rank, run, age, entry) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -255,7 +262,14 @@ impl<'a> Change<'a> {
     }
 
     /// Takes something out of the ready index, or from where a paused run holds it.
-    pub(super) fn dequeue(&mut self, scope: &str, priority: i64, run: i64, age: i64, entry: i64) -> Result<(), QueueError> {
+    pub(super) fn dequeue(
+        &mut self,
+        scope: &str,
+        priority: i64,
+        run: i64,
+        age: i64,
+        entry: i64,
+    ) -> Result<(), QueueError> {
         let number = self.scope(scope)?;
         let delete = if self.caches.pauses.has_run(run) {
             "DELETE FROM held WHERE scope = ?1 AND rank = ?2 AND run = ?3 AND age = ?4 AND entry = ?5"

@@ -194,10 +194,8 @@ fn start_over(change: &mut Change<'_>, row: &Row, family: &BTreeSet<i64>) -> Res
 }
 
 fn has_succeeded(change: &Change<'_>, job: i64) -> Result<bool, QueueError> {
-    let number: i64 = change
-        .connection
-        .prepare_cached("SELECT state FROM jobs WHERE id = ?1")?
-        .query_row([job], |row| row.get(0))?;
+    let number: i64 =
+        change.connection.prepare_cached("SELECT state FROM jobs WHERE id = ?1")?.query_row([job], |row| row.get(0))?;
     Ok(state(number)? == State::Succeeded)
 }
 

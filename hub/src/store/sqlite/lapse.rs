@@ -55,13 +55,13 @@ impl SqliteStore {
         given_before_ms: i64,
     ) -> Result<(Vec<LeaseToken>, Vec<LeaseToken>), QueueError> {
         self.read(move |connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT token, since_ms FROM leases WHERE session = ?1")?;
+            let mut statement = connection.prepare_cached("SELECT token, since_ms FROM leases WHERE session = ?1")?;
             let given: Vec<(LeaseToken, i64)> = statement
                 .query_map([session.0], |row| Ok((LeaseToken(row.get(0)?), row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             let has = |token: LeaseToken| held.iter().any(|lease| lease.token == token);
-            let revoked = held.iter().map(|lease| lease.token).filter(|token| !given.iter().any(|(own, _)| own == token));
+            let revoked =
+                held.iter().map(|lease| lease.token).filter(|token| !given.iter().any(|(own, _)| own == token));
             let unknown = given.iter().filter(|(token, since)| *since < given_before_ms && !has(*token));
             Ok((revoked.collect(), unknown.map(|(token, _)| *token).collect()))
         })

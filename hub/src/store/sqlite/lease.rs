@@ -174,7 +174,8 @@ fn element(list: ValueRef, index: u64) -> Result<ValueRef, QueueError> {
         let elements: Vec<Box<RawValue>> = serde_json::from_str(text.get())
             .map_err(|error| QueueError::Unreadable(format!("the list of a loop: {error}")))?;
         let found = usize::try_from(index).ok().and_then(|index| elements.into_iter().nth(index));
-        let found = found.ok_or_else(|| QueueError::Unreadable(format!("the list of a loop has no element {index}")))?;
+        let found =
+            found.ok_or_else(|| QueueError::Unreadable(format!("the list of a loop has no element {index}")))?;
         return Ok(ValueRef { kind: crate::value_kind::of_json(found.get()), length: None, place: Place::Json(found) });
     }
     let kind = match &list.kind {
@@ -203,9 +204,6 @@ fn promote(change: &mut Change<'_>, now_ms: i64) -> Result<Option<i64>, QueueErr
         change.count(run_number, Some(State::Parked), Some(State::Ready), 1);
         change.enqueue(&run.plan.step(step)?.settings.scope, priority, run_number, job, job)?;
     }
-    let next = change
-        .connection
-        .prepare_cached("SELECT min(from_ms) FROM parked")?
-        .query_row([], |row| row.get(0))?;
+    let next = change.connection.prepare_cached("SELECT min(from_ms) FROM parked")?.query_row([], |row| row.get(0))?;
     Ok(next)
 }

@@ -26,12 +26,8 @@ pub(super) fn open(folder: &Path, reverse_priority: bool) -> Result<Opened, HubE
     let in_folder = |source| HubError::DataDir { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(in_folder)?;
     let path = folder.join("queue.db");
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("queue.lock"))
-        .map_err(in_folder)?;
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(folder.join("queue.lock")).map_err(in_folder)?;
     lock.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => HubError::InUse { path: path.clone() },
         TryLockError::Error(source) => in_folder(source),

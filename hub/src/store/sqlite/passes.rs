@@ -132,7 +132,10 @@ fn insert(
             parents_text(&ids)
         ])?;
     for (parent, _) in &distinct {
-        change.connection.prepare_cached("INSERT INTO edges (parent, child) VALUES (?1, ?2)")?.execute([*parent, id])?;
+        change
+            .connection
+            .prepare_cached("INSERT INTO edges (parent, child) VALUES (?1, ?2)")?
+            .execute([*parent, id])?;
     }
     change.count(run_number, None, Some(state), 1);
     if state == State::Ready {
@@ -192,10 +195,7 @@ fn enqueue_cursor(
     loop_number: i64,
 ) -> Result<(), QueueError> {
     let age = change.take_job_ids(1);
-    change
-        .connection
-        .prepare_cached("UPDATE loops SET age = ?2 WHERE number = ?1")?
-        .execute([loop_number, age])?;
+    change.connection.prepare_cached("UPDATE loops SET age = ?2 WHERE number = ?1")?.execute([loop_number, age])?;
     for head in &body.heads {
         let settings = &run.plan.step(*head)?.settings;
         change.enqueue(&settings.scope, settings.priority, run_number, age, -loop_number)?;
@@ -292,10 +292,7 @@ pub(super) fn close_loops(change: &mut Change<'_>, run_number: i64) -> Result<()
     for (loop_number, of, left) in open {
         let body = body(&run, LoopId(of))?;
         dequeue_cursor(change, run_number, &run, body, loop_number)?;
-        change
-            .connection
-            .prepare_cached("UPDATE loops SET next = length WHERE number = ?1")?
-            .execute([loop_number])?;
+        change.connection.prepare_cached("UPDATE loops SET next = length WHERE number = ?1")?.execute([loop_number])?;
         let jobs = left.saturating_mul(i64::try_from(body.jobs.len()).unwrap_or(i64::MAX));
         change.count(run_number, Some(State::Waiting), Some(State::Cancelled), jobs);
         change.count_cursors(run_number, -1);

@@ -82,9 +82,8 @@ impl Walk<'_> {
              WHERE loops.frame = ?1 AND loops.loop = ?2 ORDER BY frames.pass LIMIT ?3",
         )?;
         let most = i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1;
-        let frames: Vec<i64> = statement
-            .query_map(params![frame, of.id.0, most], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
+        let frames: Vec<i64> =
+            statement.query_map(params![frame, of.id.0, most], |row| row.get(0))?.collect::<Result<_, _>>()?;
         for pass in frames {
             self.block(&of.body, pass)?;
             if self.truncated {

@@ -262,10 +262,11 @@ fn put(
 
 fn set_priority_of_followers(change: &Change<'_>, row: &Row, priority: i64) -> Result<(), QueueError> {
     // A chain's jobs have ids in a row, and those that follow an open job are all waiting: none is in the ready index.
-    change
-        .connection
-        .prepare_cached("UPDATE jobs SET priority = ?3 WHERE id > ?1 AND id <= ?1 + ?2")?
-        .execute([row.id, row.followers, priority])?;
+    change.connection.prepare_cached("UPDATE jobs SET priority = ?3 WHERE id > ?1 AND id <= ?1 + ?2")?.execute([
+        row.id,
+        row.followers,
+        priority,
+    ])?;
     Ok(())
 }
 

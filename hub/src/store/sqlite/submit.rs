@@ -79,10 +79,7 @@ fn submit(change: &mut Change<'_>, submission: &Submission) -> Result<(RunId, bo
     let number = change.connection.last_insert_rowid();
     change.connection.prepare_cached("INSERT INTO frames (run) VALUES (?1)")?.execute([number])?;
     let root = change.connection.last_insert_rowid();
-    change
-        .connection
-        .prepare_cached("UPDATE runs SET root = ?2 WHERE number = ?1")?
-        .execute([number, root])?;
+    change.connection.prepare_cached("UPDATE runs SET root = ?2 WHERE number = ?1")?.execute([number, root])?;
     let run = change.run(number)?;
     change.touch(number);
     stamp(change, number, &run, &run.plan.blueprints.root, root, &Outer::default(), None)?;

@@ -136,7 +136,9 @@ impl SqliteStore {
     pub async fn log(&self, id: JobId) -> Result<Option<LogRef>, QueueError> {
         self.read(move |connection| {
             let text: Option<Option<String>> = connection
-                .prepare_cached("SELECT log FROM attempts WHERE job = ?1 AND log IS NOT NULL ORDER BY number DESC LIMIT 1")?
+                .prepare_cached(
+                    "SELECT log FROM attempts WHERE job = ?1 AND log IS NOT NULL ORDER BY number DESC LIMIT 1",
+                )?
                 .query_row([i64::try_from(id.0).unwrap_or(0)], |row| row.get(0))
                 .optional()?;
             text.flatten()

@@ -52,7 +52,7 @@ async fn what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed() {
     for what in [Pause::Everything, Pause::Scope("default".into())] {
         rig.queue.pause(what.clone()).await.unwrap();
         rig.queue.pause(what.clone()).await.unwrap();
-        assert_eq!(rig.queue.status().await.unwrap().paused, [what.clone()]);
+        assert_eq!(rig.queue.status().await.unwrap().paused, std::slice::from_ref(&what));
         assert!(rig.lease(10).await.is_empty());
         rig.queue.resume(what.clone()).await.unwrap();
         assert!(matches!(rig.queue.resume(what).await, Err(QueueError::Conflict(_))));

@@ -108,6 +108,16 @@ impl Findings {
         }
     }
 
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Forgets the errors that came after the first `count`: they followed from one that was said already.
+    pub fn forget_errors_after(&mut self, count: usize) {
+        self.errors.truncate(count);
+    }
+
     /// Whether the script cannot be used.
     pub fn has_errors(&self) -> bool {
         !self.errors.is_empty()

@@ -21,6 +21,6 @@ pub const TAB_CHARS_MAX: usize = 16;
 /// Places in the chains of all calls: what one pass over every block makes in jobs.
 pub const PLANNED_JOBS_MAX: usize = 1_000_000;
 /// Lines that an opened bracket may be followed over once another one was never closed.
-pub(crate) const LINES_AFTER_UNCLOSED_MAX: usize = 100;
+pub(crate) const LINES_AFTER_UNCLOSED_MAX: usize = 30;
 /// Characters of the script that a message quotes.
 pub(crate) const QUOTE_CHARS_MAX: usize = 60;

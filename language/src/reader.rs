@@ -5,7 +5,13 @@
 //! indentation is said by the script itself. It also keeps memory small: the grammar sees one statement at a time.
 
 use crate::limits::LINES_AFTER_UNCLOSED_MAX;
-use crate::text::{BLANKS, Span, line_end};
+use crate::text::{BLANKS, Span, is_odd_blank, line_end};
+
+/// What stands before the text of a line. Other blanks than spaces and tab characters are taken for indentation, too, so
+/// that they can be named as what is wrong with it.
+fn indents(character: char) -> bool {
+    BLANKS.contains(&character) || is_odd_blank(character)
+}
 
 /// A line that is neither blank nor a comment.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +153,7 @@ impl<'t> Reader<'t> {
         let rest = &self.text[start..];
         let end = start + line_end(rest).map_or(rest.len(), |end| end.start);
         let line = &self.text[start..end];
-        Row { start, content: end - line.trim_start_matches(BLANKS).len(), end }
+        Row { start, content: end - line.trim_start_matches(indents).len(), end }
     }
 
     fn after(&self, end: usize) -> usize {

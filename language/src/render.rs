@@ -112,5 +112,11 @@ fn cut(line: &str, span: Range<usize>) -> (String, Range<usize>) {
     };
     let from = boundary(span.start.saturating_sub(LINE_BYTES_MAX / 2));
     let to = boundary((from + LINE_BYTES_MAX).min(line.len()));
-    (line[from..to].to_owned(), span.start - from..span.end.min(to) - from)
+    (harmless(&line[from..to]), span.start - from..span.end.min(to) - from)
+}
+
+/// Without the control characters U+0080 to U+009F, which some terminals obey; the others are replaced when it is drawn.
+/// The stand-in has as many bytes, so that places stay where they are.
+fn harmless(line: &str) -> String {
+    line.replace(|letter| matches!(letter, '\u{80}'..='\u{9f}'), "\u{b7}")
 }

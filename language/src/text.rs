@@ -65,6 +65,12 @@ impl Span {
 /// What separates words on a line.
 pub const BLANKS: [char; 2] = [' ', '\t'];
 
+/// Characters that look like a space and are none.
+#[must_use]
+pub fn is_odd_blank(character: char) -> bool {
+    matches!(character, '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}')
+}
+
 /// A byte order mark at the start is read over.
 pub const BYTE_ORDER_MARK: &str = "\u{feff}";
 

@@ -127,6 +127,9 @@ impl<'t> Lowering<'_, 't> {
         self.blocks.push(HashMap::from([(variable, Some(Argument::Item(id)))]));
         let body: Vec<Statement> = of.body.iter().filter_map(|statement| self.statement(statement)).collect();
         self.blocks.pop();
+        if of.body.is_empty() {
+            self.assign(of.variable, None);
+        }
         let line = self.context.lines.line(of.span.start());
         source.map(|source| Loop { id, variable: variable.to_owned(), source, body, line })
     }
@@ -152,8 +155,7 @@ impl<'t> Lowering<'_, 't> {
             return;
         }
         if is_literal(written) {
-            let finding = Finding::syntax(name, format!("{} is a literal and no variable", quote(written)));
-            self.findings.add(finding.hint(crate::parser::LITERAL_HINT.to_owned()));
+            self.findings.add(crate::parser::literal(self.context.text, name));
             return;
         }
         let finding = Finding::name(name, format!("variable {} is not defined", quote(written)));

@@ -200,7 +200,10 @@ impl<'t> Definitions<'t> {
         if self.unread.may_hold(written) {
             return;
         }
-        let hint = if self.step_names.contains_key(written) {
+        let python = written.contains(' ').then(|| crate::parser::python_hint(written)).flatten();
+        let hint = if let Some(python) = python {
+            Some(python.to_owned())
+        } else if self.step_names.contains_key(written) {
             Some(format!(
                 "{} is a step; a pipe of it is made by {}",
                 quote(written),

@@ -37,7 +37,7 @@ pub fn plan(
     let mut definitions = Definitions::collect(&context, tree, findings);
     let mut body = body::lower(&context, tree, &mut definitions, findings);
     definitions.warn_of_unused(&context, findings);
-    if body.is_empty() && definitions.has_no_pipes() && tree.unread.is_empty() {
+    if body.is_empty() && definitions.has_no_pipes() && !findings.has_errors() {
         let finding = Finding::name(Span::at(0), "the script calls no pipe, so nothing will run").warning();
         findings.add(finding.hint("a pipe is made by `p = step | step` and called by `p()`".to_owned()));
     }

@@ -4,7 +4,7 @@
 
 use crate::finding::{Finding, quote};
 use crate::grammar::{self, Mismatch};
-use crate::text::{BLANKS, Span};
+use crate::text::{BLANKS, Span, is_odd_blank};
 
 /// What a statement wants to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,11 @@ pub fn mismatch(text: &str, span: Span, mismatch: Mismatch, form: Form) -> Findi
         return finding;
     }
     let place = found_at(text, span, mismatch.place);
+    if matches!(form, Form::Call | Form::Loop)
+        && let Some(finding) = no_variable(text, span, place)
+    {
+        return finding;
+    }
     let found = place.of(text);
     let message = match found {
         "" => "the statement ends too early".to_owned(),
@@ -52,7 +57,8 @@ pub fn mismatch(text: &str, span: Span, mismatch: Mismatch, form: Form) -> Findi
         Form::Pipe => pipe_hint(text, span, place),
         Form::Import => import_hint(text, span, place),
     };
-    let hint = special.unwrap_or_else(|| python_hint(span.of(text)).unwrap_or(form.example()).to_owned());
+    let python = Some(span.of(text)).filter(|_| form != Form::Import).and_then(python_hint);
+    let hint = python.map(str::to_owned).or(special).unwrap_or_else(|| form.example().to_owned());
     let finding = Finding::syntax(place, message).hint(hint);
     match mismatch.expected {
         Some(expected) => finding.expected(expected),
@@ -68,6 +74,9 @@ pub fn no_statement(text: &str, span: Span) -> Finding {
     let line = span.of(text);
     let finding = Finding::syntax(span, format!("{} is no statement", quote(line)));
     let finding = finding.expected("a setting, a step, a pipe, a call, a loop or an import");
+    if line.starts_with('{') {
+        return finding.hint("a leading JSON object must be whole".to_owned());
+    }
     if let Some(colon) = line.find(':') {
         let (name, rest) = (line[..colon].trim_matches(BLANKS), line[colon + 1..].trim_matches(BLANKS));
         if grammar::is_name(name) && !rest.is_empty() {
@@ -76,9 +85,6 @@ pub fn no_statement(text: &str, span: Span) -> Finding {
         }
         return finding
             .hint("a step begins with its name and `:`; names hold letters, digits, `_`, `-` and blanks".to_owned());
-    }
-    if line.starts_with('{') {
-        return finding.hint("a leading JSON object must be whole".to_owned());
     }
     match python_hint(line) {
         Some(hint) => finding.hint(hint.to_owned()),
@@ -103,12 +109,44 @@ fn found_at(text: &str, span: Span, place: usize) -> Span {
     if length == 0 { Span::at(span.end()) } else { Span::new(start, start + length) }
 }
 
+/// Arguments that are calls or literals.
+fn no_variable(text: &str, span: Span, place: Span) -> Option<Finding> {
+    let before = &text[span.start()..place.start()];
+    if before.matches('(').count() <= before.matches(')').count() {
+        return None;
+    }
+    let start = place.start() - (before.len() - before.trim_end_matches(grammar::is_letter).len());
+    let rest = &text[place.start()..span.end()];
+    match place.of(text) {
+        "(" if start < place.start() => {
+            let end = rest.find(')').map_or(place.end(), |bracket| place.start() + bracket + 1);
+            let call = Span::new(start, end);
+            let hint = "calls are not nested: assign the inner one first, `v = pipe()`, then pass `v`".to_owned();
+            Some(Finding::syntax(call, format!("the call {} is an argument", quote(call.of(text)))).hint(hint))
+        }
+        sign @ ("'" | "\"") => {
+            let end = rest[1..].find(sign).map_or(rest.len(), |close| close + 2);
+            Some(literal(text, Span::new(place.start(), place.start() + end)))
+        }
+        "." if start < place.start() && rest[1..].starts_with(|next: char| next.is_ascii_digit()) => {
+            let digits = rest[1..].find(|next: char| !next.is_ascii_alphanumeric()).unwrap_or(rest.len() - 1);
+            Some(literal(text, Span::new(start, place.end() + digits)))
+        }
+        _ => None,
+    }
+}
+
+/// A literal in the place of a variable.
+pub fn literal(text: &str, span: Span) -> Finding {
+    let message = format!("{} is a literal and no variable", quote(span.of(text)));
+    Finding::syntax(span, message).hint(LITERAL_HINT.to_owned())
+}
+
 fn call_hint(text: &str, span: Span, place: Span) -> Option<String> {
     let before = &text[span.start()..place.start()];
     let inside = before.matches('(').count() > before.matches(')').count();
     let hint = match (place.of(text), inside) {
-        ("(", true) => "calls are not nested: assign the inner one first, `v = pipe()`, then pass `v`",
-        ("\"" | "'" | "[" | "{" | "." | "*", true) => LITERAL_HINT,
+        ("[" | "{" | "." | "*", true) => LITERAL_HINT,
         ("=", true) => "arguments have no names: they are passed in their order",
         ("=", false) if before.ends_with('=') => "one `=` assigns; there is no comparison in a script",
         ("|", false) => "steps are joined in a pipe first, `p = a | b`, which is then called, `p()`",
@@ -122,7 +160,7 @@ fn call_hint(text: &str, span: Span, place: Span) -> Option<String> {
 }
 
 /// What to say of things that are no variables.
-pub const LITERAL_HINT: &str = "only variables can be passed: return the value from a step and pass its result";
+const LITERAL_HINT: &str = "only variables can be passed: return the value from a step and pass its result";
 
 fn missing_in_loop(text: &str, span: Span, place: Span) -> Option<String> {
     let line = span.of(text);
@@ -156,13 +194,17 @@ fn import_hint(text: &str, span: Span, place: Span) -> Option<String> {
         ")" => "the brackets hold at least one function",
         "." => "a function is named by its name in the file, without the module's",
         "*" => "every step is named: there is no `*`",
+        "as" | "," | "=" if text[span.start()..place.start()].ends_with("as") || place.of(text) != "=" => {
+            "behind `as` stands the step's name: `function as step`"
+        }
         "=" => "a step gets another name by `as`: `function as step`",
         _ => return None,
     };
     Some(hint.to_owned())
 }
 
-fn python_hint(line: &str) -> Option<&'static str> {
+/// What to say of a line that begins like one of Python.
+pub fn python_hint(line: &str) -> Option<&'static str> {
     let first = line.split(|letter: char| !grammar::is_letter(letter) || letter == ' ').next().unwrap_or("");
     match first {
         "import" => {
@@ -187,7 +229,8 @@ fn odd_character(text: &str, span: Span) -> Option<Finding> {
     let shown = quote(character.encode_utf8(&mut [0; 4]));
     let finding = Finding::syntax(place, format!("unexpected character {shown} ({code})"));
     let meant = match character {
-        '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' => Some("a space"),
+        '\u{85}' | '\u{2028}' | '\u{2029}' => Some("the end of a line, which is LF, CRLF or CR"),
+        _ if is_odd_blank(character) => Some("a space"),
         '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => Some("nothing: it is invisible"),
         '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' => Some("a plain quote"),
         '\u{ff08}' => Some("`(`"),

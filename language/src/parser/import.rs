@@ -22,6 +22,7 @@ impl Parser<'_, '_> {
         if phrase.unclosed.is_some() {
             self.check_phrase(phrase);
             self.script.unread.push(phrase.span);
+            self.skip_deeper(row);
             return import;
         }
         let head = Span::new(phrase.span.start(), self.closing_bracket(phrase.span));

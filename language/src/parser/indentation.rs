@@ -3,7 +3,7 @@
 use crate::finding::{Finding, Findings};
 use crate::limits::TAB_CHARS_MAX;
 use crate::reader::Row;
-use crate::text::{BLANKS, Span, line_end};
+use crate::text::{BLANKS, Span, is_odd_blank, line_end};
 
 /// One level, where the script says nothing else.
 const DEFAULT_UNIT: &str = "    ";
@@ -19,13 +19,14 @@ pub struct Indentation<'t> {
     adopted: Option<&'t str>,
     unit_seen: bool,
     reported: Option<&'t str>,
+    wrong_row: Option<usize>,
 }
 
 impl<'t> Indentation<'t> {
     /// By the unit that the script says, or four spaces.
     pub fn new(text: &'t str, unit: Option<&'t str>) -> Self {
         let unit = unit.unwrap_or(DEFAULT_UNIT);
-        Self { text, unit, adopted: None, unit_seen: false, reported: None }
+        Self { text, unit, adopted: None, unit_seen: false, reported: None, wrong_row: None }
     }
 
     /// The level of a line in a block where no line may stand deeper than `deepest`. A wrong line is taken for the
@@ -46,13 +47,20 @@ impl<'t> Indentation<'t> {
             self.reported = None;
             return level;
         }
+        self.wrong_row = Some(row.start);
         if self.reported.replace(found) != Some(found) {
             findings.add(self.complaint(row, found, deepest));
         }
-        if exact.is_none() && deepest == 1 && !self.unit_seen && self.adopted.is_none() {
+        let blank = found.trim_matches(BLANKS).is_empty();
+        if exact.is_none() && blank && deepest == 1 && !self.unit_seen && self.adopted.is_none() {
             self.adopted = Some(found);
         }
         nearest_level(found, self.unit).min(deepest)
+    }
+
+    /// Whether the last line that was measured stood wrong.
+    pub fn was_wrong(&self, row: Row) -> bool {
+        self.wrong_row == Some(row.start)
     }
 
     /// What one level is, in words.
@@ -72,7 +80,8 @@ impl<'t> Indentation<'t> {
 
     fn unit_hint(&self, found: &str) -> Option<String> {
         let written = found.replace('\t', "\\t");
-        (levels(found, self.unit).is_none() && !self.unit_seen && found.len() <= TAB_CHARS_MAX)
+        let blank = found.trim_matches(BLANKS).is_empty();
+        (blank && levels(found, self.unit).is_none() && !self.unit_seen && found.len() <= TAB_CHARS_MAX)
             .then(|| format!("a script that is indented by {} says so at its top: TAB = '{written}'", in_words(found)))
     }
 }
@@ -97,11 +106,12 @@ pub fn in_words(blanks: &str) -> String {
         1 => Some(one.to_owned()),
         _ => Some(format!("{count} {many}")),
     };
+    let spaces = some(count(b' '), "1 space", "spaces");
     let tabs = some(count(b'\t'), "a tab character", "tab characters");
-    match (some(count(b' '), "1 space", "spaces"), tabs) {
-        (Some(spaces), Some(tabs)) => format!("{spaces} and {tabs}"),
-        (one, other) => one.or(other).unwrap_or_else(|| "no indentation".to_owned()),
-    }
+    let odd = blanks.chars().find(|blank| is_odd_blank(*blank));
+    let odd = odd.map(|blank| format!("a blank that is no space (U+{:04X})", blank as u32));
+    let parts: Vec<String> = [spaces, tabs, odd].into_iter().flatten().collect();
+    if parts.is_empty() { "no indentation".to_owned() } else { parts.join(" and ") }
 }
 
 /// A line `TAB = '…'`.

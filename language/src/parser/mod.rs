@@ -17,7 +17,7 @@ use crate::suggest;
 use crate::text::{BYTE_ORDER_MARK, Span};
 use crate::tree::{Item, Script, SourceText, Statement};
 
-pub use explain::LITERAL_HINT;
+pub use explain::{literal, python_hint};
 use indentation::{Indentation, TabLine};
 
 /// Every word for a language.
@@ -80,7 +80,7 @@ impl<'t> Parser<'t, '_> {
             if self.tab_line(row) || self.settings_line(row) || self.definition(row, 0) {
                 continue;
             }
-            if let Some(statement) = self.statement(row, 0) {
+            if let Some(statement) = self.statement_or_skip(row, 0) {
                 self.script.items.push(Item::Statement(statement));
             }
         }
@@ -98,7 +98,7 @@ impl<'t> Parser<'t, '_> {
                 let finding = Finding::syntax(line, format!("setting {} in a loop", quote(line.of(self.text))));
                 self.findings.add(finding.hint("settings stand at the margin or in a step".to_owned()));
             } else if !self.definition(row, level) {
-                statements.extend(self.statement(row, level));
+                statements.extend(self.statement_or_skip(row, level));
             }
         }
         statements
@@ -110,7 +110,45 @@ impl<'t> Parser<'t, '_> {
             if self.indentation.level(row, level, self.findings) < level {
                 break;
             }
-            self.reader.phrase(row);
+            self.skip(row);
+        }
+    }
+
+    /// A statement; where it cannot be read, the lines that belong to it are passed as well.
+    fn statement_or_skip(&mut self, row: Row, level: usize) -> Option<Statement> {
+        let errors_before = self.findings.errors();
+        let statement = self.statement(row, level);
+        if statement.is_none() {
+            if self.indentation.was_wrong(row) {
+                self.findings.forget_errors_after(errors_before);
+            }
+            self.skip_deeper(row);
+        }
+        statement
+    }
+
+    /// Passes the lines that stand deeper than `row`.
+    fn skip_deeper(&mut self, row: Row) {
+        let from = row.content;
+        let mut end = from;
+        while let Some(next) = self.reader.peek() {
+            if next.content - next.start <= row.content - row.start {
+                break;
+            }
+            end = next.end;
+            self.skip(next);
+        }
+        if end > from {
+            self.script.unread.push(Span::new(from, end));
+        }
+    }
+
+    /// Passes a statement and the code block behind it.
+    fn skip(&mut self, row: Row) {
+        if let Some(tick) = self.reader.phrase(row).code
+            && self.reader.block(tick).is_none()
+        {
+            self.unclosed_block(tick);
         }
     }
 
@@ -151,12 +189,11 @@ impl<'t> Parser<'t, '_> {
             return false;
         };
         if level > 0 {
-            let span = match &item {
-                Item::Import(import) => Span::new(import.span.start(), import.span.start() + "import".len()),
-                Item::Step(step) => step.name,
-                _ => Span::at(row.content),
+            let (span, what) = match &item {
+                Item::Step(step) => (step.name, format!("step {} is defined", quote(step.name.of(self.text)))),
+                _ => (Span::new(row.content, row.content + "import".len()), "`import` stands".to_owned()),
             };
-            let finding = Finding::syntax(span, format!("step {} is defined in a loop", quote(span.of(self.text))));
+            let finding = Finding::syntax(span, format!("{what} in a loop"));
             self.findings.add(finding.hint("steps are defined at the margin".to_owned()));
         }
         self.script.items.push(item);

@@ -230,7 +230,7 @@ def main() -> None:
     # shutdown() waits for serve_forever(), so it must not run in the thread that serves.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     try:
-        server.serve_forever()
+        server.serve_forever(poll_interval=0.1)
     except KeyboardInterrupt:
         pass
     finally:

@@ -87,42 +87,71 @@ impl BucketError {
 /// What `error`, met at `key` of the bucket at `place`, means for the caller.
 pub(crate) fn from_object_store(place: &str, key: &str, error: object_store::Error) -> BucketError {
     use object_store::Error as Store;
-    let place = place.to_owned();
     let key = key.to_owned();
+    if let Store::InvalidPath { source } = error {
+        return BucketError::Invalid { key, reason: source.to_string() };
+    }
+    let answer = Answer::read(&innermost(&error));
+    let refused = || BucketError::Refused { place: place.to_owned(), reason: answer.reason.clone() };
     match error {
-        Store::NotFound { .. } if error.to_string().contains("NoSuchBucket") => {
-            BucketError::Refused { place, reason: "there is no such bucket".to_owned() }
-        }
+        _ if answer.code == "NoSuchBucket" => refused(),
         Store::NotFound { .. } => BucketError::NotFound { key },
         Store::AlreadyExists { .. } | Store::Precondition { .. } => BucketError::Exists { key },
-        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {
-            BucketError::Refused { place, reason: innermost(&error) }
-        }
-        Store::InvalidPath { source } => BucketError::Invalid { key, reason: source.to_string() },
-        other => from_other(place, key, &other),
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => refused(),
+        _ if matches!(answer.status, Some(401 | 403)) => refused(),
+        other => from_other(place, key, &other, answer),
     }
 }
 
 /// Faults that object_store has no kind for: told apart by what lies under them.
-fn from_other(place: String, key: String, error: &object_store::Error) -> BucketError {
-    let reason = innermost(error);
+fn from_other(place: &str, key: String, error: &object_store::Error, answer: Answer) -> BucketError {
+    let unreachable = |reason| BucketError::Unreachable { place: place.to_owned(), reason };
     if find::<HttpError>(error).is_some() {
-        return BucketError::Unreachable { place, reason };
+        return unreachable(answer.reason);
     }
     if let Some(source) = find::<io::Error>(error) {
-        let source = source.raw_os_error().map_or_else(|| io::Error::from(source.kind()), io::Error::from_raw_os_error);
+        let source = source.raw_os_error().map_or_else(|| source.kind().into(), io::Error::from_raw_os_error);
         return if source.kind() == io::ErrorKind::PermissionDenied {
-            BucketError::Refused { place, reason: source.to_string() }
+            BucketError::Refused { place: place.to_owned(), reason: source.to_string() }
         } else {
             BucketError::Io { path: format!("`{key}` in {place}"), source }
         };
     }
-    // The type that holds the status is private to object_store: its text is what there is.
-    let answered_4xx = reason.contains("status code: 4");
-    if answered_4xx && !reason.contains("status code: 429") && !reason.contains("status code: 408") {
-        return BucketError::Invalid { key, reason };
+    match answer.status {
+        // Too slow, too many: these pass.
+        Some(408 | 429) => unreachable(answer.reason),
+        Some(400..=499) => BucketError::Invalid { key, reason: answer.reason },
+        _ => unreachable(answer.reason),
     }
-    BucketError::Unreachable { place, reason }
+}
+
+/// What a service answered, as far as it can be told.
+struct Answer {
+    status: Option<u16>,
+    /// S3's word for the error; empty where there is none.
+    code: String,
+    /// For people.
+    reason: String,
+}
+
+impl Answer {
+    /// Reads it from the text of an error: the type that holds it is private to object_store.
+    fn read(text: &str) -> Self {
+        let after = |mark: &str| text.split_once(mark).map(|(_, rest)| rest);
+        let status = after("status code: ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let element = |name: &str| {
+            let (content, _) = after(&format!("<{name}>"))?.split_once(&format!("</{name}>"))?;
+            Some(content.to_owned())
+        };
+        let code = element("Code").unwrap_or_default();
+        let reason = match (code.as_str(), element("Message")) {
+            ("NoSuchBucket", _) => "there is no such bucket".to_owned(),
+            ("", _) => text.to_owned(),
+            (code, None) => format!("the service answered {code}"),
+            (code, Some(message)) => format!("the service answered {code}: {message}"),
+        };
+        Self { status, code, reason }
+    }
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -135,8 +164,24 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 /// The text of the deepest cause: the only one that says what happened rather than what was being done.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    /// Longest excerpt of a service's answer in a message, in characters.
-    const REASON_CHARACTERS_MAX: usize = 600;
+    /// Longest excerpt of a service's answer, in characters.
+    const REASON_CHARACTERS_MAX: usize = 2_000;
     let text = chain(error).last().unwrap_or(error).to_string();
     text.chars().take(REASON_CHARACTERS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_s3_is_read_for_people() {
+        let text = "Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?><Error>\
+            <Code>SignatureDoesNotMatch</Code><Message>check your key</Message></Error>";
+        let answer = Answer::read(text);
+        assert_eq!((answer.status, answer.code.as_str()), (Some(403), "SignatureDoesNotMatch"));
+        assert_eq!(answer.reason, "the service answered SignatureDoesNotMatch: check your key");
+        let other = Answer::read("Connection refused (os error 111)");
+        assert_eq!((other.status, other.reason.as_str()), (None, "Connection refused (os error 111)"));
+    }
 }

@@ -16,6 +16,8 @@ mod layout;
 mod listing;
 mod object;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::fs::{self, File, TryLockError};

@@ -120,7 +120,9 @@ impl Folder {
         for entry in fs::read_dir(&folder).map_err(in_folder)? {
             let entry = entry.map_err(in_folder)?;
             let number = entry.file_name().to_str().and_then(|name| name.strip_suffix(PART_SUFFIX)?.parse().ok());
-            if let (Some(number), Some(part)) = (number, Object::open(&entry.path())?) {
+            let Some(number) = number else { continue };
+            // `None` where the upload ends meanwhile.
+            if let Some(part) = Object::open(&entry.path())? {
                 let ObjectInfo { etag, modified_ms, .. } = part.info;
                 parts.push(PartInfo { number, bytes: part.bytes, etag, modified_ms });
             }

@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any, Callable, Dict, NoReturn, Optional
 
-from buelon.client.errors import HubError, HubUnreachable, MissingFiles, Refused, ScriptError
+from buelon.client.errors import BuelonError, HubError, HubUnreachable, MissingFiles, Refused, ScriptError
 from buelon.client.settings import Address, Settings
 
 CONNECT_TIMEOUT_S = 3.0
@@ -28,8 +28,8 @@ Json = Dict[str, Any]
 class Passing(Exception):
     """A failed try that may succeed a moment later; carries the error to raise when patience ends."""
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
+    def __init__(self, error: BuelonError) -> None:
+        super().__init__(error.message)
         self.error = error
 
 

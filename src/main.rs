@@ -1,1 +1,88 @@
-fn main() {}
+//! The `bue` command: from what was typed to one of the [`commands`], and from its error to an exit code.
+//!
+//! - [`cli`]: what can be typed.
+//! - [`settings`]: what the environment and `.env` say; flags beat both.
+//! - [`data_dir`], [`secrets`]: where state is, and how commands on one machine find token and keys.
+//! - [`bundle`]: the files that travel with a script.
+//! - [`client`]: the hub, as commands of a user see it.
+//! - [`runs`]: runs as they can be looked at, behind a hub or in this process.
+//! - [`demo`]: a fleet of real processes for the length of one run.
+//! - [`local`]: a whole engine in this process.
+//! - [`service`]: what hub, bucket and worker share as processes: sockets, signals, logs.
+//! - [`show`]: progress, results and failures for people and programs.
+//! - [`error`]: kinds of failures and their exit codes.
+//!
+//! The work itself is done by the crates `hub`, `worker`, `bucket` and `language`.
+
+mod address;
+mod bundle;
+mod cli;
+mod client;
+mod commands;
+mod context;
+mod data_dir;
+mod demo;
+mod error;
+mod local;
+mod output;
+mod runs;
+mod secrets;
+mod service;
+mod settings;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return parse_failed(&error),
+    };
+    // A panic is a bug: it has told its place by now, and what is left to say is the exit code.
+    let ended = std::panic::catch_unwind(|| run(cli));
+    match ended {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => error.report(),
+        Err(_) => ExitCode::from(Kind::Internal.code()),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    if matches!(cli.command, Command::SqlStep) {
+        return Ok(worker::sql_step_main());
+    }
+    let context = Context::load(cli.data_dir)?;
+    let done = match cli.command {
+        Command::Example(arguments) => commands::example::run(&arguments),
+        Command::Demo(arguments) => commands::demo::run(&context, &arguments),
+        Command::Run(arguments) => commands::run::run(&context, &arguments),
+        Command::Check(arguments) => commands::check::run(&context, &arguments),
+        Command::Bucket(arguments) => commands::bucket::run(&context, &arguments),
+        Command::Hub(arguments) => commands::hub::run(&context, &arguments),
+        Command::Worker(arguments) => commands::worker::run(&context, &arguments),
+        Command::Upload(arguments) => commands::upload::run(&context, &arguments),
+        Command::Status(arguments) => commands::status::run(&context, &arguments),
+        Command::Logs(arguments) => commands::job::logs(&context, &arguments),
+        Command::Value(arguments) => commands::job::value(&context, &arguments),
+        Command::Cancel(arguments) => commands::cancel::run(&context, &arguments),
+        Command::SqlStep => Err(Error::internal("a SQL step needs no context")),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Help and version are answers; the rest is wrong usage.
+fn parse_failed(error: &clap::Error) -> ExitCode {
+    // Where nobody reads it, there is nobody to tell.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(Kind::Usage.code()),
+    }
+}

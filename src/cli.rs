@@ -1,0 +1,252 @@
+//! What can be typed: commands, arguments and flags.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use protocol::{JobId, RunId};
+
+use crate::address::PartialAddress;
+
+/// Runs very large amounts of I/O-heavy work, written in Python and SQL, on a few cheap machines.
+#[derive(Debug, Parser)]
+#[command(name = "bue", version, disable_version_flag = true, propagate_version = false, arg_required_else_help = true)]
+#[command(after_help = "Settings can also stand in the environment and in `.env`: see docs/settings.md.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Folder of all state: queue, values, caches, token and keys [default: .bue]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
+}
+
+/// Everything `bue` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write an example script with its Python file and a commented .env
+    Example(ExampleArguments),
+    /// Start a whole fleet, run a pipeline on it, show the results, stop everything
+    Demo(DemoArguments),
+    /// Run a script on this machine, without a server
+    Run(RunArguments),
+    /// Say what is wrong with scripts, without running anything
+    Check(CheckArguments),
+    /// Serve values and tables to a fleet, over the S3 interface
+    Bucket(BucketArguments),
+    /// Serve the queue
+    Hub(HubArguments),
+    /// Take jobs from a hub and run them
+    Worker(WorkerArguments),
+    /// Send a script and the files of its folder to the hub, which runs it
+    Upload(UploadArguments),
+    /// Show the hub, or one run
+    Status(StatusArguments),
+    /// Show what a job printed in its last attempt
+    Logs(JobArguments),
+    /// Show what a job returned, as JSON
+    Value(JobArguments),
+    /// Cancel what is left of a run
+    Cancel(CancelArguments),
+    /// Run one SQL step; workers call this
+    #[command(hide = true)]
+    SqlStep,
+}
+
+/// Where a user's command finds the hub.
+#[derive(Debug, Args)]
+pub struct HubPlace {
+    /// Where the hub is [default: 127.0.0.1:65432]
+    #[arg(short = 'b', long = "hub", value_name = "HOST:PORT")]
+    pub hub: Option<PartialAddress>,
+}
+
+/// Arguments of `bue example`.
+#[derive(Debug, Args)]
+pub struct ExampleArguments {
+    /// Overwrite files that exist
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `bue demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Keep the fleet up after the run, until Ctrl-C, and print how to reach and restart its parts
+    #[arg(long)]
+    pub keep: bool,
+    /// The interpreter of Python steps: 3.9 or later
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+}
+
+/// Arguments of `bue run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The script
+    #[command(flatten)]
+    pub script: ScriptArgument,
+    /// Print jobs and results as one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Jobs to run at once
+    #[arg(short = 'n', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub slots: Option<u32>,
+    /// The interpreter of Python steps: 3.9 or later
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+}
+
+/// A script, as `FILE` or `-f FILE`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ScriptArgument {
+    /// The script
+    #[arg(value_name = "FILE")]
+    pub plain: Option<PathBuf>,
+    /// The script
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub flag: Option<PathBuf>,
+}
+
+impl ScriptArgument {
+    /// The path; the argument parser made sure that there is one.
+    pub fn path(&self) -> PathBuf {
+        self.plain.clone().or_else(|| self.flag.clone()).unwrap_or_default()
+    }
+}
+
+/// Arguments of `bue check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The scripts
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Arguments of `bue bucket`.
+#[derive(Debug, Args)]
+pub struct BucketArguments {
+    /// Where to listen [default: 127.0.0.1:61535]
+    #[arg(short = 'b', long = "bind", value_name = "HOST:PORT")]
+    pub bind: Option<PartialAddress>,
+}
+
+/// Arguments of `bue hub`.
+#[derive(Debug, Args)]
+pub struct HubArguments {
+    /// Where to listen [default: 127.0.0.1:65432]
+    #[arg(short = 'b', long = "bind", value_name = "HOST:PORT")]
+    pub bind: Option<PartialAddress>,
+    /// Where the bucket is: host:port, file:///folder or s3://bucket/prefix?endpoint=… [default: 127.0.0.1:61535]
+    #[arg(short = 'k', long = "bucket", value_name = "BUCKET")]
+    pub bucket: Option<String>,
+}
+
+/// Arguments of `bue worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// Where the bucket is: host:port, file:///folder or s3://bucket/prefix?endpoint=… [default: 127.0.0.1:61535]
+    #[arg(short = 'k', long = "bucket", value_name = "BUCKET")]
+    pub bucket: Option<String>,
+    /// Scopes to serve, with commas between them, first ones first
+    #[arg(short = 's', long, value_name = "SCOPES")]
+    pub scopes: Option<String>,
+    /// Jobs to run at once [default: 16]
+    #[arg(short = 'n', long, value_name = "SLOTS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub slots: Option<u32>,
+    /// The interpreter of Python steps: 3.9 or later
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+}
+
+/// Arguments of `bue upload`.
+#[derive(Debug, Args)]
+pub struct UploadArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The script
+    #[command(flatten)]
+    pub script: ScriptArgument,
+    /// Wait until nothing more can run, then show the results
+    #[arg(long)]
+    pub wait: bool,
+    /// Idempotency key: a second upload with the same key is the same run
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+}
+
+/// Arguments of `bue status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// Show the jobs of this run
+    #[arg(value_name = "RUN")]
+    pub run: Option<RunId>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of commands about one job.
+#[derive(Debug, Args)]
+pub struct JobArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+}
+
+/// Arguments of `bue cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The run
+    #[arg(value_name = "RUN")]
+    pub run: RunId,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_production_start_are_understood() {
+        for line in [
+            "bue example",
+            "bue demo",
+            "bue bucket -b 0.0.0.0:61535",
+            "bue hub -b 0.0.0.0:65432 -k localhost:61535",
+            "bue worker -b localhost:65432 -k localhost:61535",
+            "bue worker -b localhost -k s3://bucket/prefix -s a,b -n 4",
+            "bue upload -b localhost:65432 -f ./example.bue",
+            "bue upload example.bue --wait --key today",
+            "bue run -f example.bue --json",
+            "bue --data-dir /data status",
+            "bue logs j7 -b localhost",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The hub as commands of a user see it, over HTTP.
+//!
+//! One method for each route that a user needs. Each request is sent for a few seconds until somebody answers;
+//! [`Patience`] says how long. What a worker asks of a hub is not here but in the crate `worker`.
+
+mod error;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use protocol::api::{
+    ErrorBody, JobPage, MissingFiles, ResultsAnswer, RunView, StatusAnswer, SubmitAnswer, SubmitRequest,
+};
+use protocol::{Digest, JobId, Manifest, RunId};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use error::ClientError;
+
+use crate::address::Address;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time to send or fetch one file or value.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long the hub is asked to keep a request for news waiting.
+const NEWS_WAIT: Duration = Duration::from_secs(20);
+/// First pause before another try; doubles up to a second.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause before another try.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long to go on trying while nobody answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// For this long.
+    For(Duration),
+    /// Until stopped.
+    Endless,
+}
+
+impl Patience {
+    /// What people wait without wondering.
+    pub const OF_PEOPLE: Self = Self::For(Duration::from_secs(5));
+}
+
+type TokenSource = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// The hub at an address.
+pub struct Client {
+    address: Address,
+    http: reqwest::Client,
+    token: TokenSource,
+    patience: Patience,
+}
+
+impl Client {
+    /// The hub at `address`; `token` is asked for each request, for the hub may make it later.
+    pub fn new(
+        address: Address,
+        token: impl Fn() -> Option<String> + Send + Sync + 'static,
+        patience: Patience,
+    ) -> Result<Self, ClientError> {
+        bucket::install_tls();
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).no_proxy().build();
+        let http = http.map_err(|error| ClientError::unreachable(&address, &error))?;
+        Ok(Self { address, http, token: Box::new(token), patience })
+    }
+
+    /// The same hub, with another patience.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Where the hub is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Which files of a bundle the hub does not have.
+    pub async fn missing_files(&self, manifest: &Manifest) -> Result<Vec<Digest>, ClientError> {
+        Ok(self.post::<_, MissingFiles>("bundles", manifest).await?.missing)
+    }
+
+    /// Sends one file of a bundle.
+    pub async fn put_file(&self, digest: Digest, content: Vec<u8>) -> Result<(), ClientError> {
+        let content = bytes::Bytes::from(content);
+        let route = format!("files/{digest}");
+        let request = || self.request(Method::PUT, &route).body(content.clone()).timeout(TRANSFER_TIMEOUT);
+        self.send(request).await.map(drop)
+    }
+
+    /// Asks for a run. Safe to repeat when the request has a key.
+    pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitAnswer, ClientError> {
+        self.post("runs", request).await
+    }
+
+    /// One run, at once.
+    pub async fn run(&self, run: &RunId) -> Result<RunView, ClientError> {
+        self.get(&format!("runs/{run}"), ANSWER_TIMEOUT).await
+    }
+
+    /// One run, when something of it has changed since `version`, or after a while.
+    pub async fn run_after(&self, run: &RunId, version: u64) -> Result<RunView, ClientError> {
+        let route = format!("runs/{run}?version={version}&wait_ms={}", NEWS_WAIT.as_millis());
+        self.get(&route, NEWS_WAIT + ANSWER_TIMEOUT).await
+    }
+
+    /// The next jobs of a run, by id.
+    pub async fn jobs(&self, run: &RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, ClientError> {
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        self.get(&format!("runs/{run}/jobs?limit={limit}{after}"), ANSWER_TIMEOUT).await
+    }
+
+    /// What the calls of a run's script came to.
+    pub async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer, ClientError> {
+        self.get(&format!("runs/{run}/results?limit={limit}"), ANSWER_TIMEOUT).await
+    }
+
+    /// Cancels what is left of a run.
+    pub async fn cancel(&self, run: &RunId) -> Result<RunView, ClientError> {
+        self.post(&format!("runs/{run}/cancel"), &()).await
+    }
+
+    /// The value of a job, as JSON text.
+    pub async fn value(&self, job: JobId) -> Result<String, ClientError> {
+        self.text(&format!("jobs/{job}/value")).await
+    }
+
+    /// What a job printed in its last attempt.
+    pub async fn log(&self, job: JobId) -> Result<String, ClientError> {
+        self.text(&format!("jobs/{job}/log")).await
+    }
+
+    /// The hub at a glance.
+    pub async fn status(&self) -> Result<StatusAnswer, ClientError> {
+        self.get("status", ANSWER_TIMEOUT).await
+    }
+
+    async fn text(&self, route: &str) -> Result<String, ClientError> {
+        let body = self.send(|| self.request(Method::GET, route).timeout(TRANSFER_TIMEOUT)).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn get<A: DeserializeOwned>(&self, route: &str, timeout: Duration) -> Result<A, ClientError> {
+        let body = self.send(|| self.request(Method::GET, route).timeout(timeout)).await?;
+        self.parse(&body)
+    }
+
+    async fn post<Q: Serialize, A: DeserializeOwned>(&self, route: &str, question: &Q) -> Result<A, ClientError> {
+        let body = self.send(|| self.request(Method::POST, route).json(question).timeout(ANSWER_TIMEOUT)).await?;
+        self.parse(&body)
+    }
+
+    fn request(&self, method: Method, route: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/v1/{route}", self.address.url()));
+        match (self.token)() {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    fn parse<A: DeserializeOwned>(&self, body: &[u8]) -> Result<A, ClientError> {
+        serde_json::from_slice(body)
+            .map_err(|error| ClientError::Nonsense { address: self.address.clone(), reason: error.to_string() })
+    }
+
+    /// Sends a request until somebody answers or patience ends.
+    async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Vec<u8>, ClientError> {
+        persist(self.patience, &self.address, || self.send_once(request())).await
+    }
+
+    async fn send_once(&self, request: RequestBuilder) -> Result<Vec<u8>, ClientError> {
+        let unreachable = |error| ClientError::unreachable(&self.address, &error);
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(unreachable)?;
+        if status.is_success() { Ok(body.into()) } else { Err(self.error(status, &body)) }
+    }
+
+    fn error(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        let address = self.address.clone();
+        let Ok(body) = serde_json::from_slice::<ErrorBody>(body) else {
+            return ClientError::Nonsense { address, reason: format!("HTTP status {status}") };
+        };
+        ClientError::from_answer(address, body, (self.token)().is_some())
+    }
+}
+
+/// Tries again while the hub is away; tells once when that takes long, and when it is over.
+async fn persist<T, F: Future<Output = Result<T, ClientError>>>(
+    patience: Patience,
+    address: &Address,
+    attempt: impl Fn() -> F,
+) -> Result<T, ClientError> {
+    let begin = Instant::now();
+    let mut pause = PAUSE_FIRST;
+    let mut told = false;
+    loop {
+        let error = match attempt().await {
+            Err(error) if error.is_passing() => error,
+            answer => {
+                if told {
+                    crate::output::note(&format!("hub at {address} is back"));
+                }
+                return answer;
+            }
+        };
+        if matches!(patience, Patience::For(limit) if begin.elapsed() + pause > limit) {
+            return Err(error);
+        }
+        if patience == Patience::Endless && !told && begin.elapsed() > PAUSE_MAX {
+            told = true;
+            crate::output::note(&format!("{error}; trying again"));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}

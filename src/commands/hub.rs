@@ -1,0 +1,57 @@
+//! `bue hub`: serves the queue.
+
+use crate::cli::HubArguments;
+use crate::context::{Context, block_on_all_cores};
+use crate::data_dir::Service;
+use crate::error::{Error, Result};
+use crate::output;
+use crate::secrets;
+use crate::service::{keys, listen, log, stop};
+use crate::settings::{limits, places, table};
+
+/// Serves until Ctrl-C or SIGTERM.
+pub fn run(context: &Context, arguments: &HubArguments) -> Result {
+    log::start(&context.sources)?;
+    block_on_all_cores(serve(context, arguments))
+}
+
+async fn serve(context: &Context, arguments: &HubArguments) -> Result {
+    let sources = &context.sources;
+    let address = places::hub_listens(arguments.bind.as_ref(), sources)?;
+    let url = places::bucket_of_client(arguments.bucket.as_deref(), sources, &context.data_dir)?;
+    let (limits, policy) = (limits::hub(sources)?, limits::policy(sources)?);
+    let reverse_priority = sources.read(&table::REVERSE_PRIORITY)?.unwrap_or(false);
+    let data_dir = context.data_dir.create(Service::Hub)?;
+    let stop = stop::on_signal()?;
+    let token = secrets::token_of_hub(sources, &context.data_dir)?;
+    let Some(bucket) = keys::open(context, &url, keys::Missing::MakeForThisMachine, &stop).await? else {
+        return Ok(());
+    };
+    let (listener, address) = listen::bind(&address).await?;
+    let config = ::hub::Config { data_dir, token, bucket: Some(bucket), policy, reverse_priority, limits };
+    let served = listen::until_ready(::hub::serve(listener, config, stop), &address, || {
+        let note = context.data_dir.note_address(Service::Hub, &address)?;
+        output::note(&format!("hub listens on {}", address.url()));
+        Ok(note)
+    });
+    served.await?.map_err(failed)?;
+    output::note("hub stopped");
+    Ok(())
+}
+
+/// What a hub's own error means for who started it.
+pub fn failed(error: ::hub::HubError) -> Error {
+    use ::hub::HubError;
+    match &error {
+        HubError::DataDir { .. } | HubError::Open { .. } => Error::machine(&error).hint(
+            "choose a folder that you may write to with --data-dir or BUE_DATA_DIR, and look at the disk's space",
+        ),
+        HubError::InUse { .. } => {
+            Error::machine(&error).hint("`bue status` shows it; --data-dir starts another one beside it")
+        }
+        HubError::Newer { .. } => {
+            Error::machine(&error).hint("start it with the version of bue that made it, or a newer one")
+        }
+        HubError::Serve(_) => Error::machine(&error),
+    }
+}

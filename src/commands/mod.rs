@@ -1,0 +1,13 @@
+//! One file for each command.
+
+pub mod bucket;
+pub mod cancel;
+pub mod check;
+pub mod demo;
+pub mod example;
+pub mod hub;
+pub mod job;
+pub mod run;
+pub mod status;
+pub mod upload;
+pub mod worker;

@@ -1,0 +1,117 @@
+//! `bue run`: runs a script on this machine until nothing more can run, without a server.
+
+use std::time::Duration;
+
+use protocol::Plan;
+use protocol::api::RunView;
+
+use crate::bundle::Bundle;
+use crate::cli::RunArguments;
+use crate::context::{Context, block_on_all_cores};
+use crate::error::{Error, Kind, Result};
+use crate::local::{Engine, Options};
+use crate::service::{log, stop};
+use crate::settings::limits::{self, BundleLimits};
+use crate::settings::table;
+use crate::show::json::{self, Document};
+use crate::{output, show};
+
+/// Running steps of a run that is broken off get no time to finish: nobody will take them up.
+const DRAIN: Duration = Duration::from_millis(1);
+
+/// Runs it.
+pub fn run(context: &Context, arguments: &RunArguments) -> Result {
+    log::start_quietly(&context.sources)?;
+    let bundle_limits = BundleLimits::read(&context.sources)?;
+    let bundle = Bundle::collect(&arguments.script.path(), &context.data_dir, &bundle_limits)?;
+    for note in &bundle.listing.notes {
+        output::note(note);
+    }
+    let plan = compile(&bundle, arguments)?;
+    let options = options(context, arguments, &bundle, &plan)?;
+    block_on_all_cores(run_plan(options, &bundle, &plan, arguments.json))
+}
+
+fn compile(bundle: &Bundle, arguments: &RunArguments) -> Result<Plan> {
+    let text = bundle.listing.read(&bundle.listing.script)?;
+    let mut compiled = language::compile(&bundle.listing.script, &text, &bundle.listing);
+    for diagnostic in &mut compiled.diagnostics {
+        diagnostic.file = arguments.script.path().display().to_string();
+    }
+    if !compiled.diagnostics.is_empty() {
+        let text = String::from_utf8_lossy(&text);
+        output::note(language::render(&compiled.diagnostics, &text, output::colours()).trim_end());
+    }
+    match compiled.plan {
+        Some(plan) => Ok(plan),
+        None => {
+            if arguments.json {
+                json::print(&Document::wrong(&compiled.diagnostics))?;
+            }
+            Err(Error::told(Kind::Usage))
+        }
+    }
+}
+
+fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &Plan) -> Result<Options> {
+    let sources = &context.sources;
+    let python = context.python(arguments.python.as_ref())?;
+    // The engine gives it a folder of its own.
+    let mut worker = worker::Config::new(bundle.listing.root.clone(), python).map_err(Error::machine)?;
+    worker.mode = worker::Mode::Local { folder: bundle.listing.root.clone() };
+    worker.scopes = scopes(plan, worker.scopes);
+    worker.limits = limits::worker(sources)?;
+    worker.limits.drain = DRAIN;
+    let slots = match arguments.slots {
+        Some(slots) => Some(slots),
+        None => sources.read(&table::N_WORKER_PROCESSES)?,
+    };
+    if let Some(slots) = slots {
+        worker.slots = slots as usize;
+    }
+    let mut limits = limits::hub(sources)?;
+    // What protects a hub from strangers would only be in the way of one's own script.
+    limits.scopes_max = limits.scopes_max.max(worker.scopes.len());
+    limits.results_max = usize::MAX;
+    let reverse_priority = sources.read(&table::REVERSE_PRIORITY)?.unwrap_or(false);
+    Ok(Options { worker, policy: limits::policy(sources)?, limits, reverse_priority })
+}
+
+/// All scopes of the script, in the order a worker of a fleet has, unknown ones last.
+fn scopes(plan: &Plan, known: Vec<String>) -> Vec<String> {
+    let mut scopes = known;
+    for step in &plan.steps {
+        if !scopes.contains(&step.settings.scope) {
+            scopes.push(step.settings.scope.clone());
+        }
+    }
+    scopes
+}
+
+async fn run_plan(options: Options, bundle: &Bundle, plan: &Plan, as_json: bool) -> Result {
+    let stop = stop::on_signal()?;
+    let engine = Engine::start(options, plan).await?;
+    let answer = engine.submit(bundle).await?;
+    let ended = tokio::select! {
+        ended = show::progress::follow(&*engine.embedded, answer.run.clone()) => Some(ended),
+        () = stop.cancelled() => None,
+    };
+    let shown = match ended {
+        Some(Ok(run)) if as_json => print_json(&engine, plan, &run).await,
+        Some(Ok(run)) => show::show_end(&*engine.embedded, &run).await,
+        Some(Err(error)) => Err(error),
+        None => {
+            engine.cancel(&answer.run.id).await;
+            Err(Error::new(Kind::Failed, "stopped before the run had ended"))
+        }
+    };
+    let stopped = engine.stop().await;
+    shown.and(stopped)
+}
+
+async fn print_json(engine: &Engine, plan: &Plan, run: &RunView) -> Result {
+    let document = Document::of_run(&engine.embedded, run, plan).await?;
+    json::print(&document)?;
+    show::failures::show(&*engine.embedded, run).await?;
+    show::verdict(run)
+}

@@ -1,0 +1,210 @@
+//! `bue status`: the hub at a glance, or the jobs of one run.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use protocol::RunId;
+use protocol::api::{Counts, JobView, RunView, ScopeView, StatusAnswer, WorkerView};
+
+use crate::cli::StatusArguments;
+use crate::client::Client;
+use crate::context::{Context, block_on};
+use crate::error::{Error, Result};
+use crate::output::{self, grouped, plural};
+use crate::show::value::{describe, drawn, shortened};
+use crate::show::{failures, job_word, run_word};
+
+/// Jobs of one run that are listed.
+const JOBS_MAX: usize = 100;
+
+/// Shows it.
+pub fn run(context: &Context, arguments: &StatusArguments) -> Result {
+    let client = context.client(&arguments.hub)?;
+    match &arguments.run {
+        Some(run) => block_on(show_run(&client, run, arguments.json)),
+        None => block_on(show_hub(&client, arguments.json)),
+    }
+}
+
+async fn show_hub(client: &Client, json: bool) -> Result {
+    let status = client.status().await?;
+    if json {
+        return print_json(&status);
+    }
+    output::print(&hub_text(client, &status))
+}
+
+async fn show_run(client: &Client, run: &RunId, json: bool) -> Result {
+    let run = client.run(run).await?;
+    if json {
+        return print_json(&run);
+    }
+    let page = client.jobs(&run.id, None, JOBS_MAX).await?;
+    let mut text = run_line(&run);
+    let mut table = drawn(&["job", "step", "scope", "state", "attempts", "value or error"]);
+    for job in &page.jobs {
+        table.add_row([
+            job.id.to_string(),
+            job.name.clone(),
+            job.scope.clone(),
+            state_of(job),
+            job.attempts.to_string(),
+            outcome_of(job),
+        ]);
+    }
+    if !page.jobs.is_empty() {
+        text.push_str(&format!("\n{table}"));
+    }
+    if page.next.is_some() {
+        text.push_str(&format!("\n… these are the first {} jobs", page.jobs.len()));
+    }
+    output::print(&text)?;
+    failures::show(client, &run).await
+}
+
+fn print_json(answer: &impl serde::Serialize) -> Result {
+    output::print(&serde_json::to_string_pretty(answer).map_err(Error::internal)?)
+}
+
+fn hub_text(client: &Client, status: &StatusAnswer) -> String {
+    let mut parts = vec![
+        format!("hub {} at {}: {}", status.version, client.address(), counts_text(&status.counts)),
+        workers_text(&status.workers),
+    ];
+    parts.extend(status.scopes.iter().filter(|scope| scope.available > 0 && !scope.served).map(unserved));
+    if status.runs.is_empty() {
+        parts.push("no runs yet: `bue upload FILE` makes one".to_owned());
+    } else {
+        parts.push(runs_text(&status.runs));
+    }
+    parts.join("\n")
+}
+
+fn unserved(scope: &ScopeView) -> String {
+    let (jobs, scope) = (plural(scope.available, "job waits", "jobs wait"), &scope.scope);
+    format!("{jobs} in scope `{scope}`, which no worker serves: start one with `bue worker -s {scope}`")
+}
+
+fn workers_text(workers: &[WorkerView]) -> String {
+    if workers.is_empty() {
+        return "no workers: `bue worker` starts one".to_owned();
+    }
+    let mut table = drawn(&["worker", "machine", "busy", "slots", "python", "heard from"]);
+    for worker in workers {
+        table.add_row([
+            worker.session.to_string(),
+            format!("{} ({})", worker.info.host, worker.info.pid),
+            worker.info.busy.to_string(),
+            worker.info.slots.to_string(),
+            worker.info.python.clone(),
+            ago(Duration::from_millis(worker.silent_ms)),
+        ]);
+    }
+    table.to_string()
+}
+
+fn runs_text(runs: &[RunView]) -> String {
+    let mut table = drawn(&["run", "script", "state", "jobs", "begun"]);
+    for run in runs {
+        table.add_row([
+            run.id.to_string(),
+            run.script.clone(),
+            run_word(run.state).to_owned(),
+            counts_text(&run.counts),
+            since(run.created_ms).map(ago).unwrap_or_default(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn run_line(run: &RunView) -> String {
+    let took = run
+        .finished_ms
+        .and_then(|end| u64::try_from(end - run.created_ms).ok())
+        .map(|took| format!(", took {}", span(Duration::from_millis(took))))
+        .unwrap_or_default();
+    format!("run {} of {} {}{took}: {}", run.id, run.script, run_word(run.state), counts_text(&run.counts))
+}
+
+fn counts_text(counts: &Counts) -> String {
+    let parts: Vec<String> = [
+        (counts.succeeded, "succeeded"),
+        (counts.failed, "failed"),
+        (counts.cancelled, "cancelled"),
+        (counts.leased, "running"),
+        (counts.available, "available"),
+        (counts.pending, "pending"),
+        (counts.waiting, "waiting"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, word)| format!("{} {word}", grouped(count)))
+    .collect();
+    let total = plural(counts.total(), "job", "jobs");
+    if parts.is_empty() { total } else { format!("{total}: {}", parts.join(", ")) }
+}
+
+fn state_of(job: &JobView) -> String {
+    match job.available_at_ms.and_then(until) {
+        Some(pause) if job.state == protocol::JobState::Available => format!("pending, again in {}", span(pause)),
+        _ => job_word(job.state).to_owned(),
+    }
+}
+
+fn outcome_of(job: &JobView) -> String {
+    match (&job.value, &job.error) {
+        (Some(value), _) => match &value.place {
+            protocol::Place::Json(text) => shortened(text.get()),
+            _ => describe(value),
+        },
+        (None, Some(error)) => shortened(&error.message),
+        (None, None) => String::new(),
+    }
+}
+
+/// Time since `unix_ms`; `None` when it lies ahead.
+fn since(unix_ms: i64) -> Option<Duration> {
+    now().checked_sub(Duration::from_millis(u64::try_from(unix_ms).ok()?))
+}
+
+/// Time until `unix_ms`; `None` when it has passed.
+fn until(unix_ms: i64) -> Option<Duration> {
+    Duration::from_millis(u64::try_from(unix_ms).ok()?).checked_sub(now())
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn ago(time: Duration) -> String {
+    if time < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", span(time)) }
+}
+
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        seconds @ 10..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_well() {
+        assert_eq!(span(Duration::from_millis(1_540)), "1.5 s");
+        assert_eq!(span(Duration::from_secs(300)), "5 min");
+        assert_eq!(ago(Duration::from_millis(3)), "just now");
+        assert_eq!(ago(Duration::from_secs(86_400 * 3)), "3 days ago");
+    }
+
+    #[test]
+    fn counts_name_only_what_there_is() {
+        let counts = Counts { succeeded: 3, failed: 1, ..Counts::default() };
+        assert_eq!(counts_text(&counts), "4 jobs: 3 succeeded, 1 failed");
+        assert_eq!(counts_text(&Counts::default()), "0 jobs");
+    }
+}

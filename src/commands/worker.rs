@@ -1,0 +1,71 @@
+//! `bue worker`: takes jobs from a hub and runs them.
+
+use std::sync::Arc;
+
+use crate::cli::WorkerArguments;
+use crate::context::{Context, block_on_all_cores};
+use crate::data_dir::Service;
+use crate::error::{Error, Result};
+use crate::output;
+use crate::secrets;
+use crate::service::{keys, log, stop};
+use crate::settings::value::{Scopes, Value};
+use crate::settings::{limits, places, table};
+
+/// Works until Ctrl-C or SIGTERM.
+pub fn run(context: &Context, arguments: &WorkerArguments) -> Result {
+    log::start(&context.sources)?;
+    block_on_all_cores(work(context, arguments))
+}
+
+async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
+    let sources = &context.sources;
+    let hub_address = places::hub_of_worker(arguments.hub.hub.as_ref(), sources, &context.data_dir)?;
+    let url = places::bucket_of_client(arguments.bucket.as_deref(), sources, &context.data_dir)?;
+    let config = config(context, arguments)?;
+    let stop = stop::on_signal()?;
+    let Some(bucket) = keys::open(context, &url, keys::Missing::Wait, &stop).await? else {
+        return Ok(());
+    };
+    let token = secrets::token_of_client(sources, &context.data_dir)?;
+    let hub = ::worker::HttpHub::new(&hub_address.to_string(), token).map_err(Error::machine)?;
+    output::note(&format!(
+        "worker with {} takes jobs from {} and keeps values in {url}; Python {} at {}",
+        output::plural(config.slots as u64, "slot", "slots"),
+        hub_address.url(),
+        config.python.version,
+        config.python.path.display(),
+    ));
+    ::worker::run(config, Arc::new(hub), bucket, stop).await.map_err(Error::machine)?;
+    output::note("worker stopped");
+    Ok(())
+}
+
+fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Config> {
+    let sources = &context.sources;
+    let python = context.python(arguments.python.as_ref())?;
+    let data_dir = context.data_dir.create(Service::Worker)?;
+    let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
+    config.limits = limits::worker(sources)?;
+    if let Some(scopes) = scopes(context, arguments)? {
+        config.scopes = scopes.0;
+    }
+    let slots = match arguments.slots {
+        Some(slots) => Some(slots),
+        None => sources.read(&table::N_WORKER_PROCESSES)?,
+    };
+    if let Some(slots) = slots {
+        config.slots = slots as usize;
+    }
+    Ok(config)
+}
+
+fn scopes(context: &Context, arguments: &WorkerArguments) -> Result<Option<Scopes>> {
+    match &arguments.scopes {
+        None => Ok(context.sources.read(&table::PIPE_WORKER_SCOPES)?),
+        Some(text) => match Scopes::parse(text) {
+            Some(scopes) => Ok(Some(scopes)),
+            None => Err(Error::usage(format_args!("-s is `{text}`, expected {}", Scopes::EXPECTED))),
+        },
+    }
+}

@@ -1,0 +1,146 @@
+//! The queue of this process, as its worker and its user see it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bucket::value::Values;
+use bytes::Bytes;
+use hub::{Queue, QueueError};
+use protocol::api::{
+    BeatAnswer, BeatRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer, RunView,
+    SettleAnswer, SettleRequest, Settlement,
+};
+use protocol::{Digest, JobId, Manifest, RunId, ValueRef};
+use worker::HubError;
+
+use crate::error::{Error, Result};
+use crate::output;
+use crate::runs::{PAGE, Runs};
+
+/// What errors call this hub.
+const ADDRESS: &str = "this process";
+/// How long one look at a run waits for news.
+const NEWS_WAIT: Duration = Duration::from_secs(20);
+/// Largest value that is shown.
+const SHOWN_BYTES_MAX: u64 = 1 << 30;
+
+/// A queue that is reached by calls.
+pub struct Embedded {
+    queue: Queue,
+    values: Values,
+    /// Names of the plan's steps.
+    names: Vec<String>,
+    /// Indexes of the steps of jobs that run.
+    running: Mutex<HashMap<JobId, usize>>,
+}
+
+impl Embedded {
+    /// The queue, with the values that its jobs refer to and the names of its only plan's steps.
+    pub fn new(queue: Queue, values: Values, names: Vec<String>) -> Self {
+        Self { queue, values, names, running: Mutex::default() }
+    }
+
+    /// The queue itself.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// A value as JSON text.
+    pub async fn read(&self, value: &ValueRef) -> Result<Box<serde_json::value::RawValue>> {
+        self.values.read(value, SHOWN_BYTES_MAX).await.map_err(Error::machine)
+    }
+
+    fn remember(&self, answer: &LeaseAnswer) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.extend(answer.leases.iter().map(|lease| (lease.job, lease.step as usize)));
+    }
+
+    fn forget(&self, job: JobId) -> Option<&str> {
+        let step = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job)?;
+        self.names.get(step).map(String::as_str)
+    }
+
+    /// Shows what a step printed, each line with the step's name.
+    async fn show_log(&self, settlement: &Settlement) {
+        let name = self.forget(settlement.job).unwrap_or("?").to_owned();
+        let text = match &settlement.log {
+            None => return,
+            Some(LogRef::Text(text)) => text.clone(),
+            Some(LogRef::Object { key, .. }) => match self.values.bucket().get(key, SHOWN_BYTES_MAX).await {
+                Ok(content) => String::from_utf8_lossy(&content).into_owned(),
+                Err(error) => format!("its log is lost: {error}"),
+            },
+        };
+        for line in text.lines() {
+            output::note(&format!("{name}: {line}"));
+        }
+    }
+}
+
+fn answer<T>(answer: Result<T, QueueError>) -> Result<T, HubError> {
+    answer.map_err(|error| HubError::Answer {
+        address: ADDRESS.to_owned(),
+        kind: error.kind(),
+        message: error.to_string(),
+    })
+}
+
+impl worker::Hub for Embedded {
+    async fn lease(&self, request: LeaseRequest) -> Result<LeaseAnswer, HubError> {
+        let leased = answer(self.queue.lease(request).await)?;
+        self.remember(&leased);
+        Ok(leased)
+    }
+
+    async fn settle(&self, request: SettleRequest) -> Result<SettleAnswer, HubError> {
+        // Shown first: once the run has ended, this process may end too.
+        for settlement in &request.settlements {
+            self.show_log(settlement).await;
+        }
+        answer(self.queue.settle(request).await)
+    }
+
+    async fn beat(&self, request: BeatRequest) -> Result<BeatAnswer, HubError> {
+        answer(self.queue.beat(request).await)
+    }
+
+    async fn plan(&self, plan: Digest) -> Result<PlanAnswer, HubError> {
+        answer(self.queue.plan(plan).await)
+    }
+
+    async fn manifest(&self, bundle: Digest) -> Result<Manifest, HubError> {
+        answer(self.queue.manifest(bundle).await)
+    }
+
+    async fn file(&self, file: Digest) -> Result<Bytes, HubError> {
+        answer(self.queue.file(file).await).map(Bytes::from)
+    }
+}
+
+impl Runs for Embedded {
+    async fn run_after(&self, run: &RunId, version: u64) -> Result<RunView> {
+        self.queue.run(run.clone(), Some(version), NEWS_WAIT).await.map_err(Error::internal)
+    }
+
+    async fn jobs(&self, run: &RunId, after: Option<JobId>) -> Result<JobPage> {
+        self.queue.jobs(run.clone(), after, PAGE).await.map_err(Error::internal)
+    }
+
+    async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer> {
+        self.queue.results(run.clone(), limit).await.map_err(Error::internal)
+    }
+
+    async fn value(&self, job: JobId) -> Result<String> {
+        let view = self.queue.job(job).await.map_err(Error::internal)?;
+        match view.value {
+            Some(value) => Ok(self.read(&value).await?.get().to_owned()),
+            None => Err(Error::internal(format_args!("job {job} has no value"))),
+        }
+    }
+
+    fn way_to_log(&self, _: JobId) -> Option<String> {
+        // It was shown as the job ended, and is gone with this process.
+        None
+    }
+}

@@ -1,0 +1,46 @@
+//! Runs as they can be looked at: behind a hub's address, or in the queue of this very process.
+
+use protocol::api::{JobPage, ResultsAnswer, RunView};
+use protocol::{JobId, RunId};
+
+use crate::client::Client;
+use crate::error::Result;
+
+/// Jobs asked for at once.
+pub const PAGE: usize = 1_000;
+
+/// Somewhere runs are kept.
+pub trait Runs {
+    /// One run, when something of it has changed since `version`, or after a while.
+    async fn run_after(&self, run: &RunId, version: u64) -> Result<RunView>;
+    /// The next jobs of a run, by id.
+    async fn jobs(&self, run: &RunId, after: Option<JobId>) -> Result<JobPage>;
+    /// What the calls of a run's script came to, the first `limit`.
+    async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer>;
+    /// The value of a job, as JSON text.
+    async fn value(&self, job: JobId) -> Result<String>;
+    /// How the user gets at the log of a job, where there is a way.
+    fn way_to_log(&self, job: JobId) -> Option<String>;
+}
+
+impl Runs for Client {
+    async fn run_after(&self, run: &RunId, version: u64) -> Result<RunView> {
+        Ok(Self::run_after(self, run, version).await?)
+    }
+
+    async fn jobs(&self, run: &RunId, after: Option<JobId>) -> Result<JobPage> {
+        Ok(Self::jobs(self, run, after, PAGE).await?)
+    }
+
+    async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer> {
+        Ok(Self::results(self, run, limit).await?)
+    }
+
+    async fn value(&self, job: JobId) -> Result<String> {
+        Ok(Self::value(self, job).await?)
+    }
+
+    fn way_to_log(&self, job: JobId) -> Option<String> {
+        Some(format!("bue logs {job} -b {}", self.address()))
+    }
+}

@@ -1,0 +1,83 @@
+//! Opening the bucket with its keys, which the bucket server may make later than hub or worker start.
+
+use std::time::Duration;
+
+use bucket::{Bucket, BucketUrl, Credentials};
+use tokio_util::sync::CancellationToken;
+
+use crate::address::PartialAddress;
+use crate::context::Context;
+use crate::data_dir::Service;
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use crate::secrets;
+
+/// Pause before the data folder is looked at again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What to do about keys that nobody has made yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Make them, where the bucket server is on this machine and so will find them; else wait.
+    MakeForThisMachine,
+    /// Wait for them.
+    Wait,
+}
+
+/// Opens the bucket at `url`; `None` when told to stop before there are keys.
+pub async fn open(
+    context: &Context,
+    url: &BucketUrl,
+    missing: Missing,
+    stop: &CancellationToken,
+) -> Result<Option<Bucket>> {
+    let keys = match url {
+        BucketUrl::Folder(_) => None,
+        BucketUrl::S3(_) => {
+            // Without keys of its own the request may still be allowed: that is for the service to say.
+            secrets::keys_of_environment(&context.sources)?
+        }
+        BucketUrl::Server(address) => match keys_of_server(context, address, missing, stop).await? {
+            Some(keys) => Some(keys),
+            None => return Ok(None),
+        },
+    };
+    bucket::install_tls();
+    let bucket = Bucket::open(url, keys.as_ref()).map_err(|error| Error::new(Kind::Usage, error))?;
+    Ok(Some(bucket))
+}
+
+async fn keys_of_server(
+    context: &Context,
+    address: &str,
+    missing: Missing,
+    stop: &CancellationToken,
+) -> Result<Option<Credentials>> {
+    if let Some(keys) = secrets::keys_of_environment(&context.sources)? {
+        return Ok(Some(keys));
+    }
+    if let Some(keys) = secrets::read_keys(&context.data_dir)? {
+        return Ok(Some(keys));
+    }
+    if missing == Missing::MakeForThisMachine && is_this_machine(address) {
+        return secrets::create_keys(&context.data_dir).map(Some);
+    }
+    output::note(&format!(
+        "no keys for the bucket at {address} yet: waiting for `bue bucket` to make them in {}; \
+         for a bucket on another machine set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        context.data_dir.of(Service::Bucket).display()
+    ));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        if let Some(keys) = secrets::read_keys(&context.data_dir)? {
+            return Ok(Some(keys));
+        }
+    }
+}
+
+fn is_this_machine(address: &str) -> bool {
+    address.parse::<PartialAddress>().is_ok_and(|address| address.with_default_port(0).is_loopback())
+}

@@ -1,0 +1,230 @@
+//! How the text of a setting becomes a value, and back for the documentation.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::PartialAddress;
+
+/// A kind of values that settings have.
+pub trait Value: Sized {
+    /// What is expected, for errors: "a port (1 to 65535)".
+    const EXPECTED: &'static str;
+
+    /// Reads it; `None` when the text is nothing of this kind.
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Value for String {
+    const EXPECTED: &'static str = "a text";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl Value for PathBuf {
+    const EXPECTED: &'static str = "a path";
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self::from(text))
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "`true` or `false`";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// A TCP port. 0, any free one, is for listening only.
+impl Value for u16 {
+    const EXPECTED: &'static str = "a port (0 to 65535)";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for PartialAddress {
+    const EXPECTED: &'static str = "`host` or `host:port`";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// A name or an IP address, without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host(pub String);
+
+impl Value for Host {
+    const EXPECTED: &'static str = "a host name or an IP address, without a port";
+
+    fn parse(text: &str) -> Option<Self> {
+        let address: PartialAddress = text.parse().ok()?;
+        address.port.is_none().then_some(Self(address.host))
+    }
+}
+
+/// A whole number from 1 on; sizes may be written with their unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(pub u64);
+
+impl Value for Count {
+    const EXPECTED: &'static str = "a whole number from 1 on, such as 4096 or 64MiB";
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let factor: u64 = match text[digits.len()..].trim() {
+            "" | "B" => 1,
+            "KiB" | "K" => 1 << 10,
+            "MiB" | "M" => 1 << 20,
+            "GiB" | "G" => 1 << 30,
+            _ => return None,
+        };
+        let number = digits.parse::<u64>().ok()?.checked_mul(factor)?;
+        (number > 0).then_some(Self(number))
+    }
+}
+
+macro_rules! counts {
+    ($($kind:ty),*) => {$(
+        impl Value for $kind {
+            const EXPECTED: &'static str = Count::EXPECTED;
+
+            fn parse(text: &str) -> Option<Self> {
+                Count::parse(text).and_then(|count| count.0.try_into().ok())
+            }
+        }
+    )*};
+}
+
+counts!(u32, u64, usize);
+
+impl Value for Duration {
+    const EXPECTED: &'static str = "a time such as 500ms, 20s, 5m or 1h (seconds where no unit is given)";
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+        let milliseconds = match text[digits.len()..].trim() {
+            "ms" => 1.0,
+            "" | "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            "d" => 86_400_000.0,
+            _ => return None,
+        };
+        let number: f64 = digits.parse().ok()?;
+        let total = number * milliseconds;
+        // Ten years: longer times overflow clocks, and are not meant.
+        (1.0..=3.2e11).contains(&total).then(|| Self::from_millis(total as u64))
+    }
+}
+
+/// Names of scopes, first ones first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scopes(pub Vec<String>);
+
+impl Value for Scopes {
+    const EXPECTED: &'static str = "scope names with commas between them";
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut names: Vec<String> = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        (!names.is_empty()).then_some(Self(names))
+    }
+}
+
+/// A token as a header can carry it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl Value for Token {
+    const EXPECTED: &'static str = "8 to 512 visible ASCII characters without blanks";
+
+    fn parse(text: &str) -> Option<Self> {
+        let fits = (8..=512).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(text.to_owned()))
+    }
+}
+
+/// How the documentation shows a number that is a size.
+pub fn show_bytes(bytes: u64) -> String {
+    match bytes {
+        size if size >= 1 << 30 && size.is_multiple_of(1 << 30) => format!("{}GiB", size >> 30),
+        size if size >= 1 << 20 && size.is_multiple_of(1 << 20) => format!("{}MiB", size >> 20),
+        size if size >= 1 << 10 && size.is_multiple_of(1 << 10) => format!("{}KiB", size >> 10),
+        size => size.to_string(),
+    }
+}
+
+/// How the documentation shows a time.
+pub fn show_duration(time: Duration) -> String {
+    match time.as_millis() {
+        ms if ms >= 86_400_000 && ms.is_multiple_of(86_400_000) => format!("{}d", ms / 86_400_000),
+        ms if ms >= 3_600_000 && ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        ms if ms >= 60_000 && ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        ms if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_with_and_without_units() {
+        assert_eq!(Count::parse("64MiB"), Some(Count(64 << 20)));
+        assert_eq!(Count::parse("4096"), Some(Count(4096)));
+        for text in ["", "0", "-1", "1.5", "64MB", "x", "99999999999999999999", "20000000000GiB"] {
+            assert_eq!(Count::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_read_with_and_without_units() {
+        assert_eq!(Duration::parse("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(Duration::parse("1.5 m"), Some(Duration::from_secs(90)));
+        assert_eq!(Duration::parse("20"), Some(Duration::from_secs(20)));
+        for text in ["", "s", "0s", "-1s", "1w", "nan", "inf", "1e99h"] {
+            assert_eq!(Duration::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_trimmed_and_named_once() {
+        let scopes = Scopes::parse(" a, b,,a ").unwrap();
+        assert_eq!(scopes.0, ["a", "b"]);
+        assert_eq!(Scopes::parse(" , "), None);
+    }
+
+    #[test]
+    fn what_the_documentation_shows_reads_back() {
+        for bytes in [1, 1_000, 1 << 20, 3 << 30] {
+            assert_eq!(Count::parse(&show_bytes(bytes)), Some(Count(bytes)));
+        }
+        for ms in [1, 1_500, 20_000, 300_000, 7_200_000, 604_800_000] {
+            let time = Duration::from_millis(ms);
+            assert_eq!(Duration::parse(&show_duration(time)), Some(time));
+        }
+    }
+
+    #[test]
+    fn a_token_fits_into_a_header() {
+        assert!(Token::parse("0123456789abcdef").is_some());
+        for text in ["short", "with blank inside", "ümlaut-ümlaut", "line\nbreak-line"] {
+            assert!(Token::parse(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What `--json` prints: one document about a run's jobs and results, or about what is wrong with a script.
+
+use protocol::api::{JobView, RunView};
+use protocol::{Diagnostic, DiagnosticKind, ErrorKind, JobId, JobState, Plan, Severity, Statement};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+use crate::local::Embedded;
+use crate::output;
+use crate::runs::Runs;
+
+/// Prints a document.
+pub fn print(document: &Document) -> Result {
+    output::print(&serde_json::to_string(document).map_err(Error::internal)?)
+}
+
+/// The document.
+#[derive(Debug, Default, Serialize)]
+pub struct Document {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<Vec<Job>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<CallResult>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Wrong>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<Vec<Wrong>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Job {
+    id: JobId,
+    name: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    item: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    build: bool,
+    language: &'static str,
+    scope: String,
+    priority: i64,
+    timeout: serde_json::Number,
+    retries: u32,
+    status: &'static str,
+    parents: Vec<JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<JobError>,
+}
+
+#[derive(Debug, Serialize)]
+struct JobError {
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CallResult {
+    pipe: String,
+    variable: Option<String>,
+    job: JobId,
+    status: &'static str,
+    value: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Wrong {
+    kind: DiagnosticKind,
+    line: u32,
+    column: u32,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Document {
+    /// What is wrong with a script.
+    pub fn wrong(diagnostics: &[Diagnostic]) -> Self {
+        let errors: Vec<Wrong> = diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == Severity::Error)
+            .map(|diagnostic| Wrong {
+                kind: diagnostic.kind,
+                line: diagnostic.line,
+                column: diagnostic.column,
+                message: diagnostic.message.clone(),
+                hint: diagnostic.hint.clone(),
+            })
+            .collect();
+        Self { error: errors.first().cloned(), errors: Some(errors), ..Self::default() }
+    }
+
+    /// What came of a run.
+    pub async fn of_run(embedded: &Embedded, run: &RunView, plan: &Plan) -> Result<Self> {
+        let jobs = all_jobs(embedded, run).await?;
+        let error = jobs.iter().find(|job| job.state == JobState::Failed).map(|job| run_time_error(job, plan));
+        let mut results = Vec::new();
+        for result in embedded.results(&run.id, usize::MAX).await?.results {
+            let value = match &result.value {
+                Some(value) if result.state == JobState::Succeeded => Some(embedded.read(value).await?),
+                _ => None,
+            };
+            results.push(CallResult {
+                pipe: result.pipe,
+                variable: result.variable,
+                job: result.job,
+                status: status(result.state),
+                value,
+            });
+        }
+        Ok(Self { jobs: Some(jobs.into_iter().map(Job::from).collect()), results: Some(results), error, errors: None })
+    }
+}
+
+async fn all_jobs(embedded: &Embedded, run: &RunView) -> Result<Vec<JobView>> {
+    let mut jobs = Vec::new();
+    let mut after = None;
+    loop {
+        let page = embedded.jobs(&run.id, after).await?;
+        jobs.extend(page.jobs);
+        after = page.next;
+        if after.is_none() {
+            return Ok(jobs);
+        }
+    }
+}
+
+impl From<JobView> for Job {
+    fn from(job: JobView) -> Self {
+        Self {
+            id: job.id,
+            name: job.name,
+            item: job.item,
+            build: job.build,
+            language: job.language.as_str(),
+            scope: job.scope,
+            priority: job.priority,
+            timeout: seconds(job.timeout_ms),
+            retries: job.retries,
+            status: status(job.state),
+            parents: job.parents,
+            error: job
+                .error
+                .filter(|_| job.state == JobState::Failed)
+                .map(|error| JobError { message: error.message, trace: error.trace }),
+        }
+    }
+}
+
+/// Whole seconds as an integer, others with their decimals.
+fn seconds(ms: u64) -> serde_json::Number {
+    match (ms.is_multiple_of(1_000), serde_json::Number::from_f64(ms as f64 / 1_000.0)) {
+        (false, Some(number)) => number,
+        _ => (ms / 1_000).into(),
+    }
+}
+
+fn status(state: JobState) -> &'static str {
+    match state {
+        JobState::Succeeded => "success",
+        JobState::Failed => "error",
+        JobState::Cancelled => "cancel",
+        JobState::Waiting | JobState::Available | JobState::Leased => "queued",
+    }
+}
+
+/// The first failed job as an error with the place of its step, or of its loop, in the script.
+fn run_time_error(job: &JobView, plan: &Plan) -> Wrong {
+    let error = job.error.as_ref();
+    let loop_failed = job.build && error.is_some_and(|error| error.kind == ErrorKind::Loop);
+    let step = plan.steps.iter().position(|step| step.name == job.name);
+    let line_of_step = step.map_or(1, |step| plan.steps[step].line);
+    let (kind, line) = if loop_failed {
+        (DiagnosticKind::Loop, step.and_then(|step| line_of_loop(&plan.body, step as u32)).unwrap_or(line_of_step))
+    } else {
+        (DiagnosticKind::Step, line_of_step)
+    };
+    let reason = error.map_or("it failed", |error| error.message.as_str());
+    Wrong { kind, line, column: 1, message: format!("`{}`: {reason}", job.name), hint: None }
+}
+
+/// Line of the first loop whose source ends with this step.
+fn line_of_loop(body: &[Statement], step: u32) -> Option<u32> {
+    body.iter().find_map(|statement| match statement {
+        Statement::Loop(found) if found.source.steps.last() == Some(&step) => Some(found.line),
+        Statement::Loop(outer) => line_of_loop(&outer.body, step),
+        Statement::Call(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_whole_seconds_where_they_are() {
+        assert_eq!(seconds(1_200_000).to_string(), "1200");
+        assert_eq!(seconds(1_500).to_string(), "1.5");
+    }
+
+    #[test]
+    fn a_wrong_script_has_errors_and_no_jobs() {
+        let diagnostic = Diagnostic {
+            kind: DiagnosticKind::Name,
+            severity: Severity::Error,
+            file: "x.bue".to_owned(),
+            line: 12,
+            column: 8,
+            end_line: 12,
+            end_column: 16,
+            message: "step `downlaod` is not defined".to_owned(),
+            expected: None,
+            hint: None,
+            related: Vec::new(),
+        };
+        let warning = Diagnostic { severity: Severity::Warning, ..diagnostic.clone() };
+        let text = serde_json::to_string(&Document::wrong(&[warning, diagnostic])).unwrap();
+        let error = r#"{"kind":"name","line":12,"column":8,"message":"step `downlaod` is not defined"}"#;
+        assert_eq!(text, format!(r#"{{"error":{error},"errors":[{error}]}}"#));
+    }
+}

@@ -1,0 +1,130 @@
+//! Progress of a run: a bar where a person watches, else a line whenever the counts have changed.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use protocol::RunState;
+use protocol::api::{Counts, RunView};
+
+use crate::error::Result;
+use crate::output;
+use crate::runs::Runs;
+
+/// Least time between two plain lines.
+const LINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Shows a run until nothing more can run; gives it as it ended.
+pub async fn follow(runs: &impl Runs, mut run: RunView) -> Result<RunView> {
+    let mut display = Display::new();
+    display.show(&run);
+    while run.state == RunState::Running {
+        run = runs.run_after(&run.id, run.version).await?;
+        display.show(&run);
+    }
+    display.finish(&run);
+    Ok(run)
+}
+
+enum Display {
+    Bar(ProgressBar),
+    Lines { shown: Option<Counts>, at: Instant },
+}
+
+impl Display {
+    fn new() -> Self {
+        if !output::watched() {
+            return Self::Lines { shown: None, at: Instant::now() };
+        }
+        let bar = ProgressBar::new(0);
+        // The template is ours and well formed; a bar of the default style would do as well.
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} [{elapsed_precise}] {bar:30} {pos}/{len} jobs  {msg}")
+        {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        output::set_bar(Some(bar.clone()));
+        Self::Bar(bar)
+    }
+
+    fn show(&mut self, run: &RunView) {
+        match self {
+            Self::Bar(bar) => {
+                bar.set_length(run.counts.total());
+                bar.set_position(ended(&run.counts));
+                bar.set_message(describe_rest(&run.counts));
+            }
+            Self::Lines { shown, at } => {
+                let due = shown.is_none() || at.elapsed() >= LINE_PAUSE;
+                if due && *shown != Some(run.counts) {
+                    *shown = Some(run.counts);
+                    *at = Instant::now();
+                    output::note(&line(run));
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, run: &RunView) {
+        match self {
+            Self::Bar(bar) => {
+                output::set_bar(None);
+                bar.finish_and_clear();
+                output::note(&line(run));
+            }
+            Self::Lines { shown, .. } if *shown != Some(run.counts) => output::note(&line(run)),
+            Self::Lines { .. } => {}
+        }
+    }
+}
+
+fn ended(counts: &Counts) -> u64 {
+    counts.succeeded + counts.failed + counts.cancelled
+}
+
+fn line(run: &RunView) -> String {
+    let total = output::plural(run.counts.total(), "job", "jobs");
+    let mut parts = vec![format!("{} succeeded", output::grouped(run.counts.succeeded))];
+    parts.extend(parts_of_rest(&run.counts));
+    format!("run {}: {total}, {}", run.id, parts.join(", "))
+}
+
+fn describe_rest(counts: &Counts) -> String {
+    parts_of_rest(counts).join(", ")
+}
+
+fn parts_of_rest(counts: &Counts) -> Vec<String> {
+    let parts = [
+        (counts.failed, "failed"),
+        (counts.cancelled, "cancelled"),
+        (counts.leased, "running"),
+        (counts.available, "available"),
+        (counts.pending, "pending"),
+        (counts.waiting, "waiting"),
+    ];
+    parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{} {word}", output::grouped(count)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_what_there_is() {
+        let counts = Counts { waiting: 1_200, leased: 3, succeeded: 7, ..Counts::default() };
+        let run = RunView {
+            id: protocol::RunId::new(0, 0),
+            script: "x.bue".to_owned(),
+            state: RunState::Running,
+            counts,
+            created_ms: 0,
+            finished_ms: None,
+            version: 1,
+        };
+        assert_eq!(line(&run), "run r000000000000: 1,210 jobs, 7 succeeded, 3 running, 1,200 waiting");
+    }
+}

@@ -1,0 +1,87 @@
+//! What the calls of a script came to, as a table.
+
+use protocol::api::{ResultView, RunView};
+use protocol::{JobState, Place, ValueRef};
+
+use super::value::{describe, drawn, rows, shortened};
+use crate::error::Result;
+use crate::output;
+use crate::runs::Runs;
+
+/// Calls that are shown.
+const RESULTS_MAX: usize = 40;
+/// Values up to this size are fetched for being shown, in bytes.
+const FETCHED_BYTES_MAX: u64 = 256 << 10;
+/// Largest value whose first rows are shown below the others.
+const LAST_BYTES_MAX: u64 = 8 << 20;
+
+/// The results of a run; `None` where it has none.
+pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
+    let answer = runs.results(&run.id, RESULTS_MAX).await?;
+    if answer.results.is_empty() {
+        return Ok(None);
+    }
+    let mut table = drawn(&["pipe", "variable", "job", "state", "value"]);
+    for result in &answer.results {
+        table.add_row([
+            result.pipe.clone(),
+            result.variable.clone().unwrap_or_default(),
+            result.job.to_string(),
+            super::job_word(result.state).to_owned(),
+            cell(runs, result).await?,
+        ]);
+    }
+    let mut text = table.to_string();
+    if answer.truncated {
+        text.push_str(&format!("\n… and more: these are the first {}", output::grouped(RESULTS_MAX as u64)));
+    } else if let Some(last) = last_rows(runs, &answer.results).await? {
+        text.push_str(&format!("\n\n{last}"));
+    }
+    Ok(Some(text))
+}
+
+async fn cell(runs: &impl Runs, result: &ResultView) -> Result<String> {
+    match &result.value {
+        None => Ok(String::new()),
+        Some(value) if size(value).is_some_and(|size| size <= FETCHED_BYTES_MAX) => {
+            Ok(shortened(&json(runs, result, value).await?))
+        }
+        Some(value) => Ok(format!("{} (bue value {})", describe(value), result.job)),
+    }
+}
+
+/// The first rows of the last result, where it is a table.
+async fn last_rows(runs: &impl Runs, results: &[ResultView]) -> Result<Option<String>> {
+    let Some((result, value)) = results
+        .iter()
+        .rev()
+        .find(|result| result.state == JobState::Succeeded)
+        .and_then(|result| Some((result, result.value.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    if value.passes().is_none() || size(value).is_none_or(|size| size > LAST_BYTES_MAX) {
+        return Ok(None);
+    }
+    let text = json(runs, result, value).await?;
+    let parsed = serde_json::from_str(&text).ok();
+    let name = result.variable.as_deref().unwrap_or(&result.pipe);
+    Ok(parsed.and_then(|value| rows(&value)).map(|rows| format!("{name} ({}):\n{rows}", describe(value))))
+}
+
+/// What it would cost to fetch it; `None` where that is not known.
+fn size(value: &ValueRef) -> Option<u64> {
+    match &value.place {
+        Place::Json(text) => Some(text.get().len() as u64),
+        Place::Arrow(text) => Some(text.len() as u64),
+        Place::Object { bytes, .. } => Some(*bytes),
+        Place::Element { .. } => None,
+    }
+}
+
+async fn json(runs: &impl Runs, result: &ResultView, value: &ValueRef) -> Result<String> {
+    match &value.place {
+        Place::Json(text) => Ok(text.get().to_owned()),
+        _ => runs.value(result.job).await,
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use protocol::api::{Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
 use protocol::{Outcome, SessionId};
@@ -140,24 +141,30 @@ impl<H: Hub> Worker<H> {
     /// Leases and starts attempts until the shutdown; gives back what still runs.
     async fn lease_until(mut self, shutdown: &CancellationToken) -> (JoinSet<()>, CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.shared.config.slots));
-        let limits = &self.shared.config.limits;
+        let limits = self.shared.config.limits.clone();
         let mut backoff = Backoff::new(limits.backoff_min, limits.backoff_max);
         while !shutdown.is_cancelled() {
+            let asked = Instant::now();
             let leases = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 leases = self.lease(&slots) => leases,
             };
             while self.running.try_join_next().is_some() {}
-            match leases {
-                Some(leases) => {
-                    backoff.reset();
-                    leases.into_iter().for_each(|lease| self.start(lease, &slots));
-                }
-                None => tokio::select! {
+            // A hub may say at once that there is nothing, though it was asked to wait.
+            let is_in_vain = match &leases {
+                Some(leases) => leases.is_empty() && asked.elapsed() < limits.backoff_min,
+                None => true,
+            };
+            if leases.is_some() {
+                backoff.reset();
+            }
+            leases.into_iter().flatten().for_each(|lease| self.start(lease, &slots));
+            if is_in_vain {
+                tokio::select! {
                     () = shutdown.cancelled() => break,
                     () = tokio::time::sleep(backoff.pause()) => {}
-                },
+                }
             }
         }
         (self.running, self.stop)

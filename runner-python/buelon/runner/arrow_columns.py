@@ -9,11 +9,11 @@ from array import array
 (_LARGE_BINARY, _LARGE_TEXT, _LARGE_LIST) = (19, 20, 21)
 _FIXED_LIST = 16
 
-_EXTENSION_KEY, _JSON_EXTENSION = 'ARROW:extension:name', 'arrow.json'
+_EXTENSION_KEY, _JSON_EXTENSION = "ARROW:extension:name", "arrow.json"
 _PER_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
-_INTEGERS = {(8, True): 'b', (8, False): 'B', (16, True): 'h', (16, False): 'H', (32, True): 'i', (32, False): 'I'}
-_INTEGERS.update({(64, True): 'q', (64, False): 'Q'})
-_WIDTHS = {'f': 4, 'd': 8}
+_INTEGERS = {(8, True): "b", (8, False): "B", (16, True): "h", (16, False): "H", (32, True): "i", (32, False): "I"}
+_INTEGERS.update({(64, True): "q", (64, False): "Q"})
+_WIDTHS = {"f": 4, "d": 8}
 
 
 class Unsupported(Exception):
@@ -23,16 +23,16 @@ class Unsupported(Exception):
 class Field:
     """A column's name, type (number and table of the schema), children, and whether its text is JSON."""
 
-    __slots__ = ('name', 'kind', 'type', 'children', 'is_json')
+    __slots__ = ("name", "kind", "type", "children", "is_json")
 
 
 def field(entry):
     """A field of the schema."""
     if entry.table(4) is not None:
-        raise Unsupported('dictionary-encoded columns')
+        raise Unsupported("dictionary-encoded columns")
     result = Field()
     result.name = entry.text(0)
-    result.kind = entry.number(2, 'B')
+    result.kind = entry.number(2, "B")
     result.type = entry.table(3)
     result.children = [field(child) for child in entry.tables(5)]
     metadata = {pair.text(0): pair.text(1) for pair in entry.tables(6)}
@@ -47,20 +47,22 @@ class Reader:
         self._nodes = iter(nodes)
         self._buffers = iter(buffers)
         self._body = body
+        self._present = None
 
     def column(self, field):
         """The values of the next column."""
         read = _READERS.get(field.kind)
         if read is None:
-            raise Unsupported(f'a column `{field.name}` of a type that is not known here')
+            raise Unsupported(f"a column `{field.name}` of a type that is not known here")
         count, absent = next(self._nodes)
         if field.kind == _NULL:
             return [None] * count
         validity = self._buffer()
+        self._present = present = _bits(validity, count) if absent else None
         values = read(self, field, count)
         if field.is_json:
             values = [json.loads(value) if value else None for value in values]
-        return _with_absent(values, validity, count) if absent else values
+        return [value if there else None for value, there in zip(values, present)] if absent else values
 
     def _buffer(self):
         offset, size = next(self._buffers)
@@ -70,33 +72,38 @@ class Reader:
         width = _WIDTHS.get(form) or array(form).itemsize
         items = array(form)
         items.frombytes(self._buffer()[: count * width])
-        if sys.byteorder == 'big':
+        if sys.byteorder == "big":
             items.byteswap()
         if len(items) < count:
-            raise IndexError('a column is shorter than its table')
+            raise IndexError("a column is shorter than its table")
         return items.tolist()
 
+    def _moments(self, form, count):
+        """Numbers that stand for a day or a time. What stands where there is none may be out of any calendar."""
+        numbers = self._numbers(form, count)
+        return [number if there else 0 for number, there in zip(numbers, self._present)] if self._present else numbers
+
     def integers(self, field, count):
-        form = _INTEGERS[field.type.number(0, 'i'), bool(field.type.number(1, 'B'))]
+        form = _INTEGERS[field.type.number(0, "i"), bool(field.type.number(1, "B"))]
         return self._numbers(form, count)
 
     def floats(self, field, count):
-        precision = field.type.number(0, 'h')
+        precision = field.type.number(0, "h")
         if precision == 0:
-            raise Unsupported(f'a column `{field.name}` of half-precision floats')
+            raise Unsupported(f"a column `{field.name}` of half-precision floats")
         # NaN and infinities are no JSON-like values.
-        return [value if value - value == 0.0 else None for value in self._numbers('df'[precision == 1], count)]
+        return [value if value - value == 0.0 else None for value in self._numbers("df"[precision == 1], count)]
 
     def bools(self, field, count):
         return _bits(self._buffer(), count)
 
     def texts(self, field, count):
-        return [str(item, 'utf-8') for item in self._slices(field.kind == _LARGE_TEXT, count)]
+        return [str(item, "utf-8") for item in self._slices(field.kind == _LARGE_TEXT, count)]
 
     def binaries(self, field, count):
         from base64 import b64encode
 
-        return [b64encode(item).decode('ascii') for item in self._slices(field.kind == _LARGE_BINARY, count)]
+        return [b64encode(item).decode("ascii") for item in self._slices(field.kind == _LARGE_BINARY, count)]
 
     def _slices(self, large, count):
         offsets = self._offsets(large, count)
@@ -104,42 +111,45 @@ class Reader:
         return [data[start:end] for start, end in zip(offsets, offsets[1:])]
 
     def _offsets(self, large, count):
-        return self._numbers('q' if large else 'i', count + 1) if count else [0]
+        return self._numbers("q" if large else "i", count + 1) if count else [0]
 
     def decimals(self, field, count):
         from decimal import Decimal
 
-        scale, width = field.type.number(1, 'i'), field.type.number(2, 'i', 128) // 8
+        scale, width = field.type.number(1, "i"), field.type.number(2, "i", 128) // 8
         data = self._buffer()
-        whole = (int.from_bytes(data[place : place + width], 'little', signed=True) for place in range(0, count * width, width))
-        return [format(Decimal((number < 0, tuple(map(int, str(abs(number)))), -scale)), 'f') for number in whole]
+        whole = (
+            int.from_bytes(data[place : place + width], "little", signed=True)
+            for place in range(0, count * width, width)
+        )
+        return [format(Decimal((number < 0, tuple(map(int, str(abs(number)))), -scale)), "f") for number in whole]
 
     def dates(self, field, count):
         from datetime import date
 
         epoch = date(1970, 1, 1).toordinal()
         # Unit 0 counts days, unit 1 milliseconds; the schema's default is 1.
-        if field.type.number(0, 'h', 1) == 0:
-            days = self._numbers('i', count)
+        if field.type.number(0, "h", 1) == 0:
+            days = self._moments("i", count)
         else:
-            days = [number // 86_400_000 for number in self._numbers('q', count)]
+            days = [number // 86_400_000 for number in self._moments("q", count)]
         return [date.fromordinal(epoch + day).isoformat() for day in days]
 
     def times(self, field, count):
-        per_second = _PER_SECOND[field.type.number(0, 'h', 1)]
-        form = 'i' if field.type.number(1, 'i', 32) == 32 else 'q'
-        return [_clock(number, per_second) for number in self._numbers(form, count)]
+        per_second = _PER_SECOND[field.type.number(0, "h", 1)]
+        form = "i" if field.type.number(1, "i", 32) == 32 else "q"
+        return [_clock(number, per_second) for number in self._moments(form, count)]
 
     def timestamps(self, field, count):
         from datetime import date
 
-        per_second = _PER_SECOND[field.type.number(0, 'h')]
-        zone = '+00:00' if field.type.text(1) else ''
+        per_second = _PER_SECOND[field.type.number(0, "h")]
+        zone = "+00:00" if field.type.text(1) else ""
         epoch, per_day = date(1970, 1, 1).toordinal(), 86_400 * per_second
         result = []
-        for number in self._numbers('q', count):
+        for number in self._moments("q", count):
             day, rest = divmod(number, per_day)
-            result.append(f'{date.fromordinal(epoch + day).isoformat()}T{_clock(rest, per_second)}{zone}')
+            result.append(f"{date.fromordinal(epoch + day).isoformat()}T{_clock(rest, per_second)}{zone}")
         return result
 
     def lists(self, field, count):
@@ -148,7 +158,7 @@ class Reader:
         return [items[start:end] for start, end in zip(offsets, offsets[1:])]
 
     def fixed_lists(self, field, count):
-        size = field.type.number(0, 'i')
+        size = field.type.number(0, "i")
         items = self.column(field.children[0])
         return [items[place * size : (place + 1) * size] for place in range(count)]
 
@@ -178,14 +188,10 @@ _READERS = {
 }
 
 
-def _with_absent(values, validity, count):
-    return [value if present else None for value, present in zip(values, _bits(validity, count))]
-
-
 def _bits(data, count):
     """The first bits of a bitmap, the lowest of each byte first."""
-    bits = bin(int.from_bytes(bytes(data[: (count + 7) // 8]) + b'\1', 'little'))[:2:-1]
-    return [bit == '1' for bit in bits[:count]]
+    bits = bin(int.from_bytes(bytes(data[: (count + 7) // 8]) + b"\1", "little"))[:2:-1]
+    return [bit == "1" for bit in bits[:count]]
 
 
 def _clock(number, per_second):
@@ -193,9 +199,9 @@ def _clock(number, per_second):
     seconds, fraction = divmod(number, per_second)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
-    text = f'{hour:02}:{minute:02}:{second:02}'
+    text = f"{hour:02}:{minute:02}:{second:02}"
     if not fraction:
         return text
     # As `isoformat` writes it: six digits, or nine where those are needed.
     nanoseconds = fraction * (1_000_000_000 // per_second)
-    return f'{text}.{nanoseconds:09}' if nanoseconds % 1_000 else f'{text}.{nanoseconds // 1_000:06}'
+    return f"{text}.{nanoseconds:09}" if nanoseconds % 1_000 else f"{text}.{nanoseconds // 1_000:06}"

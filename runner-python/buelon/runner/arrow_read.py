@@ -17,39 +17,39 @@ _HEADER_SCHEMA, _HEADER_BATCH = 1, 3
 
 def read(path):
     """The rows of the stream in the file. Raises ``ValueError`` where it cannot be read."""
-    with open(path, 'rb') as file:
+    with open(path, "rb") as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
-            raise ValueError('the table is empty of anything, even of a schema') from None
+            raise ValueError("the table is empty of anything, even of a schema") from None
     view = memoryview(data)
     try:
         return _rows(view)
     except Unsupported as error:
         return _with_pyarrow(path, error)
     except (struct.error, IndexError) as error:
-        raise ValueError(f'the table is damaged: {error}') from None
+        raise ValueError(f"the table is damaged: {error}") from None
 
 
 def _rows(view):
     fields, rows = None, []
     for message, body in _messages(view):
-        kind = message.number(1, 'B')
+        kind = message.number(1, "B")
         header = message.table(2)
         if kind == _HEADER_SCHEMA:
             fields = [arrow_columns.field(entry) for entry in header.tables(1)]
         elif kind == _HEADER_BATCH and fields is not None:
             rows += _batch(fields, header, body)
         else:
-            raise Unsupported('dictionary-encoded columns')
+            raise Unsupported("dictionary-encoded columns")
     return rows
 
 
 def _batch(fields, header, body):
     if header.table(3) is not None:
-        raise Unsupported('compressed columns')
-    count = header.number(0, 'q')
-    reader = arrow_columns.Reader(header.structs(1, 'qq'), header.structs(2, 'qq'), body)
+        raise Unsupported("compressed columns")
+    count = header.number(0, "q")
+    reader = arrow_columns.Reader(header.structs(1, "qq"), header.structs(2, "qq"), body)
     columns = [reader.column(field) for field in fields]
     if not columns:
         return [{} for _ in range(count)]
@@ -61,17 +61,17 @@ def _messages(view):
     """Each message with its body."""
     place = 0
     while place + 8 <= len(view):
-        mark, size = struct.unpack_from('<Ii', view, place)
+        mark, size = struct.unpack_from("<Ii", view, place)
         if mark != 0xFFFFFFFF:
-            raise ValueError('the table is damaged: a message does not begin where it should')
+            raise ValueError("the table is damaged: a message does not begin where it should")
         if size == 0:
             return
         start = place + 8
         message = Table.root(view[start : start + size])
-        length = message.number(3, 'q')
+        length = message.number(3, "q")
         body = start + size
         if body + length > len(view):
-            raise ValueError('the table is damaged: it ends in the middle')
+            raise ValueError("the table is damaged: it ends in the middle")
         yield message, view[body : body + length]
         place = body + length
 
@@ -81,8 +81,8 @@ def _with_pyarrow(path, error):
         import pyarrow
         import pyarrow.ipc
     except ImportError:
-        raise ValueError(f'the table has {error}; install pyarrow in the environment of the step') from None
+        raise ValueError(f"the table has {error}; install pyarrow in the environment of the step") from None
     from .values import plain
 
-    with pyarrow.OSFile(path, 'rb') as file:
+    with pyarrow.OSFile(path, "rb") as file:
         return plain(pyarrow.ipc.open_stream(file).read_all().to_pylist())

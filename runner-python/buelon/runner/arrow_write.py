@@ -13,20 +13,20 @@ from . import flatbuffers as fb
 BATCH_ROWS_MAX = 16_384
 """Rows of one batch: single rows are cut out of long tables, and a batch is read whole."""
 
-_CONTINUATION = b'\xff\xff\xff\xff'
+_CONTINUATION = b"\xff\xff\xff\xff"
 _METADATA_V5 = 4
 _HEADER_SCHEMA, _HEADER_BATCH = 1, 3
 _TYPE_NULL, _TYPE_INT, _TYPE_FLOAT, _TYPE_TEXT, _TYPE_BOOL = 1, 2, 3, 5, 6
 _TEXT_BYTES_MAX = 2**31 - 1
 
 _TYPES = {
-    'null': (_TYPE_NULL, {}),
+    "null": (_TYPE_NULL, {}),
     # 64 bits, signed.
-    'int': (_TYPE_INT, {0: fb.number('i', 64), 1: fb.number('B', 1)}),
+    "int": (_TYPE_INT, {0: fb.number("i", 64), 1: fb.number("B", 1)}),
     # Double precision.
-    'float': (_TYPE_FLOAT, {0: fb.number('h', 2)}),
-    'str': (_TYPE_TEXT, {}),
-    'bool': (_TYPE_BOOL, {}),
+    "float": (_TYPE_FLOAT, {0: fb.number("h", 2)}),
+    "str": (_TYPE_TEXT, {}),
+    "bool": (_TYPE_BOOL, {}),
 }
 
 
@@ -47,8 +47,8 @@ def _field(column):
     type_number, type_fields = _TYPES[column.kind]
     return {
         0: fb.text(column.name),
-        1: fb.number('B', 1),
-        2: fb.number('B', type_number),
+        1: fb.number("B", 1),
+        2: fb.number("B", type_number),
         3: fb.table(type_fields),
         5: fb.tables([]),
     }
@@ -66,42 +66,49 @@ def _write_batch(file, columns, start, end):
             buffer += bytes(-len(buffer) % 8)
             buffers.append(buffer)
             size += len(buffer)
-    header = {0: fb.number('q', end - start), 1: fb.structs('qq', nodes), 2: fb.structs('qq', places)}
+    header = {0: fb.number("q", end - start), 1: fb.structs("qq", nodes), 2: fb.structs("qq", places)}
     file.write(_message(_HEADER_BATCH, header, size))
     file.writelines(buffers)
 
 
 def _message(kind, header, body_bytes):
-    fields = {0: fb.number('h', _METADATA_V5), 1: fb.number('B', kind), 2: fb.table(header), 3: fb.number('q', body_bytes)}
+    fields = {
+        0: fb.number("h", _METADATA_V5),
+        1: fb.number("B", kind),
+        2: fb.table(header),
+        3: fb.number("q", body_bytes),
+    }
     metadata = fb.build(fields)
     metadata += bytes(-(len(metadata) + 8) % 8)
-    return _CONTINUATION + struct.pack('<i', len(metadata)) + metadata
+    return _CONTINUATION + struct.pack("<i", len(metadata)) + metadata
 
 
 def _buffers(kind, values, absent):
     """The buffers of a column, in Arrow's order. Without None there is no validity bitmap."""
-    if kind == 'null':
+    if kind == "null":
         return []
-    validity = _bits([value is not None for value in values]) if absent else b''
-    if kind == 'bool':
+    validity = _bits([value is not None for value in values]) if absent else b""
+    if kind == "bool":
         return [validity, _bits(values)]
-    if kind == 'str':
+    if kind == "str":
         return [validity, *_text(values, absent)]
     if absent:
-        zero = 0 if kind == 'int' else 0.0
+        zero = 0 if kind == "int" else 0.0
         values = [zero if value is None else value for value in values]
-    return [validity, _packed('q' if kind == 'int' else 'd', values)]
+    return [validity, _packed("q" if kind == "int" else "d", values)]
 
 
 def _text(values, absent):
-    data = [(value or '').encode('utf-8') for value in values] if absent else [value.encode('utf-8') for value in values]
+    data = (
+        [(value or "").encode("utf-8") for value in values] if absent else [value.encode("utf-8") for value in values]
+    )
     offsets, end = [0], 0
     for item in data:
         end += len(item)
         offsets.append(end)
     if end > _TEXT_BYTES_MAX:
-        raise ValueError('more than 2 GiB of text in one batch of a table')
-    return _packed('i', offsets), b''.join(data)
+        raise ValueError("more than 2 GiB of text in one batch of a table")
+    return _packed("i", offsets), b"".join(data)
 
 
 def _bits(values):
@@ -115,6 +122,6 @@ def _bits(values):
 
 def _packed(form, values):
     items = array(form, values)
-    if sys.byteorder == 'big':
+    if sys.byteorder == "big":
         items.byteswap()
     return items.tobytes()

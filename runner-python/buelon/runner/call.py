@@ -55,7 +55,7 @@ def _code(function):
     elif isinstance(target, type):
         target = target.__init__
     elif not isinstance(target, types.FunctionType):
-        target = getattr(type(target), "__call__", None)
+        target = type(target).__call__
     return getattr(target, "__code__", None)
 
 

@@ -52,7 +52,7 @@ def _column(name, values):
     kind = kinds.pop()
     if kind is int:
         present = [value for value in values if value is not None]
-        return Column(name, "int", values) if _INT_MIN <= min(present) and max(present) <= _INT_MAX else None
+        return Column(name, "int", values) if min(present) >= _INT_MIN and max(present) <= _INT_MAX else None
     if kind is float:
         return Column(name, "float", [_finite(value) for value in values])
     if kind is bool:

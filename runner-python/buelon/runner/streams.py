@@ -53,7 +53,11 @@ def take_over():
 def flush():
     """What is printed but not written yet."""
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass  # The step may have closed or replaced it.
+        _flush(stream)
+
+
+def _flush(stream):
+    try:
+        stream.flush()
+    except (AttributeError, OSError, ValueError):
+        return  # The step may have closed or replaced it.

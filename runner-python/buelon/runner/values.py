@@ -13,6 +13,7 @@ DEPTH_MAX = 100
 """Deepest nesting of lists and dicts: other readers of JSON have a limit not far above."""
 
 _INFINITY = float("inf")
+_TEXT_FORMS = (("datetime", ("date", "time")), ("uuid", ("UUID",)), ("decimal", ("Decimal",)))
 
 
 def plain(value):
@@ -100,7 +101,7 @@ def _has_text_form(value):
 
 
 def _text_form(value):
-    if hasattr(value, 'isoformat'):
+    if hasattr(value, "isoformat"):
         # A missing time of pandas is a datetime too, unequal to itself.
         return value.isoformat() if value == value else None
     return str(value)

@@ -1,0 +1,157 @@
+"""What steps may return, and what becomes of it."""
+
+import datetime
+import decimal
+import json
+import math
+import uuid
+
+import pytest
+
+from buelon.runner import columns, decode, encode
+from buelon.runner.failures import Failure
+from buelon.runner.values import plain
+
+
+def through(value, folder, inline_bytes_max=1_000_000):
+    """The value as the next step gets it, and its output."""
+    output = encode.encode(value, str(folder), inline_bytes_max, 10**9)
+    ((form, content),) = output["place"].items()
+    if form == "json":
+        return json.loads(content), output
+    return decode.decode({form: str(folder / content)}), output
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 0, -1, 2**200, 1.5, "", "ü\u2028\0", [], {}, [[[]]], {"": {"a b": [1, None]}}, {"z": 1, "a": 2}],
+)
+def test_plain_values_come_back_as_they_were(value, tmp_path):
+    back, _ = through(value, tmp_path)
+    assert back == value
+    assert json.dumps(back) == json.dumps(value)
+
+
+def test_other_types_become_their_plain_form():
+    identifier = uuid.UUID(int=5)
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 6, datetime.timezone.utc)
+    value = [identifier, moment, moment.date(), moment.time(), decimal.Decimal("1.50"), (1, (2,)), math.nan, -math.inf]
+    assert plain(value) == [
+        str(identifier),
+        "2026-01-02T03:04:05.000006+00:00",
+        "2026-01-02",
+        "03:04:05.000006",
+        "1.50",
+        [1, [2]],
+        None,
+        None,
+    ]
+
+
+def test_what_the_step_holds_is_not_changed():
+    held = {"a": (1, math.nan)}
+    plain(held)
+    assert isinstance(held["a"], tuple)
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [
+        (b"x", "it is a bytes"),
+        ([0, {"user": {"avatar": b"x"}}], "[1].user.avatar is a bytes"),
+        ({"a b": [{1, 2}]}, "['a b'][0] is a set; return a sorted list"),
+        ([{5: 1}], "[0] has the key 5, a int"),
+        (object(), "it is an object"),
+        ({"f": len}, "f is a builtin_function_or_method"),
+    ],
+)
+def test_what_cannot_be_stored_is_named_by_its_place(value, part):
+    with pytest.raises(Failure) as caught:
+        plain(value)
+    assert caught.value.kind == "value"
+    assert part in caught.value.message
+
+
+def test_a_value_that_contains_itself_is_an_error():
+    value = {"list": []}
+    value["list"].append(value)
+    with pytest.raises(Failure, match="contains itself"):
+        plain(value)
+
+
+def test_a_value_nested_too_deep_is_an_error():
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(Failure, match="deeper than 100 levels"):
+        plain(value)
+
+
+def test_half_a_surrogate_pair_is_an_error(tmp_path):
+    with pytest.raises(Failure, match="surrogate"):
+        through({"name": "x\ud800"}, tmp_path)
+
+
+def test_a_value_over_the_limit_is_an_error(tmp_path):
+    with pytest.raises(Failure, match="over the limit of 100"):
+        encode.encode("x" * 200, str(tmp_path), 10, 100)
+
+
+def test_large_json_goes_to_a_file(tmp_path):
+    back, output = through(["x" * 100], tmp_path, inline_bytes_max=50)
+    assert output["place"] == {"json_file": "value.json"}
+    assert output["kind"] == "list" and output["length"] == 1
+    assert back == ["x" * 100]
+
+
+def rows(count, **others):
+    return [{"n": i, "x": i / 3, "even": i % 2 == 0, "name": f"é{i}", "gap": None, **others} for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [64, 65, 16_384, 16_385, 40_000])
+def test_uniform_records_become_a_table_and_come_back(count, tmp_path):
+    value = rows(count)
+    value[7]["x"] = value[3]["name"] = value[5]["n"] = value[9]["even"] = None
+    back, output = through(value, tmp_path)
+    assert output == {"kind": "table", "length": count, "place": {"arrow_file": "value.arrow"}}
+    assert back == value
+    assert [list(row) for row in back[:3]] == [list(row) for row in value[:3]]
+    assert [type(item) for item in back[0].values()] == [type(item) for item in value[0].values()]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 1.5},
+        {"n": 2**63},
+        {"n": "1"},
+        {"n": True},
+        {"name": ["nested"]},
+        {"other": 1},
+        {"name": "\0", "n": -(2**63) - 1},
+    ],
+)
+def test_records_that_columns_cannot_hold_without_loss_stay_json(change, tmp_path):
+    value = rows(64)
+    value[10] = {**value[10], **change}
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "list"
+    assert back == value
+
+
+def test_few_records_stay_json():
+    assert columns.of_records(rows(63)) is None
+    assert columns.of_records(rows(64)) is not None
+
+
+def test_the_edges_of_64_bits_fit(tmp_path):
+    value = [{"n": n} for n in [2**63 - 1, -(2**63)] * 40]
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "table" and back == value
+
+
+def test_records_with_dates_and_ids_become_text_columns(tmp_path):
+    value = [{"id": uuid.UUID(int=i), "day": datetime.date(2026, 1, 1 + i % 28)} for i in range(64)]
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "table"
+    assert back[3] == {"id": str(uuid.UUID(int=3)), "day": "2026-01-04"}

@@ -1,0 +1,71 @@
+//! A hub or a bucket that goes away and comes back.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use protocol::{Digest, Format, Outcome, Place, ValueKind, ValueRef};
+
+use crate::fake_hub::{Fleet, open_bucket, python, until};
+
+#[tokio::test]
+async fn a_hub_that_is_away_loses_no_work() {
+    let fleet = Fleet::start();
+    fleet.hub.outage.store(20, Ordering::SeqCst);
+    let lease = fleet.add(python("import time\ndef step():\n    time.sleep(0.3)\n    return 1\n"));
+    until("the lease is taken", || fleet.hub.available() == 0).await;
+    fleet.hub.outage.store(20, Ordering::SeqCst);
+    assert!(matches!(fleet.hub.settlement(lease.job).await.outcome, Outcome::Success { .. }));
+    assert_eq!(fleet.stop().await.succeeded, 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_asked_for_again() {
+    let fleet = Fleet::start();
+    fleet.hub.lost_answers.store(3, Ordering::SeqCst);
+    fleet.stored(python("def step():\n    return 1\n")).await;
+    until("all answers are lost", || fleet.hub.lost_answers.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(fleet.stop().await.succeeded, 1);
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_away_hands_the_job_back_and_fails_nothing() {
+    // Nobody listens on this port while the listener is not accepting: it is closed before it is used.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let bucket = open_bucket(&format!("s3://values?endpoint=http://{address}"));
+    let fleet = Fleet::over(tempfile::tempdir().unwrap(), bucket, |config| {
+        config.limits.patience = Duration::from_millis(10);
+        config.limits.release_delay = Duration::from_millis(1_234);
+    });
+    let place =
+        Place::Object { key: "runs/x/j0/1".to_owned(), format: Format::Json, bytes: 2, sha256: Digest::of(b"[]") };
+    let input = ValueRef { kind: ValueKind::List, length: None, place };
+    let settlement = fleet.run(python("def step(x):\n    return x\n").value(input)).await;
+    let Outcome::Release { reason, delay_ms } = settlement.outcome else { panic!("{settlement:?}") };
+    assert!(reason.contains(&address.to_string()), "{reason}");
+    assert_eq!(delay_ms, 1_234);
+}
+
+#[tokio::test]
+async fn an_input_that_is_gone_or_corrupt_is_an_error_of_the_job() {
+    let fleet = Fleet::start();
+    let object =
+        |key: &str| Place::Object { key: key.to_owned(), format: Format::Json, bytes: 2, sha256: Digest::of(b"[]") };
+    fleet.bucket.put("runs/x/j0/1", bytes::Bytes::from_static(b"{}")).await.unwrap();
+    for key in ["runs/x/j0/1", "runs/x/j0/2"] {
+        let input = ValueRef { kind: ValueKind::List, length: None, place: object(key) };
+        let error = fleet.error(python("def step(x):\n    return x\n").value(input)).await;
+        assert_eq!(error.kind, protocol::ErrorKind::Input);
+        assert!(error.message.contains(key), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_removed_from_the_cache_is_fetched_again() {
+    let fleet = Fleet::start();
+    let work = || python("def step():\n    return open('data.txt').read()\n").file("data.txt", "content");
+    assert_eq!(fleet.value(work()).await, "\"content\"");
+    std::fs::remove_dir_all(fleet.folder.path().join("worker/cache/files")).unwrap();
+    assert_eq!(fleet.value(work()).await, "\"content\"");
+}

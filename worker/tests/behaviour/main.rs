@@ -1,0 +1,8 @@
+//! What a worker does, as its users and its hub see it: real processes, a hub in memory, a bucket in a folder.
+
+mod fake_hub;
+mod http_hub;
+mod hub_and_bucket;
+mod processes;
+mod python_steps;
+mod sql_steps;

@@ -1,0 +1,150 @@
+//! SQL steps, run for real by a child process.
+
+use protocol::{ErrorKind, Language, Outcome};
+
+use crate::fake_hub::{Fleet, log_text, python, sqlite};
+
+const ORDERS: &str = r#"[{"id": 1, "spend": 2, "sales": 0}, {"id": 2, "spend": 3, "sales": 4, "note": "x"}]"#;
+
+#[tokio::test]
+async fn the_first_input_has_the_steps_name_and_the_others_are_numbered() {
+    let fleet = Fleet::start();
+    let sql = "SELECT o.id, o.note, p.name, q.n\nFROM orders o JOIN pipe1 p ON p.id = o.id, pipe2 q -- done";
+    let work = sqlite(sql).input(ORDERS).input(r#"[{"id": 2, "name": "é"}]"#).input(r#"[{"n": null}]"#);
+    assert_eq!(fleet.value(work).await, r#"[{"id":2,"note":"x","name":"é","n":null}]"#);
+    assert_eq!(fleet.value(sqlite("select 1 as a, 'b' as b")).await, r#"[{"a":1,"b":"b"}]"#);
+}
+
+#[tokio::test]
+async fn values_keep_their_types_on_the_way_through_sqlite() {
+    let fleet = Fleet::start();
+    let input =
+        r#"[{"t": true, "n": [1, {"a": 2.50}], "i": 9223372036854775807, "r": 1.0, "d": "2026-01-02", "z": null}]"#;
+    let value = fleet.value(sqlite("SELECT * FROM orders").input(input)).await;
+    assert_eq!(
+        value,
+        r#"[{"t":1,"n":"[1, {\"a\": 2.50}]","i":9223372036854775807,"r":1.0,"d":"2026-01-02","z":null}]"#
+    );
+}
+
+#[tokio::test]
+async fn whole_and_decimal_numbers_of_a_column_become_decimal_and_other_mixtures_stay() {
+    let fleet = Fleet::start();
+    let sql = "SELECT id, CASE WHEN sales = 0 THEN 0 ELSE spend * 1.0 / sales END AS acos FROM orders ORDER BY id";
+    let value = fleet.value(sqlite(sql).input(ORDERS)).await;
+    assert_eq!(value, r#"[{"id":1,"acos":0.0},{"id":2,"acos":0.75}]"#);
+    let value = fleet.value(sqlite("SELECT 1 AS a UNION ALL SELECT 'x' UNION ALL SELECT NULL")).await;
+    assert_eq!(value, r#"[{"a":1},{"a":"x"},{"a":null}]"#);
+}
+
+#[tokio::test]
+async fn the_last_of_several_statements_counts() {
+    let fleet = Fleet::start();
+    let sql = "UPDATE orders SET spend = spend + 1;\n;; -- nothing\nSELECT sum(spend) AS s FROM orders;\n-- end\n";
+    assert_eq!(fleet.value(sqlite(sql).input(ORDERS)).await, r#"[{"s":7}]"#);
+    let value = fleet.stored(sqlite("SELECT 1 AS a; DELETE FROM orders").input(ORDERS)).await;
+    assert_eq!(value.passes(), Some(0));
+}
+
+#[tokio::test]
+async fn tables_go_from_python_to_sqlite_and_back() {
+    let fleet = Fleet::start();
+    let code = "def step():\n    return [{'n': i, 's': f'é{i}' if i % 2 else None, 'f': i / 4, 'b': i > 50} for i in range(20000)]\n";
+    let table = fleet.stored(python(code)).await;
+    let sql = "SELECT b, count(*) AS n, sum(n) AS total, max(s) AS s, sum(f) AS f FROM orders GROUP BY b ORDER BY b";
+    let result = fleet.stored(sqlite(sql).value(table)).await;
+    let check = "def step(rows):\n    return rows\n";
+    let value = fleet.value(python(check).value(result)).await;
+    assert_eq!(
+        value,
+        r#"[{"b":0,"n":51,"total":1275,"s":"é9","f":318.75},{"b":1,"n":19949,"total":199988725,"s":"é9999","f":49997181.25}]"#
+    );
+}
+
+#[tokio::test]
+async fn settings_and_fresh_ids_are_filled_in() {
+    let fleet = Fleet::start();
+    let sql = "CREATE TABLE \"{{uuid|t}}\" (a); SELECT '{{scope}}' AS s, {{timeout}} AS t, '{{other}}' AS o, \
+               (SELECT count(*) FROM \"{{uuid:t}}\") AS c, '{{uuid|u}}' = '{{uuid|t}}' AS same";
+    let value = fleet.value(sqlite(sql)).await;
+    assert_eq!(value, r#"[{"s":"default","t":1200,"o":"{{other}}","c":0,"same":0}]"#);
+}
+
+#[tokio::test]
+async fn an_input_that_is_no_table_is_an_error_that_says_what_came() {
+    let fleet = Fleet::start();
+    for (input, part) in [
+        (r#"{"a": 1}"#, "a dict came"),
+        ("7", "a number came"),
+        (r#""x""#, "a string came"),
+        ("null", "None came"),
+        (r#"[{"a": 1}, 2]"#, "a list came whose element [1] is a number"),
+        (r#"[{"a": 9223372036854775808}]"#, "column `a` of input `orders` holds an integer beyond 64 bit, in [0]"),
+        (r#"[{"a": 1, "A": 2}]"#, "differ only in case"),
+    ] {
+        let error = fleet.error(sqlite("SELECT * FROM orders").input(input)).await;
+        assert_eq!(error.kind, ErrorKind::Input, "{error:?}");
+        assert!(error.message.contains(part) && error.message.contains("orders"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_is_a_table_whose_columns_nobody_knows() {
+    let fleet = Fleet::start();
+    let error = fleet.error(sqlite("SELECT * FROM orders").input("[]")).await;
+    assert_eq!(error.kind, ErrorKind::Input);
+    assert!(error.message.contains("`orders` is an empty list, so its columns are unknown"), "{error:?}");
+    let empty = fleet.stored(sqlite("SELECT id, note FROM orders WHERE 0").input(ORDERS)).await;
+    let value = fleet.value(sqlite("SELECT count(note) AS n FROM orders").value(empty)).await;
+    assert_eq!(value, r#"[{"n":0}]"#);
+}
+
+#[tokio::test]
+async fn a_wrong_statement_is_named_with_its_line() {
+    let fleet = Fleet::start();
+    let error = fleet.error(sqlite("SELECT 1;\nSELECT id,\n  nmae FROM orders").input(ORDERS)).await;
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Sql, "no such column: nmae (script.bue, line 7)"));
+    let error = fleet.error(sqlite("").in_file("q/bad.sql").file("q/bad.sql", "\nSELEC 1")).await;
+    assert_eq!(error.message, "near \"SELEC\": syntax error (q/bad.sql, line 2)");
+    let error = fleet.error(sqlite("SELECT 1 AS a, 2 AS a")).await;
+    assert_eq!(error.kind, ErrorKind::Sql);
+    assert!(error.message.contains("two columns of the result are called `a`"), "{error:?}");
+}
+
+#[tokio::test]
+async fn statements_reach_nothing_but_their_own_database() {
+    let fleet = Fleet::start();
+    let file = fleet.folder.path().join("stolen.db");
+    for sql in [
+        format!("ATTACH '{}' AS other", file.display()),
+        format!("VACUUM INTO '{}'", file.display()),
+        "SELECT load_extension('x')".to_owned(),
+        format!("PRAGMA temp_store_directory = '{}'", fleet.folder.path().display()),
+        "PRAGMA writable_schema = 1".to_owned(),
+    ] {
+        let error = fleet.error(sqlite(&sql)).await;
+        assert_eq!(error.kind, ErrorKind::Sql, "{sql}: {error:?}");
+        assert!(error.message.contains("authoriz"), "{sql}: {error:?}");
+    }
+    assert!(!file.exists());
+    assert!(fleet.value(sqlite("PRAGMA table_info(orders)").input(ORDERS)).await.contains("\"name\":\"id\""));
+}
+
+#[tokio::test]
+async fn a_language_that_this_build_lacks_is_an_error() {
+    let fleet = Fleet::start();
+    for language in [Language::Duckdb, Language::Postgres] {
+        let error = fleet.error(sqlite("SELECT 1").language(language)).await;
+        assert_eq!(error.kind, ErrorKind::Load);
+        assert!(error.message.contains(language.as_str()), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_never_ends_ends_with_its_timeout() {
+    let fleet = Fleet::start();
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    let settlement = fleet.run(sqlite(sql).timeout(std::time::Duration::from_millis(300))).await;
+    assert!(matches!(&settlement.outcome, Outcome::Error(error) if error.kind == ErrorKind::Timeout), "{settlement:?}");
+    assert!(settlement.log.is_none() || !log_text(&settlement).is_empty());
+}

@@ -11,7 +11,7 @@ const CELL_CHARACTERS_MAX: usize = 100;
 /// Characters of a field in the rows of a table.
 const FIELD_CHARACTERS_MAX: usize = 32;
 /// Rows of a table that are shown.
-const ROWS_MAX: usize = 10;
+const ROWS_MAX: usize = 20;
 /// Columns of a table that are shown.
 const COLUMNS_MAX: usize = 10;
 

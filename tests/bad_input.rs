@@ -1,0 +1,222 @@
+//! What can be wrong around a command: each is a clear error with its exit code.
+
+mod fleet;
+
+use std::os::unix::fs::PermissionsExt;
+
+use fleet::Fleet;
+
+#[test]
+fn a_wrong_script_is_told_with_its_place_and_nothing_is_stored() {
+    let mut fleet = Fleet::empty().start(0);
+    fleet.write("s/x.bue", "a:\n    python\n    f\n    `def f(): return 1`\n\np = a | b\np()\n");
+    for words in [vec!["upload", "s/x.bue"], vec!["check", "s/x.bue"], vec!["run", "s/x.bue"]] {
+        fleet.bue(&words).expect(2).says(&["x.bue:6:9", "`b`", "p = a | b"]);
+    }
+    let status = fleet.bue(&["status"]).expect(0);
+    assert!(status.stdout.contains("no runs yet"), "{}", status.stdout);
+}
+
+#[test]
+fn a_step_file_that_is_not_there_is_named() {
+    let mut fleet = Fleet::empty().start(0);
+    fleet.write("s/x.bue", "a:\n    python\n    f\n    mising.py\n\np = | a\np()\n");
+    fleet.write("s/missing.py", "def f(): return 1");
+    fleet.bue(&["upload", "s/x.bue"]).expect(2).says(&["mising.py", "x.bue:4:5"]);
+}
+
+#[test]
+fn a_script_that_is_not_there_is_named() {
+    let mut fleet = Fleet::empty();
+    for command in ["upload", "check", "run"] {
+        fleet.bue(&[command, "nothing.bue"]).expect(2).says(&["nothing.bue", "No such file"]);
+    }
+}
+
+#[test]
+fn a_hub_that_is_away_is_named_with_its_address() {
+    let mut fleet = Fleet::empty();
+    fleet.write("x.bue", "");
+    let begin = std::time::Instant::now();
+    fleet.bue(&["status", "-b", "127.0.0.1:9"]).expect(3).says(&["127.0.0.1:9", "cannot be reached", "hint:"]);
+    assert!(begin.elapsed().as_secs() < 30);
+}
+
+#[test]
+fn a_wrong_token_is_refused() {
+    let fleet = Fleet::empty().start(0);
+    let place = fleet.noted("hub");
+    let mut stranger = Fleet::empty().with("BUE_TOKEN", "not-the-token");
+    stranger.write("s/x.bue", "");
+    stranger.bue(&["status", "-b", &place]).expect(4).says(&["refuses the token", "BUE_TOKEN"]);
+    stranger.bue(&["upload", "-b", &place, "s/x.bue"]).expect(4).says(&["refuses the token"]);
+    let mut nobody = Fleet::empty();
+    nobody.bue(&["status", "-b", &place]).expect(4).says(&["wants a token"]);
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_to_find_who_has_it() {
+    let mut fleet = Fleet::empty().start(0);
+    let (hub, bucket) = (fleet.noted("hub"), fleet.noted("bucket"));
+    let port = hub.rsplit(':').next().unwrap();
+    fleet.bue(&["--data-dir", "other", "hub", "-b", &hub]).expect(5).says(&[
+        &format!("port {port}"),
+        "in use",
+        "ss -ltnp",
+    ]);
+    fleet.bue(&["--data-dir", "other", "bucket", "-b", &bucket]).expect(5).says(&["in use"]);
+}
+
+#[test]
+fn two_services_of_one_data_folder_do_not_harm_each_other() {
+    let mut fleet = Fleet::empty().start(0);
+    let place = fleet.noted("hub");
+    fleet.bue(&["hub", "-b", "127.0.0.1:0"]).expect(5).says(&["in use by another hub"]);
+    fleet.bue(&["bucket", "-b", "127.0.0.1:0"]).expect(5).says(&["in use by another bucket"]);
+    assert_eq!(fleet.noted("hub"), place);
+    fleet.bue(&["status"]).expect(0);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_is_named() {
+    let mut fleet = Fleet::empty();
+    fleet.write("file", "");
+    for command in ["hub", "bucket", "worker"] {
+        let words = ["--data-dir", "file/state", command, "-b", "127.0.0.1:0"];
+        let words =
+            if command == "worker" { ["--data-dir", "file/state", command, "-b", "127.0.0.1:9"] } else { words };
+        fleet.bue(&words).expect(5).says(&["file/state", "--data-dir"]);
+    }
+}
+
+#[test]
+fn a_missing_or_old_python_is_named() {
+    let mut fleet = Fleet::empty();
+    fleet.write("x.bue", "a:\n    python\n    f\n    `def f(): return 1`\np = | a\np()\n");
+    for command in [vec!["worker"], vec!["run", "x.bue"], vec!["demo"]] {
+        let words = [command.clone(), vec!["--python", "/nowhere/python3"]].concat();
+        fleet.bue(&words).expect(5).says(&["/nowhere/python3", "3.9"]);
+    }
+    let old = fleet.write("old-python", "#!/bin/sh\necho 3.8.1\necho /usr/bin/old-python\n");
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut fleet = fleet.with("BUE_PYTHON", old.to_str().unwrap());
+    fleet.bue(&["run", "x.bue"]).expect(5).says(&["3.8.1", "3.9"]);
+}
+
+#[test]
+fn a_malformed_setting_is_named_with_its_origin() {
+    let mut fleet = Fleet::empty().with("N_WORKER_PROCESSES", "many");
+    fleet.bue(&["worker"]).expect(2).says(&["N_WORKER_PROCESSES", "the environment", "`many`"]);
+    let mut fleet = Fleet::empty();
+    fleet.write(".env", "PIPELINE_PORT=70000\n");
+    fleet.bue(&["status"]).expect(2).says(&["PIPELINE_PORT", ".env", "`70000`"]);
+    fleet.write(".env", "BUE_TOKEN=two words\n");
+    let ended = fleet.bue(&["status"]).expect(2).says(&[".env"]);
+    assert!(!ended.stderr.contains("two words"), "{}", ended.stderr);
+}
+
+#[test]
+fn wrong_usage_is_told_with_exit_code_2() {
+    let mut fleet = Fleet::empty();
+    fleet.bue(&["upload"]).expect(2);
+    fleet.bue(&["hub", "-b", "what is this"]).expect(2).says(&["what is this"]);
+    fleet.bue(&["hub", "-k", "ftp://x"]).expect(2).says(&["ftp://x"]);
+    fleet.bue(&["worker", "-n", "0"]).expect(2).says(&["0"]);
+    fleet.bue(&["frobnicate"]).expect(2).says(&["frobnicate"]);
+}
+
+#[test]
+fn a_bundle_over_a_limit_names_the_largest_offenders() {
+    let mut fleet = Fleet::empty().with("BUE_BUNDLE_BYTES_MAX", "1KiB").start(0);
+    fleet.write("s/x.bue", "");
+    fleet.write("s/data/large.csv", &"x".repeat(2_000));
+    fleet.bue(&["upload", "s/x.bue"]).expect(2).says(&["data/", "1 KiB", ".bueignore", "BUE_BUNDLE_BYTES_MAX"]);
+    fleet.write("s/.bueignore", "data\n");
+    fleet.bue(&["check", "s/x.bue"]).expect(0);
+}
+
+#[test]
+fn a_step_that_misbehaves_fails_by_name_and_the_others_go_on() {
+    let mut fleet = Fleet::empty();
+    fleet.write("x.bue", MISBEHAVING);
+    let ended = fleet.bue(&["run", "x.bue", "--json"]).expect(1).says(&["garbage: "]);
+    let document: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let message = |name: &str| {
+        let jobs = document["jobs"].as_array().unwrap();
+        let job = jobs.iter().find(|job| job["name"] == name).unwrap();
+        assert_eq!(job["status"], "error", "{name}");
+        job["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert!(message("exits").contains("exit code 3"));
+    assert!(message("dies").contains("SIGKILL"));
+    assert!(message("odd").contains("[1].user"), "{}", message("odd"));
+    assert!(message("nothing").contains("`missing`"));
+    assert!(message("slow").contains("timeout of 1 s"));
+    assert!(message("raises").contains("ValueError: no report"));
+    assert!(message("query").contains("no such table: nowhere"));
+    let garbage = document["results"].as_array().unwrap().iter().find(|result| result["pipe"] == "p_garbage").unwrap();
+    assert_eq!((&garbage["status"], &garbage["value"]), (&"success".into(), &1.into()));
+    assert_eq!(document["error"]["kind"], "step");
+}
+
+const MISBEHAVING: &str = "\
+garbage:
+    python
+    f
+    `def f():
+    import os
+    print('{\"type\": \"result\"}')
+    os.write(1, bytes([255, 10]))
+    return 1`
+exits:
+    python
+    f
+    `def f():
+    import os
+    os._exit(3)`
+dies:
+    python
+    f
+    `def f():
+    import os
+    os.kill(os.getpid(), 9)`
+odd:
+    python
+    f
+    `def f(): return [0, {'user': object()}]`
+nothing:
+    python
+    missing
+    `def f(): return 1`
+slow:
+    python
+    !timeout 1
+    f
+    `def f():
+    import time
+    time.sleep(1000)`
+raises:
+    python
+    f
+    `def f(): raise ValueError('no report')`
+query:
+    sqlite3
+    t
+    `SELECT * FROM nowhere`
+p_garbage = | garbage
+p_exits = | exits
+p_dies = | dies
+p_odd = | odd
+p_nothing = | nothing
+p_slow = | slow
+p_raises = | raises
+p_query = | query
+p_garbage()
+p_exits()
+p_dies()
+p_odd()
+p_nothing()
+p_slow()
+p_raises()
+p_query()
+";

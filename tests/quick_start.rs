@@ -1,0 +1,169 @@
+//! The way a user takes: example files, four commands on one machine, an upload, a look at what came of it.
+
+mod fleet;
+
+use std::os::unix::fs::PermissionsExt;
+
+use fleet::Fleet;
+
+const SCRIPT: &str = "\
+people:
+    python
+    people
+    people.py
+
+older:
+    sqlite3
+    people
+    `SELECT name, age + 1 AS age FROM people ORDER BY age DESC`
+
+names:
+    python
+    names
+    `def names(rows):
+    print('there are', len(rows))
+    return [row['name'] for row in rows]`
+
+ages = people | older | names
+found = ages()
+";
+const PEOPLE: &str = "def people(): return [{'name': 'Ada', 'age': 36}, {'name': 'Zoë', 'age': 40}]\n";
+
+fn with_script(fleet: Fleet) -> Fleet {
+    fleet.write("script/people.bue", SCRIPT);
+    fleet.write("script/people.py", PEOPLE);
+    fleet
+}
+
+#[test]
+fn four_commands_and_an_upload_come_to_results() {
+    let mut fleet = with_script(Fleet::empty()).start(1);
+    let ended = fleet.bue(&["upload", "-f", "script/people.bue", "--wait"]).expect(0);
+    assert!(ended.stdout.contains(r#"["Zoë","Ada"]"#), "{}", ended.stdout);
+    assert!(ended.stdout.contains("found"), "{}", ended.stdout);
+
+    let status = fleet.bue(&["status"]).expect(0);
+    assert!(status.stdout.contains("3 jobs: 3 succeeded"), "{}", status.stdout);
+    assert!(status.stdout.contains("script") || status.stdout.contains("people.bue"), "{}", status.stdout);
+}
+
+#[test]
+fn an_upload_without_waiting_prints_the_run_and_jobs_can_be_looked_at() {
+    let mut fleet = with_script(Fleet::empty()).start(1);
+    let ended = fleet.bue(&["upload", "script/people.bue"]).expect(0);
+    let run = ended.stdout.trim().to_owned();
+    fleet::eventually("the run's end", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
+
+    let status = fleet.bue(&["status", &run]).expect(0);
+    assert!(status.stdout.contains("older"), "{}", status.stdout);
+    let value = fleet.bue(&["value", "j3"]).expect(0);
+    assert_eq!(value.stdout, "[\"Zoë\",\"Ada\"]\n");
+    let log = fleet.bue(&["logs", "j3"]).expect(0);
+    assert!(log.stdout.contains("there are 2"), "{}", log.stdout);
+    fleet.bue(&["value", "j99"]).expect(2).says(&["j99"]);
+    fleet.bue(&["logs", "r1"]).expect(2).says(&["r1"]);
+}
+
+#[test]
+fn the_same_key_is_the_same_run() {
+    let mut fleet = with_script(Fleet::empty()).start(0);
+    let first = fleet.bue(&["upload", "script/people.bue", "--key", "today"]).expect(0);
+    let second = fleet.bue(&["upload", "script/people.bue", "--key", "today"]).expect(0).says(&["was uploaded before"]);
+    assert_eq!(first.stdout, second.stdout);
+    let third = fleet.bue(&["upload", "script/people.bue"]).expect(0);
+    assert_ne!(first.stdout, third.stdout);
+}
+
+#[test]
+fn a_cancelled_run_runs_nothing_more() {
+    let mut fleet = with_script(Fleet::empty()).start(0);
+    let run = fleet.bue(&["upload", "script/people.bue"]).expect(0).stdout.trim().to_owned();
+    fleet.bue(&["cancel", &run]).expect(0).says(&["is cancelled: 3 jobs will not run"]);
+    fleet.bue(&["cancel", &run]).expect(0);
+    assert_eq!(fleet.run_view(&run)["counts"]["cancelled"], 3);
+}
+
+#[test]
+fn services_may_be_started_in_any_order() {
+    let mut fleet = with_script(Fleet::empty());
+    // The worker has neither keys nor token nor a hub; the hub has no bucket.
+    let (hub, bucket) = (free_place(), free_place());
+    let mut worker = fleet.spawn(&["worker", "-b", &hub, "-k", &bucket]);
+    worker.wait_for("no keys for the bucket");
+    let mut hub_process = fleet.spawn(&["hub", "-b", &hub, "-k", &bucket]);
+    hub_process.wait_for("hub listens on");
+    let mut bucket_process = fleet.spawn(&["bucket", "-b", &bucket]);
+    bucket_process.wait_for("bucket listens on");
+    fleet.bue(&["upload", "-b", &hub, "script/people.bue", "--wait"]).expect(0);
+    drop((worker, hub_process, bucket_process));
+}
+
+#[test]
+fn services_end_cleanly_when_asked() {
+    let mut fleet = Fleet::empty().start(1);
+    let worker = fleet.workers.remove(0);
+    for (process, word) in [
+        (worker, "worker stopped"),
+        (fleet.hub.take().unwrap(), "hub stopped"),
+        (fleet.bucket.take().unwrap(), "bucket stopped"),
+    ] {
+        process.terminate();
+        process.end().expect(0).says(&[word]);
+    }
+    assert_eq!(fleet.noted("hub"), "127.0.0.1:0", "the note of the address stays behind");
+}
+
+#[test]
+fn secrets_are_for_their_user_alone() {
+    let fleet = Fleet::empty().start(0);
+    let state = fleet.path().join(".bue");
+    for (path, mode) in
+        [("", 0o700), ("hub", 0o700), ("bucket", 0o700), ("hub/token", 0o600), ("bucket/credentials", 0o600)]
+    {
+        let found = std::fs::metadata(state.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{path}");
+    }
+}
+
+#[test]
+fn the_example_is_written_once_and_is_a_right_script() {
+    let mut fleet = Fleet::empty();
+    fleet.bue(&["example"]).expect(0);
+    fleet.bue(&["check", "example.bue"]).expect(0);
+    let before = std::fs::read_to_string(fleet.path().join("example.py")).unwrap();
+    fleet.write("example.py", "mine");
+    fleet.bue(&["example"]).expect(2).says(&["example.py", ".env", "--force"]);
+    assert_eq!(std::fs::read_to_string(fleet.path().join("example.py")).unwrap(), "mine");
+    fleet.bue(&["example", "--force"]).expect(0);
+    assert_eq!(std::fs::read_to_string(fleet.path().join("example.py")).unwrap(), before);
+}
+
+#[test]
+fn the_version_is_told_by_both_flags() {
+    let mut fleet = Fleet::empty();
+    let version = format!("bue {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(fleet.bue(&["--version"]).expect(0).stdout, version);
+    assert_eq!(fleet.bue(&["-v"]).expect(0).stdout, version);
+}
+
+#[test]
+fn settings_of_the_folder_hold_and_flags_beat_them() {
+    let place = free_place();
+    let port = place.rsplit(':').next().unwrap();
+    let mut fleet = with_script(Fleet::empty());
+    fleet.write(".env", &format!("PIPELINE_PORT={port}\nBUE_DATA_DIR=state\nBUE_TOKEN=a-token-of-my-own\n"));
+    let mut hub = fleet.spawn(&["hub"]);
+    hub.wait_for(&format!("hub listens on http://{place}"));
+    assert!(fleet.path().join("state/hub").is_dir());
+    fleet.bue(&["upload", "script/people.bue"]).expect(0);
+    let fleet_two = Fleet::empty();
+    let mut elsewhere = fleet_two;
+    elsewhere.bue(&["status", "-b", &place]).expect(4);
+    let mut elsewhere = elsewhere.with("BUE_TOKEN", "a-token-of-my-own");
+    elsewhere.bue(&["status", "-b", &place]).expect(0);
+}
+
+/// An address that nobody has at this moment.
+fn free_place() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}

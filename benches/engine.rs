@@ -1,0 +1,156 @@
+//! The queue alone: a real `bue hub` on a real disk, driven over HTTP by workers that run nothing.
+//!
+//! `cargo bench --bench engine` prints medians of several rounds, the hub's CPU time for each job and its peak memory.
+//! `BUE_BENCH_JOBS` sets the size of a round (default 40,000), `BUE_BENCH_ROUNDS` their number (default 3).
+
+mod rig;
+
+use std::time::{Duration, Instant};
+
+use rig::{Hub, median, setting};
+use serde_json::json;
+
+/// Workers that lease and settle at the same time.
+const WORKERS: usize = 4;
+
+/// Jobs a worker leases at once.
+const SLOTS: usize = 256;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let jobs = setting("BUE_BENCH_JOBS", 40_000);
+    let rounds = setting("BUE_BENCH_ROUNDS", 3);
+    println!("| what | figure |\n|---|---|");
+    idle().await;
+    throughput(jobs, rounds).await;
+    latency().await;
+    parked().await;
+    long_loop().await;
+}
+
+async fn idle() {
+    let hub = Hub::start();
+    let before = hub.cpu();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let share = (hub.cpu() - before).as_secs_f64() / 3.0 * 100.0;
+    println!("| idle hub | {:.1} MB resident, {share:.1} % CPU |", hub.resident_mb());
+}
+
+/// A loop over `jobs` items of one step each: leased and settled as fast as the hub gives them.
+async fn throughput(jobs: usize, rounds: usize) {
+    let (mut rates, mut costs, mut peak, mut disk) = (Vec::new(), Vec::new(), 0.0_f64, 0.0);
+    for _ in 0..rounds {
+        let hub = Hub::start();
+        hub.loop_over(jobs).await;
+        let (started, cpu) = (Instant::now(), hub.cpu());
+        let done = drain(&hub, jobs).await;
+        rates.push(done as f64 / started.elapsed().as_secs_f64());
+        costs.push((hub.cpu() - cpu).as_secs_f64() * 1e6 / done as f64);
+        peak = peak.max(hub.peak_mb());
+        disk = hub.disk_bytes() as f64 / jobs as f64;
+    }
+    println!(
+        "| leased and settled, {WORKERS} workers of {SLOTS} slots, {jobs} jobs | {:.0} jobs/s |",
+        median(&mut rates)
+    );
+    println!("| CPU of the hub for each job | {:.0} µs |", median(&mut costs));
+    println!("| peak memory of the hub | {peak:.0} MB |");
+    println!("| disk for each finished job | {disk:.0} bytes |");
+}
+
+/// Runs workers until `jobs` jobs are settled.
+async fn drain(hub: &Hub, jobs: usize) -> usize {
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let mut workers = tokio::task::JoinSet::new();
+    for number in 0..WORKERS {
+        let (client, done) = (hub.client(), std::sync::Arc::clone(&done));
+        workers.spawn(async move {
+            let session = format!("w{number:016x}");
+            while done.load(std::sync::atomic::Ordering::Relaxed) < jobs {
+                let leases = client.lease(&session, "default", SLOTS, 200).await;
+                let settled = client.settle(&session, &leases, json!({"kind": "number", "place": {"json": 1}})).await;
+                done.fetch_add(settled, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+    }
+    while workers.join_next().await.is_some() {}
+    done.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// From the request of an upload to the lease in the hands of a waiting worker.
+async fn latency() {
+    let hub = Hub::start();
+    let client = hub.client();
+    client.prepare("p()\n").await;
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let waiting = client.clone();
+        let worker = tokio::spawn(async move {
+            let leases = waiting.lease("w00000000000000aa", "default", 1, 5_000).await;
+            (leases, Instant::now())
+        });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let started = Instant::now();
+        client.submit("p()\n").await;
+        let (leases, at) = worker.await.expect("the worker answers");
+        times.push((at - started).as_secs_f64() * 1e3);
+        client.settle("w00000000000000aa", &leases, json!({"kind": "null", "place": {"json": null}})).await;
+    }
+    let p50 = median(&mut times);
+    println!("| upload → first lease | p50 {p50:.2} ms, p99 {:.2} ms |", times[times.len() * 99 / 100]);
+}
+
+/// Leases beside a hundred thousand pending jobs.
+async fn parked() {
+    let count = setting("BUE_BENCH_PARKED", 100_000);
+    let hub = Hub::start();
+    hub.loop_over(count).await;
+    let client = hub.client();
+    let mut parked = 0;
+    while parked < count {
+        let leases = client.lease("w0000000000000001", "default", 1_000, 200).await;
+        parked += client
+            .outcome("w0000000000000001", &leases, json!({"release": {"reason": "bench", "delay_ms": 3_000_000}}))
+            .await;
+    }
+    let mut times = Vec::new();
+    client.prepare("p()\n").await;
+    for _ in 0..300 {
+        client.submit("p()\n").await;
+        let started = Instant::now();
+        let leases = client.lease("w0000000000000001", "default", 1, 1_000).await;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+        client.settle("w0000000000000001", &leases, json!({"kind": "null", "place": {"json": null}})).await;
+    }
+    let before = hub.cpu();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let share = (hub.cpu() - before).as_secs_f64() / 3.0 * 100.0;
+    let p50 = median(&mut times);
+    println!(
+        "| lease beside {count} parked jobs | p50 {p50:.2} ms, p99 {:.2} ms; idle {share:.1} % CPU, {:.0} MB resident |",
+        times[times.len() * 99 / 100],
+        hub.resident_mb()
+    );
+}
+
+/// A loop over a million items: accepted, then drained; its last tenth beside its first.
+async fn long_loop() {
+    let items = setting("BUE_BENCH_ITEMS", 1_000_000);
+    let hub = Hub::start();
+    let accepted = hub.loop_over(items).await;
+    println!("| loop over {items} items accepted | {:.3} s |", accepted.as_secs_f64());
+    let tenth = items / 10;
+    let mut rates = Vec::new();
+    for _ in 0..10 {
+        let started = Instant::now();
+        let done = drain(&hub, tenth).await;
+        rates.push(done as f64 / started.elapsed().as_secs_f64());
+        if hub.client().left().await == 0 {
+            break;
+        }
+    }
+    let (first, last) = (rates[0], rates[rates.len() - 1]);
+    println!("| its first and its last tenth | {first:.0} and {last:.0} jobs/s ({:.2}) |", last / first);
+    println!("| peak memory of the hub | {:.0} MB |", hub.peak_mb());
+    println!("| disk for each finished job | {:.0} bytes |", hub.disk_bytes() as f64 / items as f64);
+}

@@ -1,6 +1,7 @@
 //! What can be typed: commands, arguments and flags.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use protocol::{JobId, RunId};
@@ -52,6 +53,14 @@ pub enum Command {
     Value(JobArguments),
     /// Cancel what is left of a run
     Cancel(CancelArguments),
+    /// Have the failed jobs of a run, or one job and what follows it, start over
+    Reset(ResetArguments),
+    /// Start no further jobs: of a run, of a scope, or none at all
+    Pause(PauseArguments),
+    /// End a pause
+    Resume(PauseArguments),
+    /// Say why a job is, or is not, running
+    Explain(JobArguments),
     /// Run one SQL step; workers call this
     #[command(hide = true)]
     SqlStep,
@@ -220,6 +229,52 @@ pub struct CancelArguments {
     pub run: RunId,
 }
 
+/// Arguments of `bue reset`.
+#[derive(Debug, Args)]
+pub struct ResetArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The run whose failed jobs, or the job with which all that follows it, start over
+    #[arg(value_name = "RUN|JOB")]
+    pub what: RunOrJob,
+}
+
+/// A run or a job, told apart by the first letter.
+#[derive(Debug, Clone)]
+pub enum RunOrJob {
+    /// `r…`
+    Run(RunId),
+    /// `j…`
+    Job(JobId),
+}
+
+impl FromStr for RunOrJob {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('j') {
+            text.parse().map(Self::Job).map_err(|error: protocol::id::IdError| error.to_string())
+        } else {
+            text.parse().map(Self::Run).map_err(|error: protocol::id::IdError| error.to_string())
+        }
+    }
+}
+
+/// Arguments of `bue pause` and `bue resume`.
+#[derive(Debug, Args)]
+pub struct PauseArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The jobs of this run only
+    #[arg(value_name = "RUN")]
+    pub run: Option<RunId>,
+    /// The jobs of this scope only
+    #[arg(short = 's', long, value_name = "SCOPE", conflicts_with = "run")]
+    pub scope: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -245,6 +300,9 @@ mod tests {
             "bue run -f example.bue --json",
             "bue --data-dir /data status",
             "bue logs j7 -b localhost",
+            "bue reset j7",
+            "bue reset r0123456789ab",
+            "bue pause -s production-small",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

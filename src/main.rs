@@ -72,6 +72,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Logs(arguments) => commands::job::logs(&context, &arguments),
         Command::Value(arguments) => commands::job::value(&context, &arguments),
         Command::Cancel(arguments) => commands::cancel::run(&context, &arguments),
+        Command::Reset(arguments) => commands::reset::run(&context, &arguments),
+        Command::Pause(arguments) => commands::pause::pause(&context, &arguments),
+        Command::Resume(arguments) => commands::pause::resume(&context, &arguments),
+        Command::Explain(arguments) => commands::explain::run(&context, &arguments),
         Command::SqlStep => Err(Error::internal("a SQL step needs no context")),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -143,3 +143,21 @@ v = p()
     let ended = upload.end().expect(0);
     assert!(ended.stdout.contains("1000000"), "{}", ended.stdout);
 }
+
+#[test]
+fn a_local_run_that_is_stopped_leaves_no_step_behind() {
+    let mut fleet = Fleet::empty();
+    let folder = fleet.path().display().to_string();
+    fleet.write(
+        "s/x.bue",
+        &format!(
+            "a:\n    python\n    f\n    `def f():\n    import os, time\n    open('{folder}/new', 'w').write(str(os.getpid()))\n    \
+             os.rename('{folder}/new', '{folder}/pid')\n    time.sleep(1000)`\np = | a\np()\n"
+        ),
+    );
+    let run = fleet.spawn(&["run", "s/x.bue"]);
+    let pid: i32 = eventually("the step", || fs::read_to_string(fleet.path().join("pid")).ok()?.parse().ok());
+    run.terminate();
+    run.end().expect(1).says(&["stopped before the run had ended"]);
+    eventually("the end of the step", || (!is_alive(pid)).then_some(()));
+}

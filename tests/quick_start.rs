@@ -84,6 +84,39 @@ fn a_cancelled_run_runs_nothing_more() {
 }
 
 #[test]
+fn a_job_that_waits_is_explained_and_paused_work_is_resumed() {
+    let mut fleet = with_script(Fleet::empty()).start(0);
+    let run = fleet.bue(&["upload", "script/people.bue"]).expect(0).stdout.trim().to_owned();
+    let explained = fleet.bue(&["explain", "j1"]).expect(0);
+    assert!(explained.stdout.contains("no worker serves its scope"), "{}", explained.stdout);
+    let explained = fleet.bue(&["explain", "j2"]).expect(0);
+    assert!(explained.stdout.contains("it waits for j1 (`people`"), "{}", explained.stdout);
+    fleet.bue(&["pause", &run]).expect(0).says(&["is paused"]);
+    fleet.start_worker(&[]);
+    let status = fleet.bue(&["status"]).expect(0);
+    assert!(status.stdout.contains(&format!("run {run} is paused")), "{}", status.stdout);
+    fleet.bue(&["resume", &run]).expect(0).says(&["no longer paused"]);
+    fleet::eventually("the run's end", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
+}
+
+#[test]
+fn failed_jobs_start_over_when_asked() {
+    let mut fleet = Fleet::empty().start(1);
+    let folder = fleet.path().display().to_string();
+    fleet.write(
+        "s/x.bue",
+        &format!("a:\n    python\n    f\n    `def f(): return open('{folder}/late').read()`\np = | a\nv = p()\n"),
+    );
+    let ended = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(1);
+    let ended = ended.says(&["FileNotFoundError", "bue logs j1", "1 job of 1 ended in an error"]);
+    let run = ended.stderr.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    fleet.write("late", "here");
+    fleet.bue(&["reset", &run]).expect(0).says(&["1 job starts over"]);
+    fleet::eventually("the run's end", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
+    fleet.bue(&["reset", &run]).expect(0).says(&["no failed jobs"]);
+}
+
+#[test]
 fn services_may_be_started_in_any_order() {
     let mut fleet = with_script(Fleet::empty());
     // The worker has neither keys nor token nor a hub; the hub has no bucket.

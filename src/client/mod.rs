@@ -9,7 +9,8 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use protocol::api::{
-    ErrorBody, JobPage, MissingFiles, ResultsAnswer, RunView, StatusAnswer, SubmitAnswer, SubmitRequest,
+    ErrorBody, Explanation, JobPage, MissingFiles, Pause, ResetAnswer, ResultsAnswer, RunView, StatusAnswer,
+    SubmitAnswer, SubmitRequest,
 };
 use protocol::{Digest, JobId, Manifest, RunId};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -125,6 +126,31 @@ impl Client {
         self.post(&format!("runs/{run}/cancel"), &()).await
     }
 
+    /// Has the failed jobs of a run start over; tells how many there are.
+    pub async fn reset_failed(&self, run: &RunId) -> Result<u64, ClientError> {
+        Ok(self.post::<_, ResetAnswer>(&format!("runs/{run}/reset"), &()).await?.jobs)
+    }
+
+    /// Has a job and what follows it start over; tells how many jobs that are.
+    pub async fn reset_job(&self, job: JobId) -> Result<u64, ClientError> {
+        Ok(self.post::<_, ResetAnswer>(&format!("jobs/{job}/reset"), &()).await?.jobs)
+    }
+
+    /// Has no further jobs started, of all or of some.
+    pub async fn pause(&self, what: &Pause) -> Result<(), ClientError> {
+        self.send_json("pause", what).await.map(drop)
+    }
+
+    /// Ends a pause.
+    pub async fn resume(&self, what: &Pause) -> Result<(), ClientError> {
+        self.send_json("resume", what).await.map(drop)
+    }
+
+    /// Why a job is, or is not, running.
+    pub async fn explain(&self, job: JobId) -> Result<Explanation, ClientError> {
+        self.get(&format!("jobs/{job}/explain"), ANSWER_TIMEOUT).await
+    }
+
     /// The value of a job, as JSON text.
     pub async fn value(&self, job: JobId) -> Result<String, ClientError> {
         self.text(&format!("jobs/{job}/value")).await
@@ -151,8 +177,12 @@ impl Client {
     }
 
     async fn post<Q: Serialize, A: DeserializeOwned>(&self, route: &str, question: &Q) -> Result<A, ClientError> {
-        let body = self.send(|| self.request(Method::POST, route).json(question).timeout(ANSWER_TIMEOUT)).await?;
+        let body = self.send_json(route, question).await?;
         self.parse(&body)
+    }
+
+    async fn send_json<Q: Serialize>(&self, route: &str, question: &Q) -> Result<Vec<u8>, ClientError> {
+        self.send(|| self.request(Method::POST, route).json(question).timeout(ANSWER_TIMEOUT)).await
     }
 
     fn request(&self, method: Method, route: &str) -> RequestBuilder {

@@ -31,7 +31,8 @@ async fn serve(context: &Context, arguments: &BucketArguments) -> Result {
     let stop = stop::on_signal()?;
     let (listener, address) = listen::bind(&address).await?;
     let serving = server::serve(listener, ServerConfig { folder, credentials, limits }, stop);
-    let served = listen::until_ready(serving, &address, || {
+    let root = address.to_connect().url();
+    let served = listen::until_ready(serving, &root, || {
         let note = context.data_dir.note_address(Service::Bucket, &address)?;
         output::note(&format!("bucket listens on {}", address.url()));
         Ok(note)

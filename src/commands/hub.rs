@@ -29,7 +29,8 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     };
     let (listener, address) = listen::bind(&address).await?;
     let config = ::hub::Config { data_dir, token, bucket: Some(bucket), policy, reverse_priority, limits };
-    let served = listen::until_ready(::hub::serve(listener, config, stop), &address, || {
+    let health = format!("{}/v1/health", address.to_connect().url());
+    let served = listen::until_ready(::hub::serve(listener, config, stop), &health, || {
         let note = context.data_dir.note_address(Service::Hub, &address)?;
         output::note(&format!("hub listens on {}", address.url()));
         Ok(note)

@@ -1,5 +1,6 @@
 //! `bue run`: runs a script on this machine until nothing more can run, without a server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Plan;
@@ -90,10 +91,12 @@ fn scopes(plan: &Plan, known: Vec<String>) -> Vec<String> {
 
 async fn run_plan(options: Options, bundle: &Bundle, plan: &Plan, as_json: bool) -> Result {
     let stop = stop::on_signal()?;
-    let engine = Engine::start(options, plan).await?;
+    let mut engine = Engine::start(options, plan).await?;
     let answer = engine.submit(bundle).await?;
+    let embedded = Arc::clone(&engine.embedded);
     let ended = tokio::select! {
-        ended = show::progress::follow(&*engine.embedded, answer.run.clone()) => Some(ended),
+        ended = show::progress::follow(&*embedded, answer.run.clone()) => Some(ended),
+        error = engine.worker_failed() => return Err(error),
         () = stop.cancelled() => None,
     };
     let shown = match ended {

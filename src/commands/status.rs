@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use protocol::RunId;
 use protocol::api::{Counts, JobView, RunView, ScopeView, StatusAnswer, WorkerView};
 
+use super::pause;
 use crate::cli::StatusArguments;
 use crate::client::Client;
 use crate::context::{Context, block_on};
@@ -70,6 +71,7 @@ fn hub_text(client: &Client, status: &StatusAnswer) -> String {
         format!("hub {} at {}: {}", status.version, client.address(), counts_text(&status.counts)),
         workers_text(&status.workers),
     ];
+    parts.extend(status.paused.iter().map(|what| format!("{} paused", pause::describe(what))));
     parts.extend(status.scopes.iter().filter(|scope| scope.available > 0 && !scope.served).map(unserved));
     if status.runs.is_empty() {
         parts.push("no runs yet: `bue upload FILE` makes one".to_owned());
@@ -167,7 +169,7 @@ fn since(unix_ms: i64) -> Option<Duration> {
 }
 
 /// Time until `unix_ms`; `None` when it has passed.
-fn until(unix_ms: i64) -> Option<Duration> {
+pub fn until(unix_ms: i64) -> Option<Duration> {
     Duration::from_millis(u64::try_from(unix_ms).ok()?).checked_sub(now())
 }
 
@@ -179,7 +181,8 @@ fn ago(time: Duration) -> String {
     if time < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", span(time)) }
 }
 
-fn span(time: Duration) -> String {
+/// A length of time as people say it.
+pub fn span(time: Duration) -> String {
     match time.as_secs() {
         0..10 => format!("{:.1} s", time.as_secs_f64()),
         seconds @ 10..120 => format!("{seconds} s"),

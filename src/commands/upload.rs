@@ -11,7 +11,7 @@ use crate::context::{Context, block_on};
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::secrets;
-use crate::service::log;
+use crate::service::{log, stop};
 use crate::settings::limits::BundleLimits;
 use crate::show;
 
@@ -40,7 +40,12 @@ async fn upload(context: &Context, arguments: &UploadArguments) -> Result {
     }
     // The run is safe on the hub: from here on a hub that is away is waited for.
     let client = client.with_patience(Patience::Endless);
-    show::to_the_end(&client, answer.run).await
+    let (stop, run) = (stop::on_signal()?, answer.run.id.clone());
+    tokio::select! {
+        done = show::to_the_end(&client, answer.run) => done,
+        () = stop.cancelled() => Err(Error::new(Kind::Failed, format_args!("no longer waiting: run {run} goes on"))
+            .hint(format_args!("`bue status {run}` shows it, `bue cancel {run}` ends it"))),
+    }
 }
 
 /// Sends what the hub does not have, and asks for the run. Warnings and errors of the script are shown.

@@ -83,6 +83,15 @@ impl Engine {
         self.embedded.queue().submit(request).await.map_err(Error::internal)
     }
 
+    /// Waits until the worker ends by itself, which it only does when it cannot work.
+    pub async fn worker_failed(&mut self) -> Error {
+        match (&mut self.worker).await {
+            Ok(Err(error)) => Error::machine(error),
+            Ok(Ok(_)) => Error::internal("the worker ended before the run"),
+            Err(panic) => Error::internal(panic),
+        }
+    }
+
     /// Cancels a run, so that its steps are stopped.
     pub async fn cancel(&self, run: &RunId) {
         // It may have ended in this moment, which is as good.

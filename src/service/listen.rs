@@ -25,30 +25,29 @@ pub async fn bind(address: &Address) -> Result<(TcpListener, Address)> {
     bound.await.map_err(|error: io::Error| explain(address, &error))
 }
 
-/// Drives a service that answers HTTP to its end; calls `tell` as soon as it answers.
+/// Drives a service to its end; calls `tell` as soon as it answers at `url`.
 ///
 /// A service may fail while it opens its files, after its socket is there: it must not be called ready before.
 /// What `tell` gives is kept until the end.
 pub async fn until_ready<T, G>(
     serving: impl Future<Output = T>,
-    address: &Address,
+    url: &str,
     tell: impl FnOnce() -> Result<G>,
 ) -> Result<T> {
     let mut serving = pin!(serving);
     tokio::select! {
         ended = &mut serving => return Ok(ended),
-        asked = first_answer(address) => asked?,
+        asked = first_answer(url) => asked?,
     }
     let _kept = tell()?;
     Ok(serving.await)
 }
 
 /// Waits for any answer at all: that it wants a token is one.
-async fn first_answer(address: &Address) -> Result {
+async fn first_answer(url: &str) -> Result {
     bucket::install_tls();
     let client = reqwest::Client::builder().no_proxy().build().map_err(Error::machine)?;
-    let url = format!("{}/v1/health", address.to_connect().url());
-    while client.get(&url).timeout(ANSWER_TIMEOUT).send().await.is_err() {
+    while client.get(url).timeout(ANSWER_TIMEOUT).send().await.is_err() {
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())

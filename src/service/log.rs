@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 use crate::output;
 use crate::settings::{Sources, table};
 
-/// What is logged where BUE_LOG says nothing: our own transitions, and warnings of what we build on.
-const SERVICE_FILTER: &str = "warn,bue=info,bue_hub=info,bue_worker=info,bue_bucket=info";
+/// What is logged where BUE_LOG says nothing: our own transitions, and warnings of what we build on. The S3 library
+/// calls every refused request an error.
+const SERVICE_FILTER: &str = "warn,s3s=off,bue=info,bue_hub=info,bue_worker=info,bue_bucket=info";
 /// Commands of people log what is wrong; the rest they print themselves.
 const COMMAND_FILTER: &str = "error";
 
@@ -36,7 +37,7 @@ fn filter(wanted: Option<&str>, default: &str) -> Result<EnvFilter> {
     let text = match wanted {
         // A bare level is meant for us: what we build on has little to say to users.
         Some(level @ ("error" | "warn" | "info" | "debug" | "trace")) => {
-            format!("warn,bue={level},bue_hub={level},bue_worker={level},bue_bucket={level}")
+            format!("warn,s3s=off,bue={level},bue_hub={level},bue_worker={level},bue_bucket={level}")
         }
         Some(filters) => filters.to_owned(),
         None => default.to_owned(),

@@ -65,15 +65,22 @@ impl Display {
         }
     }
 
-    fn finish(&mut self, run: &RunView) {
-        match self {
-            Self::Bar(bar) => {
-                output::set_bar(None);
-                bar.finish_and_clear();
-                output::note(&line(run));
-            }
-            Self::Lines { shown, .. } if *shown != Some(run.counts) => output::note(&line(run)),
-            Self::Lines { .. } => {}
+    /// Says how it ended, unless the last line said so.
+    fn finish(self, run: &RunView) {
+        let said = matches!(&self, Self::Lines { shown, .. } if *shown == Some(run.counts));
+        drop(self);
+        if !said {
+            output::note(&line(run));
+        }
+    }
+}
+
+/// Whoever stops looking takes the bar off the terminal, so that the next line does not end up in it.
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Self::Bar(bar) = self {
+            output::set_bar(None);
+            bar.finish_and_clear();
         }
     }
 }

@@ -1,0 +1,65 @@
+//! `bue explain`: why a job is, or is not, running.
+
+use std::time::Duration;
+
+use protocol::JobState;
+use protocol::api::{Explanation, JobView, Reason};
+
+use super::pause;
+use super::status::{span, until};
+use crate::cli::JobArguments;
+use crate::context::{Context, block_on};
+use crate::error::Result;
+use crate::output::{self, plural};
+use crate::show::job_word;
+
+/// Prints a sentence for the job, and one for each reason.
+pub fn run(context: &Context, arguments: &JobArguments) -> Result {
+    let client = context.client(&arguments.hub)?;
+    let explanation = block_on(async { Ok(client.explain(arguments.job).await?) })?;
+    output::print(&text(&explanation))
+}
+
+fn text(explanation: &Explanation) -> String {
+    let mut lines = vec![headline(&explanation.job)];
+    lines.extend(explanation.reasons.iter().map(|reason| format!("- {}", sentence(reason))));
+    lines.join("\n")
+}
+
+fn headline(job: &JobView) -> String {
+    let name = format!("job {} (`{}`) of run {}", job.id, job.name, job.run);
+    match (job.state, &job.worker, &job.error) {
+        (JobState::Leased, Some(worker), _) => {
+            format!("{name} is running on worker {worker}, attempt {}", job.attempts)
+        }
+        (JobState::Failed, _, Some(error)) => {
+            format!("{name} failed after {}: {}", plural(job.attempts.into(), "attempt", "attempts"), error.message)
+        }
+        (state, _, _) => format!("{name} is {}", job_word(state)),
+    }
+}
+
+fn sentence(reason: &Reason) -> String {
+    match reason {
+        Reason::Parents(parents) => {
+            let parents: Vec<String> = parents
+                .iter()
+                .map(|parent| format!("{} (`{}`, {})", parent.job, parent.name, job_word(parent.state)))
+                .collect();
+            format!("it waits for {}", parents.join(", "))
+        }
+        Reason::Paused(what) => format!("{} paused: `bue resume` ends that", pause::describe(what)),
+        Reason::ScopeNotServed { scope } => {
+            format!("no worker serves its scope: `bue worker -s {scope}` starts one that does")
+        }
+        Reason::Behind { jobs, or_more } => {
+            let more = if *or_more { "at least " } else { "" };
+            format!("{more}{} before it in its scope", plural(*jobs, "job goes", "jobs go"))
+        }
+        Reason::Until { from_ms, after_error } => {
+            let pause = span(until(*from_ms).unwrap_or(Duration::ZERO));
+            let why = if *after_error { "its last attempt failed" } else { "it said pending" };
+            format!("{why}: it runs again in {pause}")
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `bue pause` and `bue resume`: whether jobs of a run, of a scope, or any at all are given to workers.
+
+use protocol::api::Pause;
+
+use crate::cli::PauseArguments;
+use crate::context::{Context, block_on};
+use crate::error::Result;
+use crate::output;
+
+/// Pauses: jobs that run go on, no further ones are started.
+pub fn pause(context: &Context, arguments: &PauseArguments) -> Result {
+    let client = context.client(&arguments.hub)?;
+    let what = what(arguments);
+    block_on(async { Ok(client.pause(&what).await?) })?;
+    output::note(&format!("{} paused: jobs that run go on, no further ones are started", describe(&what)));
+    Ok(())
+}
+
+/// Resumes.
+pub fn resume(context: &Context, arguments: &PauseArguments) -> Result {
+    let client = context.client(&arguments.hub)?;
+    let what = what(arguments);
+    block_on(async { Ok(client.resume(&what).await?) })?;
+    output::note(&format!("{} no longer paused", describe(&what)));
+    Ok(())
+}
+
+fn what(arguments: &PauseArguments) -> Pause {
+    match (&arguments.run, &arguments.scope) {
+        (Some(run), _) => Pause::Run(run.clone()),
+        (None, Some(scope)) => Pause::Scope(scope.clone()),
+        (None, None) => Pause::Everything,
+    }
+}
+
+/// What is paused, with its verb.
+pub fn describe(pause: &Pause) -> String {
+    match pause {
+        Pause::Everything => "everything is".to_owned(),
+        Pause::Scope(scope) => format!("scope `{scope}` is"),
+        Pause::Run(run) => format!("run {run} is"),
+    }
+}

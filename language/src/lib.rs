@@ -6,10 +6,13 @@
 //! 2. `meaning`: names, settings, loops → [`protocol::Plan`].
 //! 3. [`render`]: what is wrong, for people. Programs take the [`Diagnostic`]s as they are.
 //!
+//! Beside this way, [`format`] writes a syntax tree anew.
+//!
 //! No text can panic the compiler, hang it, or fill the memory: see [`limits`].
 
 mod expression;
 mod finding;
+mod format;
 mod grammar;
 pub mod limits;
 mod meaning;
@@ -24,6 +27,7 @@ use std::borrow::Cow;
 
 use protocol::{Diagnostic, Plan};
 
+pub use format::{FormatError, format};
 pub use render::render;
 
 use finding::{Finding, Findings};

@@ -186,7 +186,7 @@ impl<'t> Reader<'t> {
     fn starts_statement(&self, row: Row, first: Row) -> bool {
         let indentation = row.content - row.start;
         let line = self.without_comment(row).of(self.text);
-        if indentation > first.content - first.start || line.is_empty() {
+        if indentation > first.content - first.start || line.is_empty() || line.starts_with(')') {
             return false;
         }
         let assigns = line.contains('=') && !line.contains("==");

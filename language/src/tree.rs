@@ -17,6 +17,14 @@ pub struct Script {
     pub unread: Vec<Span>,
 }
 
+impl Script {
+    /// One level of indentation, as the script says it, or four spaces.
+    #[must_use]
+    pub fn unit<'t>(&self, text: &'t str) -> &'t str {
+        crate::parser::unit(text, self.tab)
+    }
+}
+
 /// What stands at the margin.
 #[derive(Debug)]
 pub enum Item {
@@ -53,6 +61,19 @@ pub enum SettingValue {
     },
     /// Further attempts.
     Retries(u32),
+}
+
+impl SettingValue {
+    /// The newer form's word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Scope(_) => "scope",
+            Self::Priority(_) => "priority",
+            Self::Timeout { .. } => "timeout",
+            Self::Retries(_) => "retries",
+        }
+    }
 }
 
 /// A step.
@@ -95,6 +116,8 @@ pub enum SourceText {
 pub struct Import {
     /// All of it.
     pub span: Span,
+    /// The byte behind the bracket that closes the list.
+    pub brackets_end: usize,
     /// The language; `None` where it could not be read.
     pub language: Option<(Language, Span)>,
     /// The steps.

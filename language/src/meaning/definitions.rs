@@ -150,7 +150,7 @@ impl<'t> Definitions<'t> {
         }
         let mut settings = margin.clone();
         apply(context, own, &mut settings);
-        warn_of_repeated(context, own, findings);
+        warn_of_repeated(own, findings);
         self.steps.push(StepDefinition { name, work, settings, in_a_pipe: false });
     }
 
@@ -257,11 +257,11 @@ fn apply(context: &Context<'_>, settings: &[Setting], to: &mut Settings) {
     }
 }
 
-fn warn_of_repeated(context: &Context<'_>, settings: &[Setting], findings: &mut Findings) {
+fn warn_of_repeated(settings: &[Setting], findings: &mut Findings) {
     for (place, setting) in settings.iter().enumerate() {
         let same = |other: &&Setting| std::mem::discriminant(&other.value) == std::mem::discriminant(&setting.value);
         if let Some(later) = settings[place + 1..].iter().find(same) {
-            let message = format!("{} is set again below, which counts", quote(setting.span.of(context.text)));
+            let message = format!("`!{}` is set again below, which counts", setting.value.word());
             findings.add(Finding::syntax(setting.span, message).related(later.span, "set again here").warning());
         }
     }

@@ -18,7 +18,13 @@ impl Parser<'_, '_> {
 
     pub(super) fn import(&mut self, row: Row, level: usize) -> Import {
         let phrase = self.reader.phrase(row);
-        let mut import = Import { span: phrase.span, language: None, items: Vec::new(), source: None };
+        let mut import = Import {
+            span: phrase.span,
+            brackets_end: phrase.span.end(),
+            language: None,
+            items: Vec::new(),
+            source: None,
+        };
         if phrase.unclosed.is_some() {
             self.check_phrase(phrase);
             self.script.unread.push(phrase.span);
@@ -26,6 +32,7 @@ impl Parser<'_, '_> {
             return import;
         }
         let head = Span::new(phrase.span.start(), self.closing_bracket(phrase.span));
+        import.brackets_end = head.end();
         let rest = Span::new(head.end(), phrase.span.end()).trim(self.text);
         import.source = self.import_source(phrase, rest, head, level);
         if let Some(SourceText::Code(code)) = import.source {

@@ -6,7 +6,7 @@ use crate::reader::Row;
 use crate::text::{BLANKS, Span, is_odd_blank, line_end};
 
 /// One level, where the script says nothing else.
-const DEFAULT_UNIT: &str = "    ";
+pub const DEFAULT_UNIT: &str = "    ";
 
 /// Measures lines by the script's unit.
 ///
@@ -156,12 +156,20 @@ pub fn find_tab_line(text: &str, from: usize) -> Option<TabLine<'_>> {
             return Some(found);
         }
         let said = &line[..line.find('#').unwrap_or(line.len())];
-        at = match said.find('`') {
+        at = match opening_tick(said) {
             Some(tick) => after_block(text, at + tick)?,
             None => at + next,
         };
     }
     None
+}
+
+/// Where code opens on a line: at its start, or behind the bracket of an import.
+fn opening_tick(line: &str) -> Option<usize> {
+    line.match_indices('`').map(|(at, _)| at).find(|at| {
+        let before = line[..*at].trim_end_matches(BLANKS);
+        before.is_empty() || before.ends_with(')')
+    })
 }
 
 /// The start of the line behind the code block that opens at `tick`.

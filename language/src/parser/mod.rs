@@ -39,11 +39,17 @@ pub fn parse(text: &str, findings: &mut Findings) -> Script {
     let start = preamble(text, &mut script);
     let tab = indentation::find_tab_line(text, start);
     let unit = tab.and_then(|tab| tab.unit.ok());
-    script.tab = tab.map(|tab| tab.span);
     let indentation = Indentation::new(text, unit);
     let mut parser = Parser { text, reader: Reader::new(text, start), indentation, tab, findings, script };
     parser.margin();
+    parser.check_tab();
     parser.script
+}
+
+/// One level of indentation, where the script says it in the line at `tab`, or four spaces.
+pub fn unit(text: &str, tab: Option<Span>) -> &str {
+    let said = tab.and_then(|tab| indentation::tab_line(text, tab)).and_then(|tab| tab.unit.ok());
+    said.unwrap_or(indentation::DEFAULT_UNIT)
 }
 
 /// Where the script begins, behind a byte order mark and a leading JSON object.
@@ -83,6 +89,14 @@ impl<'t> Parser<'t, '_> {
             if let Some(statement) = self.statement_or_skip(row, 0) {
                 self.script.items.push(Item::Statement(statement));
             }
+        }
+    }
+
+    /// A line that only looked like `TAB = …` must not have set the unit.
+    fn check_tab(&mut self) {
+        if let Some(tab) = self.tab.filter(|tab| tab.unit.is_ok() && self.script.tab.is_none()) {
+            let finding = Finding::syntax(tab.span.trim(self.text), "`TAB` does not belong here");
+            self.findings.add(finding.hint("set it at the top of the script".to_owned()));
         }
     }
 
@@ -160,11 +174,15 @@ impl<'t> Parser<'t, '_> {
                 let finding = Finding::syntax(line.span.trim(self.text), format!("`TAB` is not usable: {wrong}"));
                 self.findings.add(finding.expected("spaces in quotes, as in `TAB = '  '`"));
             }
-            (Ok(_), Some(first)) if first.span.start() != line.span.start() => {
+            (Ok(_), Some(first)) if first.span.start() == line.span.start() => self.script.tab = Some(line.span),
+            (Ok(_), Some(first)) => {
                 let finding = Finding::syntax(line.span.trim(self.text), "`TAB` is set twice");
                 self.findings.add(finding.related(first.span.trim(self.text), "first set here"));
             }
-            _ => {}
+            (Ok(_), None) => {
+                let finding = Finding::syntax(line.span.trim(self.text), "`TAB` stands too late");
+                self.findings.add(finding.hint("set it at the top of the script".to_owned()));
+            }
         }
         true
     }

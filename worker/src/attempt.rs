@@ -3,7 +3,8 @@
 //! Nothing here decides what happens to the job; that is the hub's. And nothing here fails a job because hub or bucket
 //! are away: the attempt waits for them, and is handed back when that takes too long.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,17 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
-use crate::config::{Limits, Mode};
+use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::ending;
 use crate::hub::Hub;
 use crate::launch::{self, Launch};
 use crate::log::Log;
 use crate::orphans::Mark;
-use crate::runner::Runner;
+use crate::outage::Outage;
+use crate::process::{Exit, Pipes, Process};
+use crate::runner::{Isolation, Runner};
 use crate::scratch::{Scratch, Scratches};
 use crate::step_process::{self, Ending};
 use crate::trouble::Trouble;
+use crate::warm::Warm;
 
 /// What can end an attempt from outside.
 #[derive(Debug, Clone)]
@@ -69,6 +73,8 @@ pub(crate) struct Attempts<H> {
     bundles: Bundles<H>,
     scratches: Scratches,
     runner: Runner,
+    warm: Option<Warm>,
+    warm_outage: Outage,
 }
 
 impl<H: Hub> Attempts<H> {
@@ -80,15 +86,25 @@ impl<H: Hub> Attempts<H> {
         std::fs::create_dir_all(folder).map_err(unusable)?;
         let root = std::fs::canonicalize(folder).map_err(unusable)?;
         let bundles = Bundles::open(Arc::clone(&shared.hub), &root.join("cache"), &shared.config.limits);
+        let runner = Runner::install(&root.join("runner")).map_err(unusable)?;
         let lists = root.join("lists");
         std::fs::create_dir_all(&lists).map_err(unusable)?;
         Ok(Self {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
             bundles: bundles.map_err(unusable)?,
             scratches: Scratches::open(&root.join("scratch"), shared.session).map_err(unusable)?,
-            runner: Runner::install(&root.join("runner")).map_err(unusable)?,
+            warm: warm(&shared.config, &runner, &root),
+            warm_outage: Outage::new("the warm interpreter"),
+            runner,
             shared,
         })
+    }
+
+    /// Gets ready what the first attempt would wait for.
+    pub(crate) async fn warm_up(&self) {
+        if let Some(warm) = &self.warm {
+            warm.warm_up().await;
+        }
     }
 
     /// Carries out one lease.
@@ -113,6 +129,9 @@ impl<H: Hub> Attempts<H> {
         let outcome = match ending {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
             Ending::Stopped => Err(Trouble::Stopped),
+            Ending::Exit(Exit::Lost) => {
+                Err(Trouble::Away("the interpreter that the step was forked from has ended".to_owned()))
+            }
             other => Err(Trouble::Step(ending::error(other, step, lease))),
         };
         let outcome = match outcome {
@@ -162,24 +181,42 @@ impl<H: Hub> Attempts<H> {
     ) -> Result<(Ending, Log), Trouble> {
         let limits = &self.shared.config.limits;
         let frame = assignment.start_frame(inputs, limits)?;
-        let mut line = serde_json::to_vec(&frame).map_err(|error| Trouble::Away(error.to_string()))?;
-        line.push(b'\n');
         let mark = Mark::new(assignment.lease.token.to_string());
-        let command = self.launch(assignment, &mark).command();
+        let launch = self.launch(assignment, &mark);
+        let (started, mut input) = self.start(&launch, assignment.step.language).await;
+        serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
+        input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let conversation = step_process::run(command, line, timeout, end, limits).await;
+        let conversation = step_process::run(started, input, timeout, end, limits).await;
         mark.sweep().await;
         Ok((conversation.ending, conversation.log))
     }
 
+    /// A process for the step, and what it must be told before its start frame.
+    async fn start(&self, launch: &Launch, language: Language) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
+        if let (Some(warm), Language::Python) = (&self.warm, language) {
+            match warm.fork().await {
+                Ok(started) => {
+                    self.warm_outage.worked();
+                    return (Ok(started), launch.line());
+                }
+                // A fresh one does the same, and says what is wrong where it cannot.
+                Err(error) => self.warm_outage.failed(&format!("there is no warm interpreter: {error}")),
+            }
+        }
+        (Process::start(launch.command()).await, Vec::new())
+    }
+
     fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Launch {
         let config = &self.shared.config;
-        let isolated = matches!(config.mode, Mode::Fleet { .. });
         let (program, arguments) = match assignment.step.language {
-            Language::Python => (config.python.path.clone(), self.runner.arguments(isolated)),
+            Language::Python => (config.python.path.clone(), self.runner.arguments(isolation(&config.mode))),
             _ => (config.program.clone(), vec!["sql-step".into()]),
         };
-        let folder = if isolated { assignment.root.clone() } else { assignment.script_folder() };
+        let folder = match config.mode {
+            Mode::Fleet { .. } => assignment.root.clone(),
+            Mode::Local { .. } => assignment.script_folder(),
+        };
         let environment = launch::environment(&config.mode, assignment.lease, assignment.scratch, mark);
         Launch { program, arguments, folder, environment }
     }
@@ -198,6 +235,23 @@ impl<H: Hub> Attempts<H> {
             Status::Cancel => Outcome::Cancel,
         })
     }
+}
+
+fn isolation(mode: &Mode) -> Isolation {
+    match mode {
+        Mode::Fleet { .. } => Isolation::Isolated,
+        Mode::Local { .. } => Isolation::AsUser,
+    }
+}
+
+fn warm(config: &Config, runner: &Runner, root: &Path) -> Option<Warm> {
+    let launch = Launch {
+        program: config.python.path.clone(),
+        arguments: runner.warm_arguments(isolation(&config.mode)),
+        folder: root.to_owned(),
+        environment: launch::idle_environment(&config.mode, root),
+    };
+    (config.start == Start::Forked).then(|| Warm::new(launch))
 }
 
 fn value_limits(limits: &Limits) -> ValueLimits {

@@ -62,9 +62,9 @@ pub fn default_scopes() -> Vec<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
     /// A new interpreter for each attempt.
-    #[default]
     Fresh,
     /// A fork of a warm interpreter for each attempt.
+    #[default]
     Forked,
 }
 

@@ -116,6 +116,7 @@ pub async fn run<H: Hub>(
         config,
     });
     let attempts = Arc::new(Attempts::open(Arc::clone(&shared), bucket).await?);
+    attempts.warm_up().await;
     let beat = tokio::spawn(beat::run(Arc::clone(&shared)));
     let (parcels, inbox) = mpsc::channel(shared.config.slots);
     let settler = tokio::spawn(settler::run(Arc::clone(&shared), inbox));

@@ -24,6 +24,7 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
         Ending::Exit(Exit::Signal(number)) => {
             (ErrorKind::Signal, format!("{who} was ended by {}", signal_name(number)))
         }
+        Ending::Exit(Exit::Lost) => (ErrorKind::Start, format!("{who} ended with the interpreter it was forked from")),
         Ending::Timeout => {
             let seconds = step.settings.timeout_ms as f64 / 1_000.0;
             (ErrorKind::Timeout, format!("{who} took longer than its timeout of {seconds} s"))

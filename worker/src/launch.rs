@@ -36,6 +36,24 @@ impl Launch {
     }
 }
 
+impl Launch {
+    /// The first line for a forked process: where it runs. Variables that are no UTF-8 cannot be told.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let environment: BTreeMap<&str, &str> =
+            self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
+        let launch = serde_json::json!({ "folder": self.folder.to_string_lossy(), "environment": environment });
+        format!("{launch}\n").into_bytes()
+    }
+}
+
+/// The variables of an interpreter that waits for attempts: none of the worker's own.
+pub(crate) fn idle_environment(mode: &Mode, folder: &Path) -> BTreeMap<OsString, OsString> {
+    match mode {
+        Mode::Fleet { environment } => fleet_environment(folder, environment),
+        Mode::Local { .. } => std::env::vars_os().collect(),
+    }
+}
+
 /// The variables of one attempt.
 pub(crate) fn environment(mode: &Mode, lease: &Lease, scratch: &Scratch, mark: &Mark) -> BTreeMap<OsString, OsString> {
     let mut variables = match mode {

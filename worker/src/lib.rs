@@ -5,6 +5,7 @@
 //! - [`attempt`]: one lease from its inputs to its outcome.
 //! - [`bundles`], [`scratch`]: the files a step sees, and the folder it sees them in.
 //! - [`process`], [`orphans`]: child processes and their end.
+//! - [`warm`]: the interpreter that steps are forked from.
 //! - [`python`], [`runner`]: the interpreter, and the program in it that runs one step.
 //! - [`sql`]: the child process that runs one SQL step.
 //!
@@ -36,6 +37,7 @@ mod sql;
 mod step_process;
 mod template;
 mod trouble;
+mod warm;
 
 pub use config::{Config, Limits, Mode, Start, default_scopes};
 pub use control::{Summary, WorkerError, run};

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc;
@@ -12,7 +13,9 @@ use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 
+use crate::warm::Link;
 use crate::{orphans, spawner};
 
 /// How a process ended.
@@ -22,14 +25,24 @@ pub(crate) enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// With the interpreter it was forked from.
+    Lost,
 }
 
-/// A child that leads a process group of its own. Dropping it kills the group.
+/// A process that leads a group of its own. Dropping it kills the group.
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: Pid,
-    ended: AsyncFd<OwnedFd>,
-    reaped: bool,
+    parent: Parent,
+}
+
+/// Whose child it is: only its parent can tell how it ended, and can keep its number from being given to another.
+#[derive(Debug)]
+enum Parent {
+    /// Ours. The descriptor is readable once it has ended; it stays a zombie until it is reaped.
+    Worker { ended: AsyncFd<OwnedFd>, is_reaped: bool },
+    /// A warm interpreter's.
+    Warm { link: Arc<Link>, end: watch::Receiver<Option<Exit>> },
 }
 
 /// The worker's ends of a process's standard streams.
@@ -47,7 +60,7 @@ impl Process {
         let mut child = spawner::spawn(command).await?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let process = match watch(pid) {
-            Ok(ended) => Self { pid, ended, reaped: false },
+            Ok(ended) => Self { pid, parent: Parent::Worker { ended, is_reaped: false } },
             Err(error) => {
                 orphans::discard(child);
                 return Err(error);
@@ -62,22 +75,32 @@ impl Process {
         Ok((process, pipes))
     }
 
-    /// Waits for its end. It stays a zombie, so that its number and its group cannot be anybody else's.
+    /// A process that a warm interpreter has forked.
+    pub(crate) fn forked(pid: Pid, link: Arc<Link>, end: watch::Receiver<Option<Exit>>) -> Self {
+        Self { pid, parent: Parent::Warm { link, end } }
+    }
+
+    /// Waits for its end.
     pub(crate) async fn ended(&self) -> io::Result<Exit> {
-        loop {
-            let mut ready = self.ended.readable().await?;
-            match waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG)? {
-                WaitStatus::Exited(_, code) => return Ok(Exit::Code(code)),
-                WaitStatus::Signaled(_, signal, _) => return Ok(Exit::Signal(signal as i32)),
-                _ => ready.clear_ready(),
+        match &self.parent {
+            Parent::Worker { ended, .. } => wait_for(self.pid, ended).await,
+            Parent::Warm { end, .. } => {
+                let mut end = end.clone();
+                let exit = end.wait_for(Option::is_some).await;
+                Ok(exit.ok().and_then(|exit| *exit).unwrap_or(Exit::Lost))
             }
         }
     }
 
     /// Sends a signal to its whole group.
     pub(crate) fn signal(&self, signal: Signal) {
-        // The leader is there at least as a zombie, so the group is ours.
-        let _ = killpg(self.pid, signal);
+        match &self.parent {
+            // The leader is there at least as a zombie, so the group is ours.
+            Parent::Worker { is_reaped: false, .. } => drop(killpg(self.pid, signal)),
+            Parent::Worker { is_reaped: true, .. } => {}
+            Parent::Warm { end, .. } if end.borrow().is_some() => {}
+            Parent::Warm { link, .. } => link.signal(self.pid, signal),
+        }
     }
 
     /// Asks it to end, and kills it after `grace`.
@@ -93,17 +116,34 @@ impl Process {
     /// Kills what is left of its group and gives its number back.
     pub(crate) async fn finish(mut self) {
         self.signal(Signal::SIGKILL);
-        if self.ended().await.is_ok() {
+        let has_ended = self.ended().await.is_ok();
+        if let Parent::Worker { is_reaped, .. } = &mut self.parent
+            && has_ended
+        {
             orphans::reap(self.pid);
-            self.reaped = true;
+            *is_reaped = true;
         }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.reaped {
-            orphans::discard_pid(self.pid);
+        match &self.parent {
+            Parent::Worker { is_reaped: true, .. } => {}
+            Parent::Worker { is_reaped: false, .. } => orphans::discard_pid(self.pid),
+            Parent::Warm { .. } => self.signal(Signal::SIGKILL),
+        }
+    }
+}
+
+/// Waits for the end of a child. It stays a zombie, so that its number and its group cannot be anybody else's.
+async fn wait_for(pid: Pid, ended: &AsyncFd<OwnedFd>) -> io::Result<Exit> {
+    loop {
+        let mut ready = ended.readable().await?;
+        match waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG)? {
+            WaitStatus::Exited(_, code) => return Ok(Exit::Code(code)),
+            WaitStatus::Signaled(_, signal, _) => return Ok(Exit::Signal(signal as i32)),
+            _ => ready.clear_ready(),
         }
     }
 }

@@ -16,6 +16,10 @@ const PACKAGE: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/package.rs
 const START: &str =
     "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import start; sys.path.pop(0); start.main()";
 
+/// The same for a warm interpreter.
+const WARM: &str =
+    "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import warm; sys.path.pop(0); warm.main()";
+
 /// The package on disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Runner {
@@ -43,16 +47,29 @@ impl Runner {
         Ok(Self { folder: std::fs::canonicalize(target)? })
     }
 
-    /// Arguments for an interpreter that sees nothing of the environment and the current directory (`isolated`), or
-    /// for one that is the user's own.
-    pub(crate) fn arguments(&self, isolated: bool) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = Vec::new();
-        if isolated {
-            arguments.push("-I".into());
-        }
-        arguments.extend(["-c".into(), START.into(), self.folder.clone().into()]);
-        arguments
+    /// Arguments for an interpreter that runs one step.
+    pub(crate) fn arguments(&self, isolation: Isolation) -> Vec<OsString> {
+        self.arguments_for(START, isolation)
     }
+
+    /// Arguments for a warm interpreter.
+    pub(crate) fn warm_arguments(&self, isolation: Isolation) -> Vec<OsString> {
+        self.arguments_for(WARM, isolation)
+    }
+
+    fn arguments_for(&self, program: &str, isolation: Isolation) -> Vec<OsString> {
+        let isolated = (isolation == Isolation::Isolated).then(|| "-I".into());
+        isolated.into_iter().chain(["-c".into(), program.into(), self.folder.clone().into()]).collect()
+    }
+}
+
+/// What an interpreter sees of the world it is started in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// Neither variables of the environment nor the current directory.
+    Isolated,
+    /// What the user's own interpreter sees.
+    AsUser,
 }
 
 fn content_digest() -> Digest {

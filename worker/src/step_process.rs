@@ -1,7 +1,6 @@
 //! One conversation with the process of a step: the start frame in, its log and its end frame out.
 
 use std::io;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -41,21 +40,21 @@ pub(crate) struct Conversation {
     pub(crate) log: Log,
 }
 
-/// Starts `command`, gives it `start` (one line of JSON), and waits for its answer and its end.
+/// Gives a process that has just been started its input, and waits for its answer and its end.
 pub(crate) async fn run(
-    command: Command,
-    start: Vec<u8>,
+    started: io::Result<(Process, Pipes)>,
+    input: Vec<u8>,
     timeout: Duration,
     end: &End,
     limits: &Limits,
 ) -> Conversation {
     let mut log = Log::new(limits.log_bytes_max);
-    let (process, pipes) = match Process::start(command).await {
+    let (process, pipes) = match started {
         Ok(started) => started,
         Err(error) => return Conversation { ending: Ending::Fault(error), log },
     };
     let Pipes { stdin, mut stdout, mut stderr } = pipes;
-    let feeding = tokio::spawn(feed(stdin, start));
+    let feeding = tokio::spawn(feed(stdin, input));
     let ending = tokio::select! {
         ending = converse(&process, &mut stdout, limits) => ending,
         never = collect(&mut stderr, &mut log) => match never {},
@@ -71,9 +70,9 @@ pub(crate) async fn run(
     Conversation { ending, log }
 }
 
-/// Writes the start frame. A process that does not read it is noticed by its end, not here.
-async fn feed(mut stdin: pipe::Sender, start: Vec<u8>) {
-    let _ = stdin.write_all(&start).await;
+/// Writes the input. A process that does not read it is noticed by its end, not here.
+async fn feed(mut stdin: pipe::Sender, input: Vec<u8>) {
+    let _ = stdin.write_all(&input).await;
 }
 
 /// Reads the answer; where there is none, the process's end is the answer.

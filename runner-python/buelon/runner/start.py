@@ -9,9 +9,20 @@ from .failures import Failure, of_exception
 
 def main():
     """Runs the step that the worker names on standard input, and ends the process."""
-    line = streams.read_first_line()
-    channel = streams.take_over()
-    finish(channel, run(line))
+    frame = streams.read_all()
+    run_and_exit(streams.take_over(), frame)
+
+
+def run_and_exit(channel, line):
+    """Runs the step of a start frame, answers, and ends the process. A step that exits, exits."""
+    try:
+        frame = run(line)
+    except SystemExit as exit:
+        _end_interpreter()
+        os._exit(_exit_code(exit))
+    _end_interpreter()
+    channel.send(frames.to_line(frame))
+    os._exit(0)
 
 
 def run(line):
@@ -24,8 +35,8 @@ def run(line):
         return frames.error(failure)
 
 
-def finish(channel, frame):
-    """Ends the process as an interpreter would, and answers last: what the step left running belongs to it."""
+def _end_interpreter():
+    """What an interpreter does at its end. The answer comes last: what the step left running belongs to it."""
     threading = sys.modules.get("threading")
     if threading is not None and hasattr(threading, "_shutdown"):
         threading._shutdown()
@@ -33,8 +44,16 @@ def finish(channel, frame):
     if hasattr(atexit, "_run_exitfuncs"):
         atexit._run_exitfuncs()
     streams.flush()
-    channel.send(frames.to_line(frame))
-    os._exit(0)
+
+
+def _exit_code(exit):
+    """The code a process ends with for ``sys.exit(…)``; a text goes to the log."""
+    if exit.code is None:
+        return 0
+    if isinstance(exit.code, int):
+        return exit.code & 0xFF
+    print(exit.code, file=sys.stderr)
+    return 1
 
 
 def _run(frame):

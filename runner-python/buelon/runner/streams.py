@@ -27,14 +27,14 @@ class Channel:
         os.close(self._descriptor)
 
 
-def read_first_line():
-    """What the worker sends, up to the end of its line or of the stream."""
+def read_all():
+    """What the worker sends."""
     chunks = []
     while True:
         chunk = os.read(0, _CHUNK_BYTES)
-        chunks.append(chunk)
-        if not chunk or chunk.endswith(b"\n"):
+        if not chunk:
             return b"".join(chunks)
+        chunks.append(chunk)
 
 
 def take_over():
@@ -44,10 +44,14 @@ def take_over():
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
-    for stream in (sys.stdout, sys.stderr):
-        # Lines reach the log as they are printed, whatever they hold.
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.stdout = sys.__stdout__ = _log_stream(1)
+    sys.stderr = sys.__stderr__ = _log_stream(2)
     return channel
+
+
+def _log_stream(descriptor):
+    """Lines reach the log as they are printed, whatever they hold."""
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def flush():

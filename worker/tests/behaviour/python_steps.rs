@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::fake_hub::{Fleet, log_text, python};
+use bue_worker::{Mode, Start};
 use protocol::{ErrorKind, Outcome, Place};
 
 #[tokio::test]
@@ -199,4 +200,49 @@ async fn a_process_the_step_forks_answers_nothing() {
     let fleet = Fleet::start();
     let value = fleet.value(python("import os\ndef step():\n    child = os.fork()\n    return 'child' if child == 0 else os.waitpid(child, 0)[1]\n")).await;
     assert_eq!(value, "0");
+}
+
+#[tokio::test]
+async fn a_fresh_interpreter_does_the_same_as_a_forked_one() {
+    for start in [Start::Fresh, Start::Forked] {
+        let fleet = Fleet::with(|config| config.start = start);
+        let code = "import os, sys\ndef step(a):\n    print('seen')\n    return [a, sys.argv, sys.path[0] == os.getcwd(), os.environ['BUE_ATTEMPT'], sys.stdin.read()]\n";
+        let settlement = fleet.run(python(code).input("1")).await;
+        assert!(log_text(&settlement).ends_with("Z seen\n"));
+        let Outcome::Success { value, .. } = settlement.outcome else { panic!("{settlement:?}") };
+        let Place::Json(text) = value.place else { panic!("{value:?}") };
+        assert_eq!(text.get(), r#"[1,["work"],true,"1",""]"#);
+    }
+}
+
+#[tokio::test]
+async fn steps_of_one_interpreter_see_nothing_of_each_other() {
+    let fleet = Fleet::start();
+    let code = "import builtins, os, sys\nseen = getattr(builtins, 'mark', None)\nbuiltins.mark = 1\nos.environ['MARK'] = '1'\ndef step():\n    return [seen, sys.path.count(os.getcwd())]\n";
+    for _ in 0..2 {
+        assert_eq!(fleet.value(python(code)).await, "[null,1]");
+    }
+    let check = "import os\ndef step():\n    return 'MARK' in os.environ\n";
+    assert_eq!(fleet.value(python(check)).await, "false");
+}
+
+#[tokio::test]
+async fn an_interpreter_that_was_killed_is_replaced_and_costs_no_retry() {
+    let fleet = Fleet::start();
+    // Waits for its own end: a forked process goes with its interpreter.
+    let kill = "import os, signal, time\ndef step():\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(60)\n";
+    let settlement = fleet.run(python(kill)).await;
+    assert!(matches!(settlement.outcome, Outcome::Release { .. }), "{settlement:?}");
+    assert_eq!(fleet.value(python("def step():\n    return 1\n")).await, "1");
+}
+
+#[tokio::test]
+async fn as_the_user_a_step_runs_in_the_scripts_folder_with_the_users_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("helper.py"), "NAME = 'mine'\n").unwrap();
+    let root = folder.path().to_owned();
+    let fleet = Fleet::with(|config| config.mode = Mode::Local { folder: root });
+    let code = "import os, helper\ndef step():\n    open('made.txt', 'w').write('x')\n    return [helper.NAME, 'CARGO_MANIFEST_DIR' in os.environ, 'BUE_ATTEMPT_KEY' in os.environ]\n";
+    assert_eq!(fleet.value(python(code)).await, r#"["mine",true,true]"#);
+    assert!(folder.path().join("made.txt").exists());
 }

@@ -1,0 +1,237 @@
+//! The warm interpreter of a worker, and the processes that are forked from it.
+//!
+//! A new interpreter takes tens of milliseconds, a fork of one that is there takes one or two. The protocol is told in
+//! `runner-python/buelon/runner/warm.py`, its other end. The interpreter is started when it is first needed and again
+//! when it has ended; it holds nothing of any step.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice, pipe};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
+use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe as async_pipe;
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+
+use crate::launch::Launch;
+use crate::process::{Exit, Pipes, Process};
+use crate::{orphans, spawner};
+
+/// Longest message in either direction.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// The warm interpreter of one environment.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    launch: Launch,
+    running: tokio::sync::Mutex<Option<Interpreter>>,
+}
+
+impl Warm {
+    /// An interpreter that `launch` starts when it is needed.
+    pub(crate) fn new(launch: Launch) -> Self {
+        Self { launch, running: tokio::sync::Mutex::new(None) }
+    }
+
+    /// A new process, forked from the interpreter. Its first line of input says where it runs.
+    ///
+    /// # Errors
+    /// When there is no interpreter and none can be started, or it cannot fork.
+    pub(crate) async fn fork(&self) -> io::Result<(Process, Pipes)> {
+        let link = self.link().await?;
+        fork(&link).await
+    }
+
+    /// Starts the interpreter, so that the first step need not wait for it.
+    pub(crate) async fn warm_up(&self) {
+        if let Err(error) = self.link().await {
+            tracing::warn!("no warm interpreter: {error}");
+        }
+    }
+
+    async fn link(&self) -> io::Result<Arc<Link>> {
+        let mut running = self.running.lock().await;
+        match &*running {
+            Some(interpreter) if interpreter.link.is_open() => Ok(Arc::clone(&interpreter.link)),
+            _ => {
+                let interpreter = Interpreter::start(&self.launch).await?;
+                let link = Arc::clone(&interpreter.link);
+                *running = Some(interpreter);
+                Ok(link)
+            }
+        }
+    }
+}
+
+/// A running interpreter; dropping it kills it, and all that was forked from it dies with it.
+#[derive(Debug)]
+struct Interpreter {
+    pid: Pid,
+    link: Arc<Link>,
+    reader: AbortHandle,
+}
+
+impl Interpreter {
+    async fn start(launch: &Launch) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        // The interpreter waits for its messages by other means, but reads and writes them whole.
+        nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))?;
+        let mut command = launch.command();
+        command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = spawner::spawn(command).await?;
+        let link = Arc::new(Link::new(ours)?);
+        let reader = tokio::spawn(read_messages(Arc::clone(&link))).abort_handle();
+        Ok(Self { pid: Pid::from_raw(child.id().cast_signed()), link, reader })
+    }
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.link.close();
+        orphans::discard_pid(self.pid);
+    }
+}
+
+/// The conversation with an interpreter.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: AsyncFd<OwnedFd>,
+    next_number: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_closed: bool,
+    asked: HashMap<u64, oneshot::Sender<io::Result<Forked>>>,
+    processes: HashMap<i32, watch::Sender<Option<Exit>>>,
+}
+
+/// A process that was forked, and where its end will be told.
+pub(crate) type Forked = (Pid, watch::Receiver<Option<Exit>>);
+
+impl Link {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        // SAFETY: the descriptor is owned by the value that is registered, and is closed with it.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }?;
+        Ok(Self { socket, next_number: AtomicU64::new(0), state: Mutex::default() })
+    }
+
+    /// Sends a signal to the group of a process that was forked, unless it has ended.
+    pub(crate) fn signal(&self, pid: Pid, signal: Signal) {
+        let message = format!("signal {pid} {}", signal as i32);
+        // A socket that is full or closed: the interpreter is busy or gone. Then its number is the best we have, and it
+        // is still its own, for its end was not told.
+        if self.is_open() && self.try_send(message.as_bytes(), &[]).is_err() {
+            let _ = nix::sys::signal::killpg(pid, signal);
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.state().is_closed
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_send(&self, message: &[u8], descriptors: &[i32]) -> io::Result<()> {
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let rights = if descriptors.is_empty() { &[] } else { &rights[..] };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(message)], rights, flags, None)?;
+        Ok(())
+    }
+
+    async fn send(&self, message: &[u8], descriptors: &[i32]) -> io::Result<()> {
+        self.socket.async_io(Interest::WRITABLE, |_| self.try_send(message, descriptors)).await
+    }
+
+    async fn receive(&self) -> io::Result<String> {
+        let mut message = [0; MESSAGE_BYTES_MAX];
+        let read = |_: &OwnedFd| Ok(recv(self.socket.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT)?);
+        let count = self.socket.async_io(Interest::READABLE, read).await?;
+        Ok(String::from_utf8_lossy(&message[..count]).into_owned())
+    }
+
+    /// Takes one message; tells whether it made sense.
+    fn take(&self, message: &str) -> Option<()> {
+        let (word, rest) = message.split_once(' ')?;
+        let (subject, rest) = rest.split_once(' ')?;
+        match word {
+            "forked" => self.take_forked(subject.parse().ok()?, rest.parse().ok()?),
+            "refused" => {
+                let asked = self.state().asked.remove(&subject.parse().ok()?)?;
+                let _ = asked.send(Err(io::Error::other(format!("failed to fork: {rest}"))));
+            }
+            "ended" => {
+                let status: i32 = rest.parse().ok()?;
+                let exit = if status < 0 { Exit::Signal(-status) } else { Exit::Code(status) };
+                self.state().processes.remove(&subject.parse().ok()?)?.send_replace(Some(exit));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn take_forked(&self, number: u64, pid: i32) {
+        let (ended, end) = watch::channel(None);
+        let asked = {
+            let mut state = self.state();
+            state.processes.insert(pid, ended);
+            state.asked.remove(&number)
+        };
+        let is_wanted = asked.is_some_and(|asked| asked.send(Ok((Pid::from_raw(pid), end))).is_ok());
+        if !is_wanted {
+            self.signal(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// The interpreter is gone, and with it all that was forked from it.
+    fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        // Whoever waits for an answer learns it from the sender's end.
+        state.asked.clear();
+        for (_, process) in state.processes.drain() {
+            process.send_replace(Some(Exit::Lost));
+        }
+    }
+}
+
+async fn read_messages(link: Arc<Link>) {
+    while let Ok(message) = link.receive().await {
+        if link.take(&message).is_none() {
+            break;
+        }
+    }
+    link.close();
+}
+
+async fn fork(link: &Arc<Link>) -> io::Result<(Process, Pipes)> {
+    let (their_stdin, stdin) = pipe()?;
+    let (stdout, their_stdout) = pipe()?;
+    let (stderr, their_stderr) = pipe()?;
+    let number = link.next_number.fetch_add(1, Ordering::Relaxed);
+    let (asked, answer) = oneshot::channel();
+    link.state().asked.insert(number, asked);
+    let descriptors = [their_stdin.as_raw_fd(), their_stdout.as_raw_fd(), their_stderr.as_raw_fd()];
+    link.send(format!("fork {number}").as_bytes(), &descriptors).await?;
+    let gone = |_| io::Error::other("the warm interpreter has ended");
+    let (pid, end) = answer.await.map_err(gone)??;
+    let pipes = Pipes {
+        stdin: async_pipe::Sender::from_owned_fd(stdin.into())?,
+        stdout: async_pipe::Receiver::from_owned_fd(stdout.into())?,
+        stderr: async_pipe::Receiver::from_owned_fd(stderr.into())?,
+    };
+    Ok((Process::forked(pid, Arc::clone(link), end), pipes))
+}

@@ -26,6 +26,28 @@ fn a_step_file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_step_file_that_is_left_out_is_told_from_one_that_is_not_there() {
+    let mut fleet = Fleet::empty().start(0);
+    fleet.write("s/x.bue", "a:\n    python\n    f\n    steps.py\n\np = | a\np()\n");
+    fleet.write("s/steps.py", "def f(): return 1");
+    fleet.write("s/.bueignore", "*.py\n");
+    for command in ["upload", "check", "run"] {
+        fleet.bue(&[command, "s/x.bue"]).expect(2).says(&["`steps.py` is there, but", ".bueignore"]);
+    }
+}
+
+#[test]
+fn wrong_keys_are_refused() {
+    let fleet = Fleet::empty().start(0);
+    let (hub, bucket) = (fleet.noted("hub"), fleet.noted("bucket"));
+    let stranger = Fleet::empty().with("AWS_ACCESS_KEY_ID", "AKIDSTRANGER").with("AWS_SECRET_ACCESS_KEY", "nonsense");
+    let mut stranger = stranger.with("BUE_TOKEN", "also-nonsense");
+    stranger.bue(&["worker", "-b", &hub, "-k", &bucket]).expect(4).says(&["refused", "AWS_SECRET_ACCESS_KEY"]);
+    let mut half = Fleet::empty().with("AWS_ACCESS_KEY_ID", "AKIDSTRANGER");
+    half.bue(&["worker", "-b", &hub, "-k", &bucket]).expect(2).says(&["AWS_SECRET_ACCESS_KEY is not"]);
+}
+
+#[test]
 fn a_script_that_is_not_there_is_named() {
     let mut fleet = Fleet::empty();
     for command in ["upload", "check", "run"] {

@@ -132,6 +132,23 @@ fn services_may_be_started_in_any_order() {
 }
 
 #[test]
+fn a_folder_can_be_the_bucket() {
+    let mut fleet = with_script(Fleet::empty());
+    let values = format!("file://{}/values", fleet.path().display());
+    let hub = free_place();
+    let mut hub_process = fleet.spawn(&["hub", "-b", &hub, "-k", &values]);
+    hub_process.wait_for("hub listens on");
+    fleet.start_worker(&["-b", &hub, "-k", &values]);
+    fleet.write("s/x.bue", "a:\n    python\n    f\n    `def f(): return 'x' * 1000000`\np = | a\nv = p()\n");
+    let ended = fleet.bue(&["upload", "-b", &hub, "s/x.bue", "--wait"]).expect(0);
+    assert!(ended.stdout.contains("a string of 1,000,000 characters"), "{}", ended.stdout);
+    let value = fleet.bue(&["value", "-b", &hub, "j1"]).expect(0);
+    assert_eq!(value.stdout.trim_end().len(), 1_000_002);
+    assert!(fleet.path().join("values/runs").is_dir());
+    drop(hub_process);
+}
+
+#[test]
 fn services_end_cleanly_when_asked() {
     let mut fleet = Fleet::empty().start(1);
     let worker = fleet.workers.remove(0);

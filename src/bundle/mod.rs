@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::{Digest, FileEntry, Manifest};
+use protocol::{Diagnostic, DiagnosticKind, Digest, FileEntry, Manifest};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
@@ -113,6 +113,18 @@ impl Listing {
         found.files.insert(name.clone(), metadata.len());
         limits::check(&found.files, limits)?;
         Ok(Self { root, script: name, files: found.files, notes: found.notes })
+    }
+
+    /// Sentences about files that diagnostics call missing, but that are there and were left out.
+    pub fn explain_missing(&self, diagnostics: &[Diagnostic]) -> Vec<String> {
+        let missing = diagnostics.iter().filter(|diagnostic| diagnostic.kind == DiagnosticKind::File);
+        missing
+            .flat_map(|diagnostic| diagnostic.message.split('`').skip(1).step_by(2))
+            .filter(|name| !self.files.contains_key(*name) && self.root.join(name).is_file())
+            .map(|name| {
+                format!("`{name}` is there, but it does not travel with the script: see .gitignore and .bueignore")
+            })
+            .collect()
     }
 
     /// The content of one of its files.

@@ -31,6 +31,7 @@ fn check(context: &Context, path: &Path) -> Result<Verdict> {
     let text = listing.read(&listing.script)?;
     let compiled = language::compile(&listing.script, &text, &listing);
     show(path, &text, compiled.diagnostics.clone());
+    listing.explain_missing(&compiled.diagnostics).iter().for_each(|note| output::note(note));
     if compiled.plan.is_some() {
         let steps = compiled.plan.map_or(0, |plan| plan.steps.len() as u64);
         output::note(&format!("{}: fine, {}", path.display(), output::plural(steps, "step", "steps")));

@@ -1,5 +1,6 @@
 //! `bue worker`: takes jobs from a hub and runs them.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use crate::cli::WorkerArguments;
@@ -36,9 +37,19 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
         config.python.version,
         config.python.path.display(),
     ));
-    ::worker::run(config, Arc::new(hub), bucket, stop).await.map_err(Error::machine)?;
-    output::note("worker stopped");
-    Ok(())
+    let mut working = pin!(::worker::run(config, Arc::new(hub), bucket.clone(), stop.clone()));
+    let refused = tokio::select! {
+        ended = &mut working => {
+            ended.map_err(Error::machine)?;
+            output::note("worker stopped");
+            return Ok(());
+        }
+        refused = keys::refusal(&bucket) => refused,
+    };
+    // No step could keep its value: what was leased is handed back.
+    stop.cancel();
+    working.await.map_err(Error::machine)?;
+    Err(refused)
 }
 
 fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Config> {

@@ -168,22 +168,16 @@ impl Bue<'_> {
         Process::start(name, line, &self.layout.root, self.layout.log_of(name))
     }
 
-    /// Starts a service on a free port. That port is then part of its command line, so that it is found again there
-    /// when it is started anew.
+    /// Starts a service on a free port. The line that starts it again names that port, so that it is found there again.
     async fn start_service(&self, service: Service, words: &[String]) -> Result<(Process, Address)> {
-        let wanted = free_port()?;
-        let mut all = vec!["-b".to_owned(), wanted.to_string()];
+        let any_port = Address::loopback(0).to_string();
+        let mut all = vec!["-b".to_owned(), any_port.clone()];
         all.extend_from_slice(words);
         let mut process = self.start(service.name(), service.name(), &all)?;
         let address = ready(&mut process, || self.layout.data_dir.noted_address(service)).await?;
+        process.restarts_with(&any_port, &address.to_string());
         Ok((process, address))
     }
-}
-
-/// A port that nobody has at this moment.
-fn free_port() -> Result<Address> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.map(|address| Address::loopback(address.port())).map_err(Error::machine)
 }
 
 fn port_file(layout: &Layout) -> PathBuf {

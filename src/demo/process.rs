@@ -56,6 +56,13 @@ impl Process {
         self.child.id()
     }
 
+    /// Has the line that starts it again say `known` where it was started with `open`.
+    pub fn restarts_with(&mut self, open: &str, known: &str) {
+        for word in self.line.iter_mut().filter(|word| *word == open) {
+            *word = known.into();
+        }
+    }
+
     /// What starts it again, as a line for a shell.
     pub fn command_line(&self) -> String {
         self.line.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")

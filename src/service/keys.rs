@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bucket::{Bucket, BucketUrl, Credentials};
+use bucket::{Bucket, BucketError, BucketUrl, Credentials};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::PartialAddress;
@@ -14,6 +14,9 @@ use crate::secrets;
 
 /// Pause before the data folder is looked at again.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Pause before a bucket that is away is asked again whether it accepts the keys.
+const CHECK_PAUSE: Duration = Duration::from_secs(5);
 
 /// What to do about keys that nobody has made yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,23 @@ async fn keys_of_server(
         }
         if let Some(keys) = secrets::read_keys(&context.data_dir)? {
             return Ok(Some(keys));
+        }
+    }
+}
+
+/// Comes back only when the bucket answers that it does not accept the keys. One that is away is not asked to explain
+/// itself here: jobs that need it wait for it.
+pub async fn refusal(bucket: &Bucket) -> Error {
+    loop {
+        match bucket.check().await {
+            Ok(()) => return std::future::pending().await,
+            Err(error @ BucketError::Refused { .. }) => {
+                return Error::new(Kind::Refused, error).hint(
+                    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
+                     bucket/credentials of its data folder",
+                );
+            }
+            Err(_) => tokio::time::sleep(CHECK_PAUSE).await,
         }
     }
 }

@@ -30,9 +30,11 @@ fn meaning(text: &str) -> String {
     format!("{plan}\n{}", messages.join("\n"))
 }
 
-/// Everything from a `#` to the end of its line: the comments, and what looks like one in code.
-fn comments(text: &str) -> Vec<&str> {
-    text.split(['\n', '\r']).filter_map(|line| line.find('#').map(|at| line[at..].trim_end())).collect()
+/// Everything from a `#` to the end of its line: the comments, and what looks like one in code. Blanks do not count.
+fn comments(text: &str) -> Vec<String> {
+    text.split(['\n', '\r'])
+        .filter_map(|line| line.find('#').map(|at| line[at..].replace(char::is_whitespace, "")))
+        .collect()
 }
 
 fn keeps_its_promises(text: &str) -> Result<(), TestCaseError> {

@@ -74,6 +74,7 @@ impl Fleet {
         let mut api = start_api(layout, python)?;
         let port_file = port_file(layout);
         let port: u16 = ready(&mut api, || fs::read_to_string(&port_file).ok()?.trim().parse().ok()).await?;
+        api.restarts_with("0", &port.to_string());
         let api_address = Address::loopback(port);
         example::write_settings(&layout.pipeline(), &api_address.url(), &layout.database())?;
 

@@ -4,8 +4,9 @@ mod fleet;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use fleet::Fleet;
+use fleet::{Fleet, eventually};
 use serde_json::Value;
 
 fn folders() -> Vec<PathBuf> {
@@ -62,4 +63,36 @@ fn assert_agrees(expected: &Value, found: &Value, folder: &Path) {
             assert_eq!(value, &found[key], "{}: `{key}` of {found:#}", folder.display());
         }
     }
+}
+
+#[test]
+fn the_ads_report_loads_every_account_without_a_server_too() {
+    let mut fleet = Fleet::empty();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ads-report");
+    for entry in fs::read_dir(source).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), fleet.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let mut api = Command::new("python3");
+    api.args(["ads_api.py", "--port", "0", "--port-file", "port", "--accounts", "4", "--seconds", "1"]);
+    let api = fleet.spawn_command(in_folder(api, &fleet), "api");
+    let port = eventually("the API", || fs::read_to_string(fleet.path().join("port")).ok());
+    let database = fleet.path().join("warehouse.sqlite");
+    let settings = serde_json::json!({
+        "api": format!("http://127.0.0.1:{port}"), "database": database, "patience_s": 100,
+    });
+    fleet.write("settings.json", &settings.to_string());
+
+    fleet.bue(&["run", "ads_report.bue"]).expect(0);
+    let mut check = Command::new("python3");
+    check.arg("check.py");
+    let checked = fleet.spawn_command(in_folder(check, &fleet), "check").end().expect(0);
+    assert!(checked.stdout.contains("4 accounts are loaded, each exactly once"), "{}", checked.stdout);
+    drop(api);
+}
+
+fn in_folder(mut command: Command, fleet: &Fleet) -> Command {
+    command.current_dir(fleet.path());
+    command
 }

@@ -6,6 +6,7 @@
 //!
 //! `runner-python/buelon/runner/frames.py` mirrors this file.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,37 @@ pub struct StartFrame {
     pub inline_bytes_max: u64,
     /// Largest value, in bytes; a larger one is an error of the step.
     pub value_bytes_max: u64,
+    /// PostgreSQL: the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresFrame>,
+}
+
+/// The database of a PostgreSQL step, in a start frame of its own process and nowhere else.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PostgresFrame {
+    /// Name or address of its machine, or the folder of its socket.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who connects.
+    pub user: String,
+    /// The user's password, where one is needed.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// Name of the database.
+    pub database: String,
+    /// Longest wait for a connection, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Longest time of one statement, in milliseconds.
+    pub statement_timeout_ms: u64,
+}
+
+/// Without the password.
+impl fmt::Debug for PostgresFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, user, database, .. } = self;
+        write!(f, "PostgresFrame({user}@{host}:{port}/{database})")
+    }
 }
 
 /// Frames that name no language are of Python steps.

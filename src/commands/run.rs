@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::local::{Engine, Options};
 use crate::service::{log, stop};
 use crate::settings::limits::{self, BundleLimits};
-use crate::settings::table;
+use crate::settings::{engines, table};
 use crate::show::json::{self, Document};
 use crate::{output, show};
 
@@ -63,6 +63,7 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     worker.mode = worker::Mode::Local { folder: bundle.listing.root.clone() };
     worker.scopes = scopes(plan, worker.scopes);
     worker.limits = limits::worker(sources)?;
+    worker.engines = engines::read(sources)?;
     worker.limits.drain = DRAIN;
     let slots = match arguments.slots {
         Some(slots) => Some(slots),

@@ -11,7 +11,7 @@ use crate::output;
 use crate::secrets;
 use crate::service::{keys, log, stop};
 use crate::settings::value::{Scopes, Value};
-use crate::settings::{limits, places, table};
+use crate::settings::{engines, limits, places, table};
 
 /// Works until Ctrl-C or SIGTERM.
 pub fn run(context: &Context, arguments: &WorkerArguments) -> Result {
@@ -58,6 +58,7 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     let data_dir = context.data_dir.create(Service::Worker)?;
     let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
     config.limits = limits::worker(sources)?;
+    config.engines = engines::read(sources)?;
     if let Some(scopes) = scopes(context, arguments)? {
         config.scopes = scopes.0;
     }

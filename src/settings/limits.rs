@@ -122,6 +122,9 @@ limits! {
         log_inline_bytes_max BUE_WORKER_LOG_INLINE_BYTES_MAX "Worker: largest log that travels inside the settlement.";
         plans_max BUE_WORKER_PLANS_MAX "Worker: plans kept in memory.";
         cache_bytes_max BUE_WORKER_CACHE_BYTES_MAX "Worker: size of the files of bundles kept on disk.";
+        postgres_connect_timeout BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
+        duckdb_memory_bytes_max BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step.";
+        duckdb_threads_max BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
     }
 
     /// Bounds of a bucket server.

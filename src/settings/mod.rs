@@ -6,6 +6,7 @@
 //! - [`limits`]: the bounds of hub, worker, bucket and bundle.
 //! - [`places`]: where services listen and where clients find them.
 
+pub mod engines;
 pub mod limits;
 pub mod places;
 pub mod source;

@@ -61,6 +61,7 @@ settings! {
     secret BUE_TOKEN, "", "made by the hub", "The hub's token, on machines that do not share its data folder.";
     plain BUE_DATA_DIR, "`--data-dir`", ".bue", "Folder of all state: the hub's queue, the bucket's objects, the worker's cache, token and keys.";
     plain BUE_PYTHON, "`--python`", "python3", "The interpreter of Python steps: 3.9 or later.";
+    plain BUE_DUCKDB, "", "beside `bue`", "The program that runs `duckdb` steps.";
     plain BUE_LOG, "", "info", "What services log: `error`, `warn`, `info`, `debug`, or filters such as `info,hub=debug`.";
 }
 

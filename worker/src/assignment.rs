@@ -6,7 +6,7 @@ use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{Code, Input, StartFrame};
 use protocol::{ErrorKind, Language, PROTOCOL_VERSION, Source, Step, StepError};
 
-use crate::config::Limits;
+use crate::config::Config;
 use crate::scratch::Scratch;
 use crate::template;
 use crate::trouble::Trouble;
@@ -32,8 +32,13 @@ pub(crate) fn step_of<'plan>(plan: &'plan PlanAnswer, lease: &Lease) -> Result<&
 
 impl Assignment<'_> {
     /// The first line to the step's process.
-    pub(crate) fn start_frame(&self, inputs: Vec<Input>, limits: &Limits) -> Result<StartFrame, Trouble> {
+    pub(crate) fn start_frame(&self, inputs: Vec<Input>, config: &Config) -> Result<StartFrame, Trouble> {
+        let limits = &config.limits;
         let code = self.code()?;
+        let postgres = match self.step.language {
+            Language::Postgres => Some(config.engines.postgres.frame(self.step, limits).map_err(Trouble::Step)?),
+            _ => None,
+        };
         Ok(StartFrame {
             protocol: PROTOCOL_VERSION,
             run: self.lease.run.clone(),
@@ -48,6 +53,7 @@ impl Assignment<'_> {
             values: self.scratch.values(),
             inline_bytes_max: limits.inline_bytes_max,
             value_bytes_max: limits.value_bytes_max,
+            postgres,
         })
     }
 

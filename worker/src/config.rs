@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engines::Engines;
 use crate::python::Python;
 
 /// Settings of one worker.
@@ -24,6 +25,8 @@ pub struct Config {
     pub mode: Mode,
     /// The program that runs SQL steps when it is called with `sql-step`: `bue` itself.
     pub program: PathBuf,
+    /// What SQL steps need besides.
+    pub engines: Engines,
     /// Bounds of everything that could grow.
     pub limits: Limits,
 }
@@ -45,6 +48,7 @@ impl Config {
             start: Start::default(),
             mode: Mode::Fleet { environment: BTreeMap::new() },
             program: std::env::current_exe()?,
+            engines: Engines::default(),
             limits: Limits::default(),
         })
     }
@@ -122,6 +126,12 @@ pub struct Limits {
     pub plans_max: usize,
     /// Size of the files of bundles that are kept on disk; older ones are removed when a worker starts.
     pub cache_bytes_max: u64,
+    /// Longest wait for a connection to PostgreSQL.
+    pub postgres_connect_timeout: Duration,
+    /// Memory of one DuckDB step.
+    pub duckdb_memory_bytes_max: u64,
+    /// Threads of one DuckDB step.
+    pub duckdb_threads_max: u32,
 }
 
 impl Default for Limits {
@@ -145,6 +155,9 @@ impl Default for Limits {
             log_inline_bytes_max: 4 * 1024,
             plans_max: 256,
             cache_bytes_max: 4 * 1024 * 1024 * 1024,
+            postgres_connect_timeout: Duration::from_secs(10),
+            duckdb_memory_bytes_max: 1024 * 1024 * 1024,
+            duckdb_threads_max: 2,
         }
     }
 }

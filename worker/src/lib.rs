@@ -7,7 +7,7 @@
 //! - [`process`], [`orphans`]: child processes and their end.
 //! - [`warm`]: the interpreter that steps are forked from.
 //! - [`python`], [`runner`]: the interpreter, and the program in it that runs one step.
-//! - [`sql`]: the child process that runs one SQL step.
+//! - [`sql`], [`engines`]: the child process that runs one SQL step, and what it needs.
 //!
 //! It knows nothing of the hub's code, and never runs a step in its own process.
 
@@ -19,6 +19,7 @@ mod bundles;
 mod config;
 mod control;
 mod ending;
+mod engines;
 mod held;
 mod http_hub;
 mod hub;
@@ -41,6 +42,7 @@ mod warm;
 
 pub use config::{Config, Limits, Mode, Start, default_scopes};
 pub use control::{Summary, WorkerError, run};
+pub use engines::{Engines, Postgres};
 pub use http_hub::HttpHub;
 pub use hub::{Hub, HubError};
 pub use python::{Python, PythonError, find_python};

@@ -151,8 +151,8 @@ impl<H: Hub> Attempts<H> {
         let mut refetched = false;
         loop {
             let bundle = self.fetch(end, || self.bundles.bundle(plan.bundle)).await?;
-            let put = |file: &protocol::FileEntry| scratch.put(&file.path, &self.bundles.path(file.digest));
-            match bundle.manifest.files.iter().try_for_each(put) {
+            let files = bundle.manifest.files.iter().map(|file| (file.path.clone(), self.bundles.path(file.digest)));
+            match scratch.fill(files.collect()).await {
                 Ok(()) => return Ok(scratch.files()),
                 // Somebody cleaned the cache: once more, with everything fetched again.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && !refetched => {

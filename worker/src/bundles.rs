@@ -16,6 +16,9 @@ use tokio::sync::OnceCell;
 use crate::config::Limits;
 use crate::hub::{Hub, HubError};
 
+/// Files of one bundle that are fetched at once.
+const FETCHES_MAX: usize = 8;
+
 /// A bundle whose files are all on disk.
 #[derive(Debug)]
 pub(crate) struct Bundle {
@@ -101,8 +104,9 @@ impl<H: Hub> Bundles<H> {
         if manifest.digest() != digest {
             return Err(wrong("its files do not have this digest".to_owned()));
         }
-        for file in &manifest.files {
-            self.fetch_file(file.digest, file.bytes, &file.path).await?;
+        for files in manifest.files.chunks(FETCHES_MAX) {
+            let fetches = files.iter().map(|file| self.fetch_file(file.digest, file.bytes, &file.path));
+            futures::future::try_join_all(fetches).await?;
         }
         Ok(Arc::new(Bundle { manifest }))
     }

@@ -15,8 +15,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
+use crate::orphans;
+use crate::spawner::{self, Tie};
 use crate::warm::Link;
-use crate::{orphans, spawner};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Process {
     /// Starts a command with pipes for its standard streams.
     pub(crate) async fn start(mut command: Command) -> io::Result<(Self, Pipes)> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = spawner::spawn(command).await?;
+        let mut child = spawner::spawn(command, Tie::Death).await?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let process = match watch(pid) {
             Ok(ended) => Self { pid, parent: Parent::Worker { ended, is_reaped: false } },

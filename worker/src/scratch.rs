@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::fcntl::{Flock, FlockArg};
 use protocol::SessionId;
 
+/// Up to this many files are copied where they are needed; for more, a thread that may block is worth its price.
+const INLINE_FILES_MAX: usize = 16;
+
 /// The scratch folders of one worker.
 #[derive(Debug)]
 pub(crate) struct Scratches {
@@ -88,25 +91,45 @@ impl Scratch {
         fs::create_dir(self.files())
     }
 
-    /// Copies a file to `path` (with `/` between folders) in the files folder. Copies, not links: a step may write to
-    /// its files, and what it writes must not reach the cache.
-    pub(crate) fn put(&self, path: &str, source: &Path) -> io::Result<()> {
-        let target = self.files().join(path);
-        if path.contains('/')
-            && let Some(folder) = target.parent()
-        {
-            fs::create_dir_all(folder)?;
+    /// Copies files to their paths (with `/` between folders) in the files folder. Copies, not links: a step may write
+    /// to its files, and what it writes must not reach the cache.
+    pub(crate) async fn fill(&self, files: Vec<(String, PathBuf)>) -> io::Result<()> {
+        let folder = self.files();
+        if files.len() <= INLINE_FILES_MAX {
+            return copy_all(&folder, &files);
         }
-        let mut from = File::open(source)?;
-        let mut to = File::create_new(target)?;
-        io::copy(&mut from, &mut to).map(drop)
+        tokio::task::spawn_blocking(move || copy_all(&folder, &files)).await.map_err(io::Error::other)?
     }
+}
+
+fn copy_all(folder: &Path, files: &[(String, PathBuf)]) -> io::Result<()> {
+    files.iter().try_for_each(|(path, source)| copy(&folder.join(path), source))
+}
+
+fn copy(target: &Path, source: &Path) -> io::Result<()> {
+    let mut from = File::open(source)?;
+    let mut to = match File::create_new(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(target.parent().unwrap_or(target))?;
+            File::create_new(target)?
+        }
+        created => created?,
+    };
+    io::copy(&mut from, &mut to).map(drop)
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.root) {
-            tracing::warn!("scratch folder {} cannot be removed: {error}", self.root.display());
+        let root = std::mem::take(&mut self.root);
+        let work = move || {
+            if let Err(error) = remove(&root) {
+                tracing::warn!("scratch folder {} cannot be removed: {error}", root.display());
+            }
+        };
+        // Nobody waits for it: the outcome is on its way meanwhile.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => work(),
         }
     }
 }
@@ -165,18 +188,20 @@ mod tests {
         assert!(!dead.exists() && scratch.files().exists());
     }
 
-    #[test]
-    fn a_step_that_writes_to_its_files_does_not_reach_the_cache() {
+    #[tokio::test]
+    async fn a_step_that_writes_to_its_files_does_not_reach_the_cache() {
         let root = tempfile::tempdir().unwrap();
         let cached = root.path().join("cached");
         fs::write(&cached, "original").unwrap();
         let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8])).unwrap();
-        let scratch = scratches.make().unwrap();
-        scratch.put("folder/data.txt", &cached).unwrap();
-        fs::write(scratch.files().join("folder/data.txt"), "changed").unwrap();
-        assert_eq!(fs::read_to_string(&cached).unwrap(), "original");
-        let folder = scratch.files();
-        drop(scratch);
-        assert!(!folder.exists());
+        for count in [1, INLINE_FILES_MAX + 1] {
+            let scratch = scratches.make().unwrap();
+            let files = (0..count).map(|number| (format!("folder/{number}.txt"), cached.clone()));
+            scratch.fill(files.collect()).await.unwrap();
+            let copy = scratch.files().join(format!("folder/{}.txt", count - 1));
+            assert_eq!(fs::read_to_string(&copy).unwrap(), "original");
+            fs::write(copy, "changed").unwrap();
+            assert_eq!(fs::read_to_string(&cached).unwrap(), "original");
+        }
     }
 }

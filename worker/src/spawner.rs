@@ -14,30 +14,39 @@ use tokio::sync::oneshot;
 
 use crate::orphans;
 
-type Order = (Command, oneshot::Sender<io::Result<Child>>);
+type Order = (Command, Tie, oneshot::Sender<io::Result<Child>>);
+
+/// What happens to a child when this process is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tie {
+    /// The kernel kills it.
+    Death,
+    /// It notices, and ends by itself.
+    Own,
+}
 
 static ORDERS: OnceLock<Option<mpsc::Sender<Order>>> = OnceLock::new();
 
-/// Starts `command` in a session of its own; it is killed when this process ends, however that happens.
+/// Starts `command` in a session of its own.
 ///
 /// The child counts as known until [`orphans::reap`] is called for it.
 ///
 /// # Errors
 /// When the program cannot be started.
-pub(crate) async fn spawn(command: Command) -> io::Result<Child> {
+pub(crate) async fn spawn(command: Command, tie: Tie) -> io::Result<Child> {
     let orders = ORDERS.get_or_init(start_thread).as_ref().ok_or_else(|| io::Error::other("no thread can be made"))?;
     let (reply, answer) = oneshot::channel();
     let gone = || io::Error::other("the thread that starts processes is gone");
-    orders.send((command, reply)).map_err(|_| gone())?;
+    orders.send((command, tie, reply)).map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
 }
 
 fn start_thread() -> Option<mpsc::Sender<Order>> {
     let (orders, inbox) = mpsc::channel::<Order>();
     let work = move || {
-        for (command, reply) in inbox {
+        for (command, tie, reply) in inbox {
             // Where nobody waits any more, the child is ended by whoever finds it: nobody else knows it.
-            if let Err(Ok(child)) = reply.send(orphans::spawn_known(|| start(command))) {
+            if let Err(Ok(child)) = reply.send(orphans::spawn_known(|| start(command, tie))) {
                 orphans::discard(child);
             }
         }
@@ -45,20 +54,26 @@ fn start_thread() -> Option<mpsc::Sender<Order>> {
     std::thread::Builder::new().name("spawner".to_owned()).spawn(work).ok().map(|_| orders)
 }
 
-fn start(mut command: Command) -> io::Result<Child> {
+fn start(mut command: Command, tie: Tie) -> io::Result<Child> {
     let parent = nix::unistd::getpid().as_raw();
     // SAFETY: the closure runs between fork and exec and makes async-signal-safe system calls only.
     unsafe {
-        command.pre_exec(move || leave_and_follow(parent));
+        command.pre_exec(move || leave(tie, parent));
     }
     command.spawn()
 }
 
-/// In the child: a session of its own, and death with the parent.
-fn leave_and_follow(parent: libc::pid_t) -> io::Result<()> {
+/// In the child: a session of its own, and perhaps death with the parent.
+fn leave(tie: Tie, parent: libc::pid_t) -> io::Result<()> {
     // SAFETY: plain system calls without pointers.
     unsafe {
-        if libc::setsid() == -1 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) == -1 {
+        if libc::setsid() == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        if tie == Tie::Own {
+            return Ok(());
+        }
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) == -1 {
             return Err(io::Error::last_os_error());
         }
         // The parent may have died before the signal was asked for.

@@ -21,8 +21,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use crate::launch::Launch;
+use crate::orphans;
 use crate::process::{Exit, Pipes, Process};
-use crate::{orphans, spawner};
+use crate::spawner::{self, Tie};
 
 /// Longest message in either direction.
 const MESSAGE_BYTES_MAX: usize = 1_024;
@@ -86,7 +87,7 @@ impl Interpreter {
         nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))?;
         let mut command = launch.command();
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = spawner::spawn(command).await?;
+        let child = spawner::spawn(command, Tie::Own).await?;
         let link = Arc::new(Link::new(ours)?);
         let reader = tokio::spawn(read_messages(Arc::clone(&link))).abort_handle();
         Ok(Self { pid: Pid::from_raw(child.id().cast_signed()), link, reader })

@@ -10,7 +10,7 @@ is a socket that keeps messages apart:
                ended PID STATUS       the exit code, or the signal as a negative number; its group is gone
 
 A forked process reads two lines from its input: where it runs (a dict of ``folder`` and ``environment``), and the start
-frame. It dies with this process, and this process with the worker.
+frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
 """
 
 import gc
@@ -56,7 +56,10 @@ class _Server:
             if self._wake[0] in ready:
                 self._report_ended()
             if self._control in ready and not self._take_order():
-                return
+                break
+        # The worker is gone, perhaps killed: nothing of its steps stays.
+        for pid in self._running:
+            _kill_group(pid)
 
     def _take_order(self):
         data, descriptors = _receive(self._control)
@@ -151,7 +154,7 @@ def _receive(control):
 
 
 def _kill_group(pid):
-    """What is left of the group of a process that has ended and is not reaped yet."""
+    """What there is of the group of a process that is not reaped yet."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except OSError:

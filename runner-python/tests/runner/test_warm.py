@@ -1,0 +1,161 @@
+"""The warm interpreter, spoken to as a worker speaks to it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2]
+PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import warm; warm.main()"
+DEADLINE_S = 20
+
+
+class Worker:
+    """The worker's end: one interpreter, and the processes forked from it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.settimeout(DEADLINE_S)
+        command = [sys.executable, "-I", "-B", "-c", PROGRAM, str(PACKAGE)]
+        self.process = subprocess.Popen(command, stdin=theirs, start_new_session=True)
+        theirs.close()
+
+    def fork(self, code):
+        """Starts a step; its process and the end of its output."""
+        stdin, feed = os.pipe()
+        answer, stdout = os.pipe()
+        socket.send_fds(self.control, [b"fork 7"], [stdin, stdout, 2])
+        os.close(stdin)
+        os.close(stdout)
+        word, number, pid = self.hear()
+        assert (word, number) == ("forked", "7")
+        os.write(feed, self.input(code))
+        os.close(feed)
+        return int(pid), answer
+
+    def input(self, code):
+        launch = {"folder": str(self.folder), "environment": {"ONLY": "this"}}
+        start = {
+            "protocol": 1,
+            "step": "work",
+            "function": "step",
+            "code": {"text": {"text": code, "script": "x.bue", "line": 1}},
+            "path": [str(self.folder)],
+            "inputs": [],
+            "values": str(self.folder),
+            "inline_bytes_max": 1_000,
+            "value_bytes_max": 1_000_000,
+        }
+        return (json.dumps(launch) + "\n" + json.dumps(start) + "\n").encode()
+
+    def hear(self):
+        return self.control.recv(1_024).decode().split(" ", 2)
+
+    def close(self):
+        self.control.close()
+        self.process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def worker(tmp_path):
+    worker = Worker(tmp_path)
+    yield worker
+    worker.close()
+
+
+def answer_of(descriptor):
+    with open(descriptor) as file:
+        return json.loads(file.read())
+
+
+def until_gone(pid):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} is still there")
+
+
+def test_a_fork_runs_its_step_in_its_folder_with_its_environment(worker):
+    pid, answer = worker.fork("import os\ndef step():\n    return [os.getcwd(), dict(os.environ)]\n")
+    frame = answer_of(answer)
+    assert json.loads(frame["value"]["place"]["json"]) == [str(worker.folder), {"ONLY": "this"}]
+    assert worker.hear() == ["ended", str(pid), "0"]
+
+
+def test_the_end_of_a_step_is_told(worker):
+    pid, _ = worker.fork("import sys\ndef step():\n    sys.exit(3)\n")
+    assert worker.hear() == ["ended", str(pid), "3"]
+    pid, _ = worker.fork("import time\ndef step():\n    time.sleep(100)\n")
+    worker.control.send(f"signal {pid} {int(signal.SIGKILL)}".encode())
+    assert worker.hear() == ["ended", str(pid), "-9"]
+
+
+def test_a_signal_to_a_process_that_has_ended_reaches_nobody(worker):
+    pid, _ = worker.fork("def step():\n    pass\n")
+    assert worker.hear()[0] == "ended"
+    worker.control.send(f"signal {pid} 9".encode())
+    worker.control.send(b"signal 1 9")
+    pid, answer = worker.fork("def step():\n    return 1\n")
+    assert answer_of(answer)["status"] == "success"
+
+
+WITH_CHILD = """
+import subprocess, time
+def step():
+    child = subprocess.Popen(["sleep", "1000"])
+    with open("child", "w") as file:
+        file.write(f"{child.pid}\\n")
+    time.sleep(SECONDS)
+"""
+
+
+def child_of_step(folder):
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        path = folder / "child"
+        if path.exists() and path.read_text().endswith("\n"):
+            return int(path.read_text())
+        time.sleep(0.01)
+    raise AssertionError("the step has started nothing")
+
+
+def test_the_group_of_a_step_is_gone_before_its_end_is_told(worker):
+    worker.fork(WITH_CHILD.replace("SECONDS", "0"))
+    assert worker.hear()[0] == "ended"
+    until_gone(child_of_step(worker.folder))
+
+
+def test_nothing_stays_when_the_worker_is_gone(worker):
+    pid, _ = worker.fork(WITH_CHILD.replace("SECONDS", "1000"))
+    child = child_of_step(worker.folder)
+    worker.control.close()
+    for process in (pid, child):
+        until_gone(process)
+    worker.process.wait(DEADLINE_S)
+
+
+def test_no_step_sees_the_descriptors_of_another(worker):
+    listing = "import os\ndef step():\n    return len(os.listdir('/proc/self/fd'))\n"
+    counts = []
+    slow, _ = worker.fork("import time\ndef step():\n    time.sleep(1000)\n")
+    for _ in range(3):
+        _, answer = worker.fork(listing)
+        counts.append(json.loads(answer_of(answer)["value"]["place"]["json"]))
+        assert worker.hear()[0] == "ended"
+    # Three standard streams, the way back, the folder being listed.
+    assert counts == [5, 5, 5]
+    worker.control.send(f"signal {slow} 9".encode())
+    assert worker.hear()[0] == "ended"

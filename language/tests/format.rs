@@ -1,50 +1,15 @@
 //! Formatting: one form, every comment kept, the meaning untouched.
 
 mod corpus;
-mod outline;
 
-use bue_language::{Files, FormatError, compile, format};
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
+use bue_language::{FormatError, format};
 use proptest::prelude::*;
-
-struct Anything;
-
-impl Files for Anything {
-    fn has(&self, _: &str) -> bool {
-        true
-    }
-
-    fn paths(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 fn formatted(text: &str) -> String {
     format(text).expect("a script without errors of form")
-}
-
-/// The plan without the numbers of lines, or the messages of what is wrong.
-fn meaning(text: &str) -> String {
-    let compiled = compile("script.bue", text.as_bytes(), &Anything);
-    let messages: Vec<&str> = compiled.diagnostics.iter().map(|found| found.message.as_str()).collect();
-    let plan = compiled.plan.map_or_else(String::new, |plan| outline::without_lines(&plan));
-    format!("{plan}\n{}", messages.join("\n"))
-}
-
-/// Everything from a `#` to the end of its line: the comments, and what looks like one in code. Blanks do not count.
-fn comments(text: &str) -> Vec<String> {
-    text.split(['\n', '\r'])
-        .filter_map(|line| line.find('#').map(|at| line[at..].replace(char::is_whitespace, "")))
-        .collect()
-}
-
-fn keeps_its_promises(text: &str) -> Result<(), TestCaseError> {
-    let Ok(once) = format(text) else { return Ok(()) };
-    let twice = format(&once);
-    prop_assert!(twice.is_ok(), "{:?}\n{once:?}", twice);
-    prop_assert_eq!(twice.unwrap_or_default(), once.clone());
-    prop_assert_eq!(meaning(&once), meaning(text), "{:?} became {:?}", text, once);
-    prop_assert_eq!(comments(&once), comments(text), "{:?} became {:?}", text, once);
-    Ok(())
 }
 
 #[test]
@@ -52,7 +17,7 @@ fn every_script_of_the_corpus_keeps_its_meaning_and_comments() {
     let mut formatted = 0;
     for script in corpus::scripts() {
         let Ok(text) = String::from_utf8(script) else { continue };
-        keeps_its_promises(&text).unwrap();
+        checks::formats(text.as_bytes());
         formatted += usize::from(format(&text).is_ok());
     }
     assert!(formatted > 100, "{formatted}");
@@ -134,12 +99,12 @@ proptest! {
 
     #[test]
     fn a_formatted_script_means_the_same_and_is_formatted(text in pieces()) {
-        keeps_its_promises(&text)?;
+        checks::formats(text.as_bytes());
     }
 
     #[test]
     fn a_formatted_script_with_other_line_ends_means_the_same(text in pieces(), end in "\r|\r\n") {
-        keeps_its_promises(&text.replace('\n', &end))?;
+        checks::formats(text.replace('\n', &end).as_bytes());
     }
 
     #[test]
@@ -149,6 +114,6 @@ proptest! {
         if text.is_char_boundary(at) {
             text.insert_str(at, &put_in);
         }
-        keeps_its_promises(&text)?;
+        checks::formats(text.as_bytes());
     }
 }

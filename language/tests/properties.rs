@@ -2,22 +2,10 @@
 
 mod corpus;
 
-use bue_language::text::{Lines, Place};
-use bue_language::{Files, compile, render};
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
 use proptest::prelude::*;
-use protocol::{Diagnostic, Severity};
-
-struct Few;
-
-impl Files for Few {
-    fn has(&self, path: &str) -> bool {
-        !path.contains('b')
-    }
-
-    fn paths(&self) -> Vec<String> {
-        vec!["a.py".to_owned(), "steps/c.py".to_owned()]
-    }
-}
 
 /// Pieces of scripts, in an order that is likely to be nearly right.
 fn soup() -> impl Strategy<Value = String> {
@@ -108,50 +96,26 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-fn holds(bytes: &[u8]) -> Result<(), TestCaseError> {
-    let compiled = compile("script.bue", bytes, &Few);
-    let has_error = compiled.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    prop_assert_eq!(compiled.plan.is_none(), has_error);
-    let text = String::from_utf8_lossy(bytes);
-    let lines = Lines::of(&text);
-    for diagnostic in &compiled.diagnostics {
-        lies_inside(diagnostic, &lines)?;
-    }
-    let places: Vec<(u32, u32)> = compiled.diagnostics.iter().map(|found| (found.line, found.column)).collect();
-    prop_assert!(places.is_sorted());
-    let shown = render(&compiled.diagnostics, &text, false);
-    prop_assert!(!shown.chars().any(|letter| letter.is_control() && letter != '\n'), "{:?}", shown);
-    Ok(())
-}
-
-fn lies_inside(diagnostic: &Diagnostic, lines: &Lines<'_>) -> Result<(), TestCaseError> {
-    let related = diagnostic.related.iter().map(|place| (place.line, place.column, place.end_line, place.end_column));
-    let own = (diagnostic.line, diagnostic.column, diagnostic.end_line, diagnostic.end_column);
-    for (line, column, end_line, end_column) in related.chain([own]) {
-        prop_assert!((line, column) <= (end_line, end_column));
-        for place in [Place { line, column }, Place { line: end_line, column: end_column }] {
-            let text = lines.text(place.line);
-            prop_assert!(text.is_some_and(|text| place.column as usize <= text.chars().count() + 1), "{diagnostic:?}");
-        }
-    }
-    Ok(())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes_give_a_plan_or_errors_with_places_inside_the_text(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        holds(&bytes)?;
+        checks::compiles(&bytes);
     }
 
     #[test]
     fn any_pieces_of_scripts_give_a_plan_or_errors_with_places_inside_the_text(text in soup()) {
-        holds(text.as_bytes())?;
+        checks::compiles(text.as_bytes());
     }
 
     #[test]
     fn changed_scripts_give_a_plan_or_errors_with_places_inside_the_text(bytes in mutated()) {
-        holds(&bytes)?;
+        checks::compiles(&bytes);
+    }
+
+    #[test]
+    fn changed_scripts_that_can_be_formatted_keep_meaning_and_comments(bytes in mutated()) {
+        checks::formats(&bytes);
     }
 }

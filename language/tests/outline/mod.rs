@@ -30,20 +30,6 @@ pub fn of(plan: &Plan) -> String {
     text
 }
 
-/// The same without the numbers of lines.
-#[allow(dead_code, reason = "not every test that shares this module needs it")]
-pub fn without_lines(plan: &Plan) -> String {
-    let mut text = String::new();
-    for line in of(plan).lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let number = |place: usize| place > 0 && words[place - 1] == "line";
-        let kept = words.iter().enumerate().filter(|(place, _)| !number(*place)).map(|(_, word)| *word);
-        text.push_str(&kept.collect::<Vec<_>>().join(" "));
-        text.push('\n');
-    }
-    text
-}
-
 fn block(statements: &[Statement], depth: usize, text: &mut String) {
     for statement in statements {
         let _ = write!(text, "{}", "  ".repeat(depth));

@@ -6,7 +6,7 @@
 //! 2. `meaning`: names, settings, loops → [`protocol::Plan`].
 //! 3. [`render`]: what is wrong, for people. Programs take the [`Diagnostic`]s as they are.
 //!
-//! Beside this way, [`format`] writes a syntax tree anew.
+//! Beside this way, [`format`] writes a syntax tree anew, and [`index`] answers what editors ask.
 //!
 //! No text can panic the compiler, hang it, or fill the memory: see [`limits`].
 
@@ -14,6 +14,7 @@ mod expression;
 mod finding;
 mod format;
 mod grammar;
+pub mod index;
 pub mod limits;
 mod meaning;
 mod parser;
@@ -28,6 +29,9 @@ use std::borrow::Cow;
 use protocol::{Diagnostic, Plan};
 
 pub use format::{FormatError, format};
+pub use meaning::paths::{beside, resolve};
+pub use parser::LANGUAGE_WORDS;
+pub use parser::settings::WORDS as SETTING_WORDS;
 pub use render::render;
 
 use finding::{Finding, Findings};

@@ -2,7 +2,7 @@
 
 mod body;
 mod definitions;
-mod paths;
+pub mod paths;
 mod sources;
 mod unread;
 

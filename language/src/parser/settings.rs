@@ -19,7 +19,7 @@ enum Word {
     Retries,
 }
 
-/// The words of the settings, with an example of each.
+/// The words of the settings, each with an example in backticks.
 pub const WORDS: [(&str, &str); 4] = [
     ("scope", "`!scope production-small`"),
     ("priority", "`!priority 9`"),

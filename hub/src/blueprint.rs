@@ -3,7 +3,7 @@
 //! A block is the script itself or the body of a loop. It is worked out once and then stamped out as often as
 //! the loop has items, so that a million passes cost a million times a few inserts and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use protocol::{Argument, Call, CallId, Loop, LoopId, Plan, Statement};
 
@@ -19,7 +19,9 @@ pub struct Blueprints {
     /// Lines of the loops, for errors.
     pub lines: HashMap<LoopId, u32>,
     /// Calls that are sources of loops.
-    pub sources: Vec<CallId>,
+    pub sources: HashSet<CallId>,
+    /// Calls whose results are arguments of others.
+    pub arguments: HashSet<CallId>,
 }
 
 /// One block.
@@ -79,7 +81,8 @@ impl Blueprints {
             bodies: HashMap::new(),
             variables: HashMap::new(),
             lines: HashMap::new(),
-            sources: Vec::new(),
+            sources: HashSet::new(),
+            arguments: HashSet::new(),
         };
         all.root = all.block(&plan.body);
         all
@@ -91,6 +94,7 @@ impl Blueprints {
         for statement in statements {
             match statement {
                 Statement::Call(call) => {
+                    self.note_arguments(call);
                     block.add_call(call, &mut last_jobs);
                 }
                 Statement::Loop(of) => self.add_loop(of, &mut block, &mut last_jobs),
@@ -99,13 +103,21 @@ impl Blueprints {
         block
     }
 
+    fn note_arguments(&mut self, call: &Call) {
+        self.arguments.extend(call.arguments.iter().filter_map(|argument| match argument {
+            Argument::Call(call) => Some(*call),
+            Argument::Item(_) => None,
+        }));
+    }
+
     fn add_loop(&mut self, of: &Loop, block: &mut Block, last_jobs: &mut HashMap<CallId, usize>) {
+        self.note_arguments(&of.source);
         let last = block.add_call(&of.source, last_jobs);
         if let Some(job) = block.jobs.get_mut(last) {
             job.feeds = Some(block.loops.len());
         }
         block.loops.push(NewLoop { id: of.id });
-        self.sources.push(of.source.id);
+        self.sources.insert(of.source.id);
         self.variables.insert(of.id, of.variable.clone());
         self.lines.insert(of.id, of.line);
         let body = self.block(&of.body);
@@ -190,6 +202,7 @@ mod tests {
         assert_eq!(body.jobs[0].parents, [Parent::Item(LoopId(0)), Parent::Outer(CallId(0))]);
         assert_eq!(body.jobs[1].parents, [Parent::Here(0), Parent::Here(0)]);
         assert_eq!(body.heads, [1, 2]);
-        assert_eq!(all.sources, [CallId(1)]);
+        assert_eq!(all.sources, HashSet::from([CallId(1)]));
+        assert_eq!(all.arguments, HashSet::from([CallId(0), CallId(2)]));
     }
 }

@@ -71,6 +71,45 @@ pub struct Limits {
     pub write_batch_max: usize,
     /// Attempts whose history is kept, for each job.
     pub attempts_kept: u32,
+    /// Time that a worker has beyond a step's own to settle it; then the hub counts a timeout.
+    pub timeout_grace: Duration,
+    /// What is kept of finished runs.
+    pub kept: Kept,
+}
+
+/// What is kept of finished runs: those over a bound are deleted with all their jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How long runs are kept that succeeded.
+    pub succeeded_for: Duration,
+    /// Most runs kept that succeeded; the newest are.
+    pub succeeded_runs_max: usize,
+    /// How long runs are kept in which a job failed.
+    pub failed_for: Duration,
+    /// Most runs kept in which a job failed.
+    pub failed_runs_max: usize,
+    /// How long runs are kept that were cancelled.
+    pub cancelled_for: Duration,
+    /// Most runs kept that were cancelled.
+    pub cancelled_runs_max: usize,
+    /// Time between two looks.
+    pub look: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            succeeded_for: 30 * DAY,
+            succeeded_runs_max: 10_000,
+            failed_for: 90 * DAY,
+            failed_runs_max: 10_000,
+            cancelled_for: 30 * DAY,
+            cancelled_runs_max: 10_000,
+            look: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -93,6 +132,8 @@ impl Default for Limits {
             write_queue_max: 4_096,
             write_batch_max: 512,
             attempts_kept: 20,
+            timeout_grace: Duration::from_secs(60),
+            kept: Kept::default(),
         }
     }
 }

@@ -47,8 +47,13 @@ pub enum QueueError {
     #[error("{0}")]
     Unavailable(String),
     /// The store refused what it should not have refused.
-    #[error("the queue's database failed: {0}")]
-    Store(#[from] rusqlite::Error),
+    #[error("the queue's database failed: {source}")]
+    Store {
+        /// Whether it may be over when the request is repeated.
+        passing: bool,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What is in the store cannot be read.
     #[error("the queue's database holds something unreadable: {0}")]
     Unreadable(String),
@@ -71,16 +76,16 @@ impl QueueError {
             Self::Conflict(_) => ApiErrorKind::Conflict,
             Self::TooLarge { .. } => ApiErrorKind::TooLarge,
             Self::Unavailable(_) => ApiErrorKind::Unavailable,
-            Self::Store(error) if is_passing(error) => ApiErrorKind::Unavailable,
-            Self::Store(_) | Self::Unreadable(_) => ApiErrorKind::Internal,
+            Self::Store { passing: true, .. } => ApiErrorKind::Unavailable,
+            Self::Store { .. } | Self::Unreadable(_) => ApiErrorKind::Internal,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::TooLarge { setting, .. } => Some(format!("{setting} on the hub raises the limit")),
-            Self::Store(error) if is_passing(error) => {
-                Some("look at the disk of the hub; nothing was changed, so the request can be repeated".to_owned())
+            Self::Store { passing: true, .. } => {
+                Some("look at the database and its disk; the request can be repeated".to_owned())
             }
             _ => None,
         }
@@ -103,12 +108,6 @@ impl QueueError {
     }
 }
 
-/// A full or failing disk, or a locked database: may be over when the request is repeated.
-fn is_passing(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
-    matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure | DatabaseBusy | DatabaseLocked))
-}
-
 /// Why a hub could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -121,12 +120,20 @@ pub enum HubError {
         source: std::io::Error,
     },
     /// The database cannot be opened.
-    #[error("cannot open the queue database {}: {source}", path.display())]
+    #[error("cannot open the queue database {path}: {source}")]
     Open {
-        /// Its file.
+        /// Its file, or its address without the password.
+        path: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A copy of the queue cannot be made or used.
+    #[error("cannot use {} as a copy of the queue: {source}", path.display())]
+    Copy {
+        /// The copy.
         path: std::path::PathBuf,
         /// Why.
-        source: rusqlite::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Another hub has it open.
     #[error("the queue database {} is in use by another hub", path.display())]
@@ -135,10 +142,10 @@ pub enum HubError {
         path: std::path::PathBuf,
     },
     /// A newer version made it.
-    #[error("the queue database {} has schema {found}, this program knows up to {known}", path.display())]
+    #[error("the queue database {path} has schema {found}, this program knows up to {known}")]
     Newer {
-        /// Its file.
-        path: std::path::PathBuf,
+        /// Its file, or its address without the password.
+        path: String,
         /// Its schema version.
         found: i64,
         /// The newest one this program knows.

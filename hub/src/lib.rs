@@ -20,8 +20,9 @@ pub mod store;
 mod value_kind;
 mod wake;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Kept, Limits};
 pub use error::{HubError, QueueError};
 pub use http::serve;
 pub use job::Policy;
 pub use queue::Queue;
+pub use store::sqlite::copy::{backup, restore};

@@ -18,7 +18,7 @@ use crate::clock::now_ms;
 use crate::config::{Config, Limits};
 use crate::error::{HubError, QueueError};
 use crate::sessions::Sessions;
-use crate::store::{Effects, SqliteStore, StoreOptions, Submission};
+use crate::store::{Effects, Store, StoreOptions, Submission};
 use crate::wake::Waiters;
 
 /// The queue of one hub. Cheap to clone; its timers end with the last clone.
@@ -29,7 +29,7 @@ pub struct Queue {
 }
 
 struct Shared {
-    store: SqliteStore,
+    store: Store,
     bell: Arc<Bell>,
     sessions: Sessions,
     limits: Limits,
@@ -80,9 +80,10 @@ impl Queue {
             write_queue_max: config.limits.write_queue_max,
             write_batch_max: config.limits.write_batch_max,
             attempts_kept: config.limits.attempts_kept,
+            timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
         };
         let sink = Arc::clone(&bell);
-        let store = SqliteStore::open(&config.data_dir, options, Arc::new(move |effects| sink.ring(&effects)))?;
+        let store = Store::sqlite(&config.data_dir, options, Arc::new(move |effects| sink.ring(&effects)))?;
         let shared = Arc::new(Shared {
             store,
             bell,
@@ -96,7 +97,7 @@ impl Queue {
         Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
     }
 
-    fn store(&self) -> &SqliteStore {
+    fn store(&self) -> &Store {
         &self.shared.store
     }
 
@@ -130,7 +131,7 @@ impl Queue {
         if found != digest {
             return Err(QueueError::Invalid(format!("the content of file {digest} has the digest {found}")));
         }
-        self.store().put_file(digest, content).await
+        self.store().put_file(digest, content, now_ms()).await
     }
 
     /// The content of one file.

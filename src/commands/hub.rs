@@ -56,6 +56,6 @@ pub fn failed(error: ::hub::HubError) -> Error {
         HubError::Newer { .. } => {
             Error::machine(&error).hint("start it with the version of bue that made it, or a newer one")
         }
-        HubError::Serve(_) => Error::machine(&error),
+        HubError::Copy { .. } | HubError::Serve(_) => Error::machine(&error),
     }
 }

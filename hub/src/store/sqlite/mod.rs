@@ -1,114 +1,61 @@
-//! The queue in one SQLite file: a single writer that commits whole batches of requests at once, and readers beside it.
+//! The queue in one SQLite file: opened by one hub, written by one thread, read beside it.
 //!
 //! - [`open`]: the file, its schema and its lock.
-//! - [`writer`]: the thread that writes; group commit.
-//! - [`change`]: one request inside a transaction: caches, counts, effects.
-//! - [`submit`], [`lease`], [`settle`], [`family`], [`passes`], [`lapse`]: the use cases.
-//! - [`pause`]: holding back a run, a scope or everything.
-//! - [`views`], [`results`], [`explain`]: what is shown.
+//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`]: reading rows.
+//! - [`write`]: writing what a batch came to.
+//! - [`copy`]: backup and restore.
 
-mod change;
-mod explain;
-mod family;
-mod files;
-mod lapse;
-mod lease;
+pub(crate) mod copy;
+mod error;
+mod index;
+mod jobs;
+mod kept;
+mod leases;
+mod loops;
 mod open;
-mod passes;
-mod pause;
-mod plans;
-mod results;
-mod settle;
-mod submit;
-mod views;
-mod writer;
+mod runs;
+mod write;
 
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Params, Row, TransactionBehavior};
 
+use super::{Database, EffectsSink, Inside, Reader, Store, StoreOptions};
 use crate::error::{HubError, QueueError};
-use crate::job::Policy;
 
-pub use change::Effects;
-pub use submit::Submission;
-
-use change::Change;
-use plans::PlanCache;
-use writer::Writer;
-
-/// Told of what a committed batch changed; called on the writer's thread, so it must be quick.
-pub type EffectsSink = Arc<dyn Fn(Effects) + Send + Sync>;
-
-/// Settings of a store.
-#[derive(Debug, Clone, Copy)]
-pub struct StoreOptions {
-    /// Pauses and tolerances.
-    pub policy: Policy,
-    /// Lower priorities first.
-    pub reverse_priority: bool,
-    /// Changes that may wait for the writer.
-    pub write_queue_max: usize,
-    /// Changes that share one transaction at most.
-    pub write_batch_max: usize,
-    /// Attempts whose history is kept, for each job.
-    pub attempts_kept: u32,
-}
-
-/// The queue in one SQLite file. Cheap to clone.
-#[derive(Clone)]
-pub struct SqliteStore {
-    writer: Arc<Writer>,
-    readers: Arc<Readers>,
-    plans: Arc<PlanCache>,
-}
-
-impl SqliteStore {
+impl Store {
     /// Opens the queue in `folder`, making it when it is missing. One process at a time may have it open.
     ///
     /// # Errors
     /// The folder cannot be used, another hub has the queue, or the file is not one of ours.
-    pub fn open(folder: &std::path::Path, options: StoreOptions, sink: EffectsSink) -> Result<Self, HubError> {
+    pub fn sqlite(folder: &Path, options: StoreOptions, sink: EffectsSink) -> Result<Self, HubError> {
         let opened = open::open(folder, options.reverse_priority)?;
-        let plans = Arc::new(PlanCache::default());
-        let readers = Arc::new(Readers { path: opened.path, idle: Mutex::new(Vec::new()) });
-        let writer = Writer::start(opened.connection, opened.lock, options, Arc::clone(&plans), sink)
-            .map_err(|source| HubError::Open { path: readers.path.clone(), source })?;
-        Ok(Self { writer: Arc::new(writer), readers, plans })
+        let reader = Arc::new(Readers { path: opened.path, idle: Mutex::new(Vec::new()) });
+        let database = Box::new(SqliteDatabase { connection: opened.connection, _lock: opened.lock });
+        Self::over(database, reader, options, sink)
+            .map_err(|source| HubError::DataDir { path: folder.to_owned(), source })
     }
+}
 
-    /// Carries out one change; answers when it is on disk.
-    async fn write<T, F>(&self, change: F) -> Result<T, QueueError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Change<'_>) -> Result<T, QueueError> + Send + 'static,
-    {
-        self.writer.run(change).await
-    }
+/// The connection that writes, and the lock that says so.
+struct SqliteDatabase {
+    connection: Connection,
+    _lock: File,
+}
 
-    /// Reads from a snapshot of what is committed.
-    async fn read<T, F>(&self, query: F) -> Result<T, QueueError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, QueueError> + Send + 'static,
-    {
-        let readers = Arc::clone(&self.readers);
-        tokio::task::spawn_blocking(move || {
-            let mut connection = readers.take()?;
-            let snapshot = connection.transaction()?;
-            let answer = query(&snapshot);
-            drop(snapshot);
-            readers.give_back(connection);
-            answer
-        })
-        .await
-        .unwrap_or_else(|error| Err(QueueError::Unavailable(format!("a read was given up: {error}"))))
+impl Database for SqliteDatabase {
+    fn transact(&mut self, inside: Inside<'_>) -> Result<(), QueueError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        inside(&mut SqliteRows { connection: &transaction })?;
+        Ok(transaction.commit()?)
     }
 }
 
 /// Connections for reading that nobody uses at the moment.
 struct Readers {
-    path: std::path::PathBuf,
+    path: PathBuf,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -130,5 +77,72 @@ impl Readers {
         {
             idle.push(connection);
         }
+    }
+}
+
+impl Reader for Readers {
+    fn read(&self, inside: Inside<'_>) -> Result<(), QueueError> {
+        let mut connection = self.take()?;
+        let snapshot = connection.transaction()?;
+        let answer = inside(&mut SqliteRows { connection: &snapshot });
+        drop(snapshot);
+        self.give_back(connection);
+        answer
+    }
+}
+
+/// One open transaction of a connection.
+struct SqliteRows<'c> {
+    connection: &'c Connection,
+}
+
+impl SqliteRows<'_> {
+    /// All rows of a query.
+    fn all<T>(
+        &self,
+        sql: &str,
+        parameters: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, QueueError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_map(parameters, read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The first row of a query.
+    fn first<T>(
+        &self,
+        sql: &str,
+        parameters: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, QueueError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query_map(parameters, read)?;
+        Ok(rows.next().transpose()?)
+    }
+
+    /// The rows of a query for each of some numbers.
+    fn each<T>(
+        &self,
+        sql: &str,
+        numbers: &[i64],
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, QueueError> {
+        let mut found = Vec::with_capacity(numbers.len());
+        if numbers.is_empty() {
+            return Ok(found);
+        }
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for number in numbers {
+            let mut rows = statement.query([*number])?;
+            while let Some(row) = rows.next()? {
+                found.push(read(row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Carries out a statement; answers with the number of rows it changed.
+    fn execute(&self, sql: &str, parameters: impl Params) -> Result<usize, QueueError> {
+        Ok(self.connection.prepare_cached(sql)?.execute(parameters)?)
     }
 }

@@ -8,13 +8,16 @@ use rusqlite::{Connection, OpenFlags, params};
 use crate::error::HubError;
 
 /// Newest schema this program knows: the number of migrations.
-const SCHEMA: i64 = MIGRATIONS.len() as i64;
+pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// Append-only: the n-th brings a database from schema n to n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql")];
 
 /// Statements kept ready for reuse by each connection.
 const STATEMENTS_KEPT: usize = 128;
+
+/// The queue's file in its folder.
+pub(super) const FILE: &str = "queue.db";
 
 pub(super) struct Opened {
     pub connection: Connection,
@@ -25,23 +28,35 @@ pub(super) struct Opened {
 pub(super) fn open(folder: &Path, reverse_priority: bool) -> Result<Opened, HubError> {
     let in_folder = |source| HubError::DataDir { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(in_folder)?;
-    let path = folder.join("queue.db");
-    let lock =
-        File::options().create(true).truncate(false).write(true).open(folder.join("queue.lock")).map_err(in_folder)?;
-    lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => HubError::InUse { path: path.clone() },
-        TryLockError::Error(source) => in_folder(source),
-    })?;
-    let failed = |source| HubError::Open { path: path.clone(), source };
+    let path = folder.join(FILE);
+    let lock = lock(folder)?;
+    let failed = |source| failed(&path, source);
     let mut connection = Connection::open(&path).map_err(failed)?;
     prepare(&connection).map_err(failed)?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     if found > SCHEMA {
-        return Err(HubError::Newer { path, found, known: SCHEMA });
+        return Err(HubError::Newer { path: path.display().to_string(), found, known: SCHEMA });
     }
     migrate(&mut connection, found).map_err(failed)?;
     order_ranks(&mut connection, reverse_priority).map_err(failed)?;
     Ok(Opened { connection, path, lock })
+}
+
+/// Takes the lock that says that a hub has the queue open.
+pub(super) fn lock(folder: &Path) -> Result<File, HubError> {
+    let in_folder = |source| HubError::DataDir { path: folder.to_owned(), source };
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(folder.join("queue.lock")).map_err(in_folder)?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => HubError::InUse { path: folder.join(FILE) },
+        TryLockError::Error(source) => in_folder(source),
+    })?;
+    Ok(lock)
+}
+
+/// The queue's file could not be opened.
+pub(super) fn failed(path: &Path, source: rusqlite::Error) -> HubError {
+    HubError::Open { path: path.display().to_string(), source: Box::new(source) }
 }
 
 /// A connection that can only read.

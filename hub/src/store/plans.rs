@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use protocol::api::PlanAnswer;
-use protocol::{CallId, Digest, Plan, Step};
-use rusqlite::{Connection, OptionalExtension};
-
+use super::Store;
+use super::row::Job;
+use super::rows::Rows;
 use crate::blueprint::Blueprints;
 use crate::error::QueueError;
+use protocol::api::PlanAnswer;
+use protocol::{CallId, Digest, Plan, Step};
 
 /// A plan with the bundle it was compiled from.
 #[derive(Debug)]
-pub(super) struct PlanEntry {
+pub(crate) struct PlanEntry {
     pub digest: Digest,
     pub bundle: Digest,
     pub plan: Plan,
@@ -38,6 +39,16 @@ impl PlanEntry {
         self.blueprints.sources.contains(&call)
     }
 
+    /// Whether a job can have children: it is followed in its chain, or its call's value is an argument somewhere.
+    pub(super) fn has_children(&self, job: &Job) -> bool {
+        job.followers > 0 || job.call.is_some_and(|call| self.blueprints.arguments.contains(&CallId(call)))
+    }
+
+    /// Whether a loop runs over a job's value.
+    pub(super) fn feeds_loop(&self, job: &Job) -> bool {
+        job.followers == 0 && job.call.is_some_and(|call| self.is_source(CallId(call)))
+    }
+
     /// What a worker needs to know of it.
     pub(super) fn answer(&self) -> PlanAnswer {
         PlanAnswer {
@@ -59,18 +70,14 @@ impl PlanCache {
     /// Plans kept; more are read again.
     const PLANS_MAX: usize = 256;
 
-    pub(super) fn get(&self, connection: &Connection, digest: Digest) -> Result<Arc<PlanEntry>, QueueError> {
+    pub(super) fn get(&self, rows: &mut dyn Rows, digest: Digest) -> Result<Arc<PlanEntry>, QueueError> {
         if let Some(plan) = self.plans.lock().ok().and_then(|plans| plans.get(&digest).cloned()) {
             return Ok(plan);
         }
-        let (bundle, body): ([u8; 32], String) = connection
-            .prepare_cached("SELECT bundle, body FROM plans WHERE digest = ?1")?
-            .query_row([digest.0], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?
-            .ok_or_else(|| QueueError::not_found(format!("plan {digest}")))?;
+        let (bundle, body) = rows.plan(digest)?.ok_or_else(|| QueueError::not_found(format!("plan {digest}")))?;
         let plan: Plan =
             serde_json::from_str(&body).map_err(|error| QueueError::Unreadable(format!("plan {digest}: {error}")))?;
-        let entry = Arc::new(PlanEntry::new(digest, Digest(bundle), plan));
+        let entry = Arc::new(PlanEntry::new(digest, bundle, plan));
         if let Ok(mut plans) = self.plans.lock() {
             if plans.len() >= Self::PLANS_MAX {
                 plans.clear();
@@ -81,13 +88,13 @@ impl PlanCache {
     }
 }
 
-impl super::SqliteStore {
+impl Store {
     /// What workers need to know of a plan.
     ///
     /// # Errors
     /// There is no such plan.
     pub async fn plan(&self, digest: Digest) -> Result<PlanAnswer, QueueError> {
         let plans = Arc::clone(&self.plans);
-        self.read(move |connection| Ok(plans.get(connection, digest)?.answer())).await
+        self.read(move |rows| Ok(plans.get(rows, digest)?.answer())).await
     }
 }

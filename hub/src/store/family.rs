@@ -1,0 +1,156 @@
+//! What concerns a job and its relatives: cancelling what follows, starting a pipe over, cancelling a run.
+
+use std::collections::BTreeSet;
+
+use protocol::{JobId, RunId};
+
+use super::Store;
+use super::change::Change;
+use super::passes::close_loops;
+use super::row::{Job, job_number};
+use crate::error::QueueError;
+use crate::job::{State, Tally};
+
+impl Store {
+    /// Cancels everything of a run that has not ended.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn cancel_run(&self, run: RunId) -> Result<(), QueueError> {
+        self.write(move |change| cancel_run(change, &run)).await
+    }
+
+    /// Starts the failed jobs of a run over. Answers with their number.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn reset_failed(&self, run: RunId) -> Result<u64, QueueError> {
+        self.write(move |change| {
+            let number = change.run_number(&run)?;
+            let failed = change.rows.jobs_in(number, &[State::Failed])?;
+            start_all_over(change, &failed.into_iter().collect())
+        })
+        .await
+    }
+
+    /// Starts a job and all that follows it over. Answers with their number.
+    ///
+    /// # Errors
+    /// There is no such job, or it is an item.
+    pub async fn reset_job(&self, job: JobId) -> Result<u64, QueueError> {
+        self.write(move |change| {
+            let id = job_number(job);
+            let found = change.job(id)?.ok_or_else(|| QueueError::not_found(format!("job {job}")))?;
+            if found.is_item() {
+                let message = format!("{job} is an item of a loop: it has its value as soon as it exists");
+                return Err(QueueError::Invalid(message));
+            }
+            let family = with_descendants(change, [id])?;
+            start_all_over(change, &family)
+        })
+        .await
+    }
+}
+
+fn start_all_over(change: &mut Change<'_>, family: &BTreeSet<i64>) -> Result<u64, QueueError> {
+    change.load_jobs(family.iter().copied())?;
+    for id in family {
+        if let Some(job) = change.job(*id)? {
+            start_over(change, job, family)?;
+        }
+    }
+    Ok(family.len() as u64)
+}
+
+/// Adds all descendants of `roots` to them, a generation at a time.
+fn with_descendants(
+    change: &mut Change<'_>,
+    roots: impl IntoIterator<Item = i64>,
+) -> Result<BTreeSet<i64>, QueueError> {
+    let mut found: BTreeSet<i64> = roots.into_iter().collect();
+    let mut generation: Vec<i64> = found.iter().copied().collect();
+    while !generation.is_empty() {
+        change.load_children(&generation)?;
+        let mut next = Vec::new();
+        for job in generation {
+            next.extend(change.children(job)?.into_iter().filter(|child| found.insert(*child)));
+        }
+        generation = next;
+    }
+    Ok(found)
+}
+
+/// Cancels all that waits, however indirectly, for `job`.
+pub(super) fn cancel_descendants(change: &mut Change<'_>, job: i64) -> Result<(), QueueError> {
+    let mut family = with_descendants(change, [job])?;
+    family.remove(&job);
+    change.load_jobs(family.iter().copied())?;
+    for id in family {
+        cancel(change, id)?;
+    }
+    Ok(())
+}
+
+fn cancel(change: &mut Change<'_>, id: i64) -> Result<(), QueueError> {
+    match change.job(id)? {
+        Some(job) if !matches!(job.state, State::Succeeded | State::Cancelled) => {
+            change.put_job(Job { state: State::Cancelled, from_ms: None, lease: None, ..job })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts over: the job, its ancestors up to first steps and items, and all descendants of those.
+pub(super) fn reset(change: &mut Change<'_>, job: i64) -> Result<(), QueueError> {
+    let mut ancestors = BTreeSet::new();
+    let mut generation = BTreeSet::from([job]);
+    while !generation.is_empty() {
+        change.load_jobs(generation.iter().copied())?;
+        let mut next = BTreeSet::new();
+        for id in generation {
+            if let Some(job) = change.job(id)?.filter(|job| !job.is_item())
+                && ancestors.insert(id)
+            {
+                next.extend(job.parents.iter().filter(|parent| !ancestors.contains(parent)));
+            }
+        }
+        generation = next;
+    }
+    let family = with_descendants(change, ancestors)?;
+    start_all_over(change, &family)?;
+    Ok(())
+}
+
+/// Parents of the family are open; those outside it are as they are.
+fn start_over(change: &mut Change<'_>, job: Job, family: &BTreeSet<i64>) -> Result<(), QueueError> {
+    let parents: BTreeSet<i64> = job.parents.iter().copied().collect();
+    change.load_jobs(parents.iter().copied())?;
+    let mut open_parents = 0;
+    for parent in parents {
+        if family.contains(&parent) || change.state_of(parent)? != Some(State::Succeeded) {
+            open_parents += 1;
+        }
+    }
+    let state = if open_parents == 0 { State::Ready } else { State::Waiting };
+    let id = job.id;
+    change.put_job(Job { state, open_parents, tally: Tally::default(), from_ms: None, lease: None, ..job })?;
+    change.set_value(id, None)?;
+    change.set_error(id, None)
+}
+
+fn cancel_run(change: &mut Change<'_>, run: &RunId) -> Result<(), QueueError> {
+    let number = change.run_number(run)?;
+    close_loops(change, number)?;
+    let open = change.rows.jobs_in(number, &[State::Waiting, State::Ready, State::Parked, State::Leased])?;
+    let any = !open.is_empty();
+    change.load_jobs(open.iter().copied())?;
+    for id in open {
+        cancel(change, id)?;
+    }
+    if any {
+        change.edited();
+        change.rows.mark_cancelled(number)?;
+        change.touch(number);
+    }
+    Ok(())
+}

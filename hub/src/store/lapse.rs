@@ -1,0 +1,143 @@
+//! Leases whose worker is gone, never heard of them, or is at them for too long.
+
+use std::collections::HashSet;
+
+use protocol::api::HeldLease;
+use protocol::{ErrorKind, LeaseToken, Outcome, SessionId, StepError};
+
+use super::Store;
+use super::change::Change;
+use super::row::Job;
+use super::settle::{attempt, carry_out, random_fraction};
+use crate::error::QueueError;
+use crate::job::{Leased, Next};
+
+/// Leases that are over by their time, taken in one transaction.
+const OVERDUE_AT_ONCE: i64 = 500;
+
+impl Store {
+    /// Sessions that hold leases: what a hub must watch after its start.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sessions(&self) -> Result<Vec<SessionId>, QueueError> {
+        self.read(|rows| rows.sessions()).await
+    }
+
+    /// Takes all leases of a session that was not heard from. Answers with their number.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lapse(&self, session: SessionId) -> Result<usize, QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            let leases = change.rows.leases_of(session)?;
+            change.load_jobs(leases.iter().map(|(job, ..)| *job))?;
+            for (job, ..) in &leases {
+                if let Some(job) = change.job(*job)?.filter(|job| job.lease.is_some()) {
+                    lapse(change, job)?;
+                }
+            }
+            Ok(leases.len())
+        })
+        .await
+    }
+
+    /// Compares what a worker holds with what it was given: answers with the leases that are no longer its own, and those that
+    /// it was given before `given_before_ms` and does not know of.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn compare(
+        &self,
+        session: SessionId,
+        held: Vec<HeldLease>,
+        given_before_ms: i64,
+    ) -> Result<(Vec<LeaseToken>, Vec<LeaseToken>), QueueError> {
+        self.read(move |rows| {
+            let given = rows.leases_of(session)?;
+            let own: HashSet<LeaseToken> = given.iter().map(|(_, token, _)| *token).collect();
+            let known: HashSet<LeaseToken> = held.iter().map(|lease| lease.token).collect();
+            let revoked = held.iter().map(|lease| lease.token).filter(|token| !own.contains(token));
+            let unknown = given.iter().filter(|(_, token, since)| *since < given_before_ms && !known.contains(token));
+            Ok((revoked.collect(), unknown.map(|(_, token, _)| *token).collect()))
+        })
+        .await
+    }
+
+    /// Takes back leases that their worker never heard of: their answer was lost on the way.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn take_back(&self, session: SessionId, tokens: Vec<LeaseToken>) -> Result<usize, QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            let mut taken = 0;
+            for (job, token, _) in change.rows.leases_of(session)? {
+                if tokens.contains(&token)
+                    && let Some(job) = change.job(job)?.filter(|job| job.lease.is_some())
+                {
+                    give_back(change, job)?;
+                    taken += 1;
+                }
+            }
+            Ok(taken)
+        })
+        .await
+    }
+
+    /// Ends leases whose time, grace included, is over although their worker lives: a timeout, which costs a retry. Time before
+    /// `start_ms` does not count. Answers with the jobs, and when the next lease is over.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn expire(&self, now_ms: i64, start_ms: i64) -> Result<(Vec<i64>, Option<i64>), QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            let (overdue, next) = change.rows.overdue(now_ms, start_ms, OVERDUE_AT_ONCE)?;
+            change.load_jobs(overdue.iter().copied())?;
+            for id in &overdue {
+                if let Some(job) = change.job(*id)? {
+                    time_out(change, job, now_ms)?;
+                }
+            }
+            Ok((overdue, next))
+        })
+        .await
+    }
+}
+
+fn lapse(change: &mut Change<'_>, job: Job) -> Result<(), QueueError> {
+    let leased = Leased { tally: job.tally, retries: 0 };
+    let next = leased.lapse(&change.options.policy);
+    let outcome = match &next {
+        Next::Failed(tally) => Outcome::Error(StepError::new(
+            ErrorKind::Lost,
+            format!("{} workers in a row were lost while they ran it", tally.losses),
+        )),
+        _ => Outcome::Release { reason: "the worker was not heard from".to_owned(), delay_ms: 0 },
+    };
+    let run = change.run(job.run)?;
+    carry_out(change, &run, job, &outcome, next)
+}
+
+fn give_back(change: &mut Change<'_>, job: Job) -> Result<(), QueueError> {
+    let outcome = Outcome::Release { reason: "the lease was lost on the way".to_owned(), delay_ms: 0 };
+    let next = Next::Ready(job.tally);
+    let run = change.run(job.run)?;
+    carry_out(change, &run, job, &outcome, next)
+}
+
+fn time_out(change: &mut Change<'_>, job: Job, now_ms: i64) -> Result<(), QueueError> {
+    let Some(held) = job.lease else { return Ok(()) };
+    let run = change.run(job.run)?;
+    let settings = &run.plan.step(job.step)?.settings;
+    let message = format!("no outcome within its time limit of {} ms", settings.timeout_ms);
+    let outcome = Outcome::Error(StepError::new(ErrorKind::Timeout, message));
+    let leased = Leased { tally: job.tally, retries: settings.retries };
+    let next = leased.settle(&outcome, &change.options.policy, now_ms, random_fraction()?);
+    // Under no token: what the worker hands in later is stale, not a repetition.
+    let attempt = attempt(&job, &held, LeaseToken([0; 16]), held.session, &outcome, now_ms)?;
+    change.add_attempt(attempt);
+    carry_out(change, &run, job, &outcome, next)
+}

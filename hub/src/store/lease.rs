@@ -1,0 +1,151 @@
+//! Giving jobs to workers, and making parked jobs ready when their time has come.
+
+use std::collections::BTreeSet;
+
+use protocol::api::{Lease, LeaseRequest};
+use protocol::{LeaseToken, SessionId, ValueRef};
+
+use super::Store;
+use super::change::Change;
+use super::passes::make_passes;
+use super::row::{self, Held, Input, Job, job_id};
+use super::writer::Expectation;
+use crate::error::QueueError;
+use crate::job::State;
+
+/// Parked jobs made ready in one transaction.
+const PROMOTED_AT_ONCE: i64 = 1_000;
+
+impl Store {
+    /// Leases up to `request.slots` ready jobs: scopes in the worker's order, higher priority first, then the oldest run,
+    /// then the oldest job.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lease(&self, request: LeaseRequest, now_ms: i64) -> Result<Vec<Lease>, QueueError> {
+        let slots = request.slots as usize;
+        self.write_expecting(Expectation::Slots(slots), move |change| lease(change, &request, now_ms)).await
+    }
+
+    /// Makes parked jobs ready whose time has come. Answers with the time of the next one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn promote(&self, now_ms: i64) -> Result<Option<i64>, QueueError> {
+        self.write(move |change| promote(change, now_ms)).await
+    }
+
+    /// Lets no parked job wait for longer than until `latest_ms`: a clock that was set back must not keep it. Answers with their number.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn clamp_parked(&self, latest_ms: i64) -> Result<u64, QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            change.edited();
+            change.rows.clamp_parked(latest_ms)
+        })
+        .await
+    }
+}
+
+fn lease(change: &mut Change<'_>, request: &LeaseRequest, now_ms: i64) -> Result<Vec<Lease>, QueueError> {
+    let slots = request.slots as usize;
+    let mut claimed = Vec::new();
+    for name in &request.scopes {
+        if claimed.len() >= slots {
+            break;
+        }
+        if change.pauses.has_scope(name) {
+            continue;
+        }
+        if let Some(scope) = change.known_scope(name)? {
+            from_scope(change, scope, request, now_ms, &mut claimed)?;
+        }
+    }
+    let inputs: BTreeSet<i64> = claimed.iter().flat_map(|(job, _)| job.parents.iter().copied()).collect();
+    change.load_inputs(inputs)?;
+    claimed.into_iter().map(|(job, token)| wire(change, &job, token)).collect()
+}
+
+fn from_scope(
+    change: &mut Change<'_>,
+    scope: i64,
+    request: &LeaseRequest,
+    now_ms: i64,
+    claimed: &mut Vec<(Job, LeaseToken)>,
+) -> Result<(), QueueError> {
+    while let Some(wanted) = (request.slots as usize).checked_sub(claimed.len()).filter(|wanted| *wanted > 0) {
+        let Some(key) = change.pop_ready(scope, wanted)? else { break };
+        if key.entry < 0 {
+            // The passes it makes stand before what follows.
+            make_passes(change, -key.entry)?;
+        } else {
+            claimed.push(claim(change, scope, key.entry, request.session, now_ms)?);
+        }
+    }
+    Ok(())
+}
+
+fn claim(
+    change: &mut Change<'_>,
+    scope: i64,
+    id: i64,
+    session: SessionId,
+    now_ms: i64,
+) -> Result<(Job, LeaseToken), QueueError> {
+    let job = change.job(id)?.ok_or_else(|| QueueError::Unreadable(format!("ready job j{id} is gone")))?;
+    let timeout_ms = change.run(job.run)?.plan.step(job.step)?.settings.timeout_ms;
+    let time_ms = i64::try_from(timeout_ms).unwrap_or(i64::MAX / 4).saturating_add(change.options.timeout_grace_ms);
+    let token = random_token()?;
+    let held = Held { token, session, scope, since_ms: now_ms, time_ms };
+    let job = Job { state: State::Leased, attempts: job.attempts + 1, lease: Some(held), ..job };
+    change.effects.leased(now_ms.saturating_add(time_ms));
+    change.put_job(job.clone())?;
+    Ok((job, token))
+}
+
+fn wire(change: &mut Change<'_>, job: &Job, token: LeaseToken) -> Result<Lease, QueueError> {
+    let run = change.run(job.run)?;
+    let inputs = job.parents.iter().map(|parent| input(change, *parent)).collect::<Result<_, _>>()?;
+    Ok(Lease {
+        token,
+        job: job_id(job.id),
+        run: run.id.clone(),
+        attempt: job.attempts,
+        plan: run.plan.digest,
+        step: job.step,
+        priority: job.priority,
+        inputs,
+    })
+}
+
+fn input(change: &mut Change<'_>, parent: i64) -> Result<ValueRef, QueueError> {
+    match change.input(parent)? {
+        Some(Input::Value(Some(text))) => row::value(&text),
+        Some(Input::Element { of, pass }) => change.element(of, pass),
+        Some(Input::Value(None)) | None => {
+            Err(QueueError::Unreadable(format!("job j{parent} has succeeded and has no value")))
+        }
+    }
+}
+
+fn random_token() -> Result<LeaseToken, QueueError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
+    Ok(LeaseToken(bytes))
+}
+
+fn promote(change: &mut Change<'_>, now_ms: i64) -> Result<Option<i64>, QueueError> {
+    change.flush()?;
+    let due = change.rows.due(now_ms, PROMOTED_AT_ONCE)?;
+    change.load_jobs(due.iter().copied())?;
+    for id in due {
+        if let Some(job) = change.job(id)? {
+            change.put_job(Job { state: State::Ready, from_ms: None, ..job })?;
+        }
+    }
+    change.flush()?;
+    change.rows.next_due()
+}

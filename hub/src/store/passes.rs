@@ -1,0 +1,258 @@
+//! Frames: stamping out the jobs of a block, fanning loops out, making passes as workers get near them.
+//!
+//! A loop whose source has succeeded stands in the ready index as one entry, after the jobs made for it so far. A worker
+//! that reaches the entry makes the next few passes. So a loop over a million items is accepted at once, and rows appear as they
+//! are claimed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use protocol::{CallId, LoopId, ValueRef};
+
+use super::change::{Change, RunEntry};
+use super::row::{Job, LoopRow};
+use crate::blueprint::{Block, NewJob, Parent};
+use crate::error::QueueError;
+use crate::job::{State, Tally};
+
+/// Passes made at once when a worker reaches a loop's entry.
+const PASSES_AT_ONCE: i64 = 128;
+
+/// What a block takes from the blocks around it.
+#[derive(Debug, Default)]
+pub(super) struct Outer {
+    calls: HashMap<CallId, (i64, State)>,
+    items: HashMap<LoopId, i64>,
+}
+
+/// The run and the frame that jobs are made for.
+struct Site<'a> {
+    run_number: i64,
+    run: &'a RunEntry,
+    frame: i64,
+}
+
+/// Makes the jobs of one execution of `block` in `frame`.
+pub(super) fn stamp(
+    change: &mut Change<'_>,
+    run_number: i64,
+    run: &RunEntry,
+    block: &Block,
+    frame: i64,
+    outer: &Outer,
+    item: Option<(LoopId, i64)>,
+) -> Result<(), QueueError> {
+    let site = Site { run_number, run, frame };
+    let first = change.take_job_ids(block.jobs.len());
+    let id_of = |place: usize| first + i64::try_from(place).unwrap_or(i64::MAX / 2);
+    let mut states = Vec::with_capacity(block.jobs.len());
+    for (place, job) in block.jobs.iter().enumerate() {
+        let parents = job.parents.iter().map(|parent| resolve(*parent, &states, &id_of, outer, item));
+        let parents = parents.collect::<Result<Vec<_>, _>>()?;
+        states.push(add(change, &site, id_of(place), job, &parents)?);
+        if let Some(of) = job.feeds.and_then(|index| block.loops.get(index)) {
+            change.add_loop(LoopRow {
+                number: 0,
+                run: run_number,
+                of: of.id,
+                frame,
+                source: id_of(place),
+                length: None,
+                next: 0,
+                age: None,
+                value: None,
+            });
+        }
+    }
+    if !block.captured.is_empty() {
+        change.add_bindings(frame, block.captured.iter().map(|(call, place)| (call.0, id_of(*place))).collect());
+    }
+    Ok(())
+}
+
+/// A parent with its state; an item is always done.
+type Resolved = (i64, State, bool);
+
+fn resolve(
+    parent: Parent,
+    states: &[State],
+    id_of: &impl Fn(usize) -> i64,
+    outer: &Outer,
+    item: Option<(LoopId, i64)>,
+) -> Result<Resolved, QueueError> {
+    let found = match parent {
+        Parent::Here(place) => states.get(place).map(|state| (id_of(place), *state, false)),
+        Parent::Outer(call) => outer.calls.get(&call).map(|(job, state)| (*job, *state, false)),
+        Parent::Item(of) => item
+            .filter(|(own, _)| *own == of)
+            .map(|(_, job)| job)
+            .or_else(|| outer.items.get(&of).copied())
+            .map(|job| (job, State::Succeeded, true)),
+    };
+    found.ok_or_else(|| QueueError::Unreadable(format!("a plan names {parent:?}, which is nowhere around it")))
+}
+
+fn add(
+    change: &mut Change<'_>,
+    site: &Site<'_>,
+    id: i64,
+    new: &NewJob,
+    parents: &[Resolved],
+) -> Result<State, QueueError> {
+    let mut distinct: Vec<(i64, State)> =
+        parents.iter().filter(|(.., is_item)| !is_item).map(|(parent, state, _)| (*parent, *state)).collect();
+    distinct.sort_unstable_by_key(|(parent, _)| *parent);
+    distinct.dedup_by_key(|(parent, _)| *parent);
+    let open = distinct.iter().filter(|(_, state)| *state != State::Succeeded).count();
+    let state = if distinct.iter().any(|(_, state)| *state == State::Cancelled) {
+        State::Cancelled
+    } else if open == 0 {
+        State::Ready
+    } else {
+        State::Waiting
+    };
+    let job = Job {
+        id,
+        run: site.run_number,
+        frame: site.frame,
+        call: Some(new.call.0),
+        position: new.position,
+        followers: new.followers,
+        step: new.step,
+        priority: site.run.plan.step(new.step)?.settings.priority,
+        state,
+        open_parents: u32::try_from(open).unwrap_or(u32::MAX),
+        parents: parents.iter().map(|(parent, ..)| *parent).collect(),
+        attempts: 0,
+        tally: Tally::default(),
+        from_ms: None,
+        lease: None,
+    };
+    let edges: Vec<i64> = distinct.into_iter().map(|(parent, _)| parent).collect();
+    change.add_job(job, &edges)?;
+    Ok(state)
+}
+
+/// Begins the passes of a loop. A source that runs again after a reset begins nothing: items keep their values.
+pub(super) fn fan_out(
+    change: &mut Change<'_>,
+    run: &RunEntry,
+    of: LoopRow,
+    value: &ValueRef,
+    text: &Arc<str>,
+) -> Result<(), QueueError> {
+    if of.length.is_some() {
+        return Ok(());
+    }
+    let length = i64::try_from(value.passes().unwrap_or(0)).unwrap_or(i64::MAX);
+    let mut of = LoopRow { length: Some(length), value: Some(Arc::clone(text)), ..of };
+    if length > 0 {
+        let jobs = jobs_of_pass(run, &of)?;
+        change.count(of.run, None, Some(State::Waiting), length.saturating_mul(jobs));
+        change.count_cursors(of.run, 1);
+        of.age = Some(change.take_job_ids(1));
+    }
+    change.put_loop(of)
+}
+
+fn jobs_of_pass(run: &RunEntry, of: &LoopRow) -> Result<i64, QueueError> {
+    Ok(i64::try_from(run.body(of.of)?.jobs.len()).unwrap_or(i64::MAX))
+}
+
+/// Makes the next passes of a loop whose entry a worker has reached. The entry then stands after them.
+pub(super) fn make_passes(change: &mut Change<'_>, number: i64) -> Result<(), QueueError> {
+    let mut of = change.loop_row(number)?;
+    let run = change.run(of.run)?;
+    let body = run.body(of.of)?;
+    let outer = outer(change, body, of.frame)?;
+    let source = change.job(of.source)?;
+    let source = source.ok_or_else(|| QueueError::Unreadable(format!("the source of loop {number} is gone")))?;
+    let length = of.length.unwrap_or(0);
+    let end = length.min(of.next + PASSES_AT_ONCE);
+    for pass in of.next..end {
+        let item = change.take_job_ids(1);
+        let frame = change.add_frame(of.run, Some(number), pass, Some(item));
+        add_item(change, &source, frame, item)?;
+        change.set_element(item, number, pass);
+        stamp(change, of.run, &run, body, frame, &outer, Some((of.of, item)))?;
+    }
+    change.count(of.run, Some(State::Waiting), None, (end - of.next) * jobs_of_pass(&run, &of)?);
+    of.next = end;
+    of.age = (end < length).then(|| change.take_job_ids(1));
+    if of.age.is_none() {
+        change.count_cursors(of.run, -1);
+    }
+    change.put_loop(of)
+}
+
+/// An item has the settings of its source's last step.
+fn add_item(change: &mut Change<'_>, source: &Job, frame: i64, id: i64) -> Result<(), QueueError> {
+    let item = Job {
+        id,
+        run: source.run,
+        frame,
+        call: None,
+        position: 0,
+        followers: 0,
+        step: source.step,
+        priority: source.priority,
+        state: State::Succeeded,
+        open_parents: 0,
+        parents: Arc::default(),
+        attempts: 0,
+        tally: Tally::default(),
+        from_ms: None,
+        lease: None,
+    };
+    change.add_job(item, &[])
+}
+
+/// Closes all loops of a run: passes that were not made will not be.
+pub(super) fn close_loops(change: &mut Change<'_>, run_number: i64) -> Result<(), QueueError> {
+    let run = change.run(run_number)?;
+    for mut of in change.open_loops(run_number)? {
+        let length = of.length.unwrap_or(0);
+        let jobs = (length - of.next).saturating_mul(jobs_of_pass(&run, &of)?);
+        change.count(run_number, Some(State::Waiting), Some(State::Cancelled), jobs);
+        change.count_cursors(run_number, -1);
+        of.next = length;
+        of.age = None;
+        change.put_loop(of)?;
+    }
+    Ok(())
+}
+
+/// Looks up what a loop's body takes from the frames around it.
+fn outer(change: &mut Change<'_>, body: &Block, frame: i64) -> Result<Outer, QueueError> {
+    let mut outer = Outer::default();
+    let parents = body.jobs.iter().flat_map(|job| &job.parents);
+    let mut calls: BTreeSet<CallId> =
+        parents.filter_map(|parent| if let Parent::Outer(call) = parent { Some(*call) } else { None }).collect();
+    let mut here = Some(frame);
+    while let Some(number) = here {
+        for (call, job) in if calls.is_empty() { Vec::new() } else { change.bindings(number)? } {
+            if calls.remove(&CallId(call))
+                && let Some(state) = change.state_of(job)?
+            {
+                outer.calls.insert(CallId(call), (job, state));
+            }
+        }
+        here = enclosing(change, number, &mut outer.items)?;
+    }
+    Ok(outer)
+}
+
+/// The frame around a frame; notes the item of the frame on the way.
+fn enclosing(
+    change: &mut Change<'_>,
+    number: i64,
+    items: &mut HashMap<LoopId, i64>,
+) -> Result<Option<i64>, QueueError> {
+    let frame = change.frame(number)?;
+    let Some(of) = frame.of else { return Ok(None) };
+    let of = change.loop_row(of)?;
+    if let Some(item) = frame.item {
+        items.insert(of.of, item);
+    }
+    Ok(Some(of.frame))
+}

@@ -1,0 +1,109 @@
+//! Holding back a run, a scope or everything. Jobs that run go on; what is held back costs nothing.
+
+use std::collections::HashSet;
+
+use protocol::api::Pause;
+
+use super::Store;
+use super::change::Change;
+use super::row::json;
+use super::rows::Rows;
+use crate::error::QueueError;
+
+/// What is paused.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    everything: bool,
+    scopes: HashSet<String>,
+    runs: HashSet<i64>,
+}
+
+impl Pauses {
+    pub(super) fn load(rows: &mut dyn Rows) -> Result<Self, QueueError> {
+        let mut pauses = Self::default();
+        for what in rows.pauses()? {
+            match what {
+                Pause::Everything => pauses.everything = true,
+                Pause::Scope(scope) => drop(pauses.scopes.insert(scope)),
+                Pause::Run(id) => pauses.runs.extend(rows.run_by_id(&id)?.map(|run| run.number)),
+            }
+        }
+        Ok(pauses)
+    }
+
+    /// Whether no job of this scope may be leased.
+    pub(super) fn has_scope(&self, scope: &str) -> bool {
+        self.everything || self.scopes.contains(scope)
+    }
+
+    /// Whether what could run of this run is held.
+    pub(super) fn has_run(&self, run: i64) -> bool {
+        !self.runs.is_empty() && self.runs.contains(&run)
+    }
+}
+
+impl Store {
+    /// Holds something back. Holding it back twice changes nothing.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn pause(&self, what: Pause) -> Result<(), QueueError> {
+        self.write(move |change| {
+            let run = number_of(change, &what)?;
+            change.flush()?;
+            change.edited();
+            if let Some(run) = run {
+                change.rows.hold(run)?;
+            }
+            change.rows.set_pause(&json(&what)?, true)?;
+            change.pauses = Pauses::load(change.rows)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets go of what was held back.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub async fn resume(&self, what: Pause) -> Result<(), QueueError> {
+        self.write(move |change| {
+            let run = number_of(change, &what)?;
+            change.flush()?;
+            if !change.rows.set_pause(&json(&what)?, false)? {
+                return Err(QueueError::Conflict(format!("{} is not paused", name(&what))));
+            }
+            change.edited();
+            if let Some(run) = run {
+                change.rows.release(run)?;
+            }
+            change.pauses = Pauses::load(change.rows)?;
+            for (scope, count) in change.rows.ready_counts()? {
+                change.effects.ready.insert(scope, count);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What is paused.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn paused(&self) -> Result<Vec<Pause>, QueueError> {
+        self.read(|rows| rows.pauses()).await
+    }
+}
+
+fn number_of(change: &mut Change<'_>, what: &Pause) -> Result<Option<i64>, QueueError> {
+    let Pause::Run(run) = what else { return Ok(None) };
+    change.run_number(run).map(Some)
+}
+
+fn name(what: &Pause) -> String {
+    match what {
+        Pause::Everything => "everything".to_owned(),
+        Pause::Scope(scope) => format!("scope `{scope}`"),
+        Pause::Run(run) => format!("run {run}"),
+    }
+}

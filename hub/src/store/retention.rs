@@ -1,0 +1,78 @@
+//! What is kept of finished runs: bounded by age and number for each way a run can end, deleted a little at a time.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use protocol::{Digest, Manifest};
+
+use super::Store;
+use super::rows::{Ended, Expired};
+use crate::config::Kept;
+use crate::error::QueueError;
+
+/// Runs hidden in one transaction.
+const RUNS_AT_ONCE: i64 = 100;
+
+/// Jobs deleted in one transaction: others must not wait long for their turn.
+const JOBS_AT_ONCE: i64 = 1_000;
+
+/// A file that no bundle names is kept this long: the bundle may be on its way.
+const UNUSED_FILE_AGE: Duration = Duration::from_secs(24 * 3_600);
+
+impl Store {
+    /// Hides finished runs that are over a bound. Answers with their number.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn retire(&self, kept: Kept, now_ms: i64) -> Result<usize, QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            let mut count = 0;
+            for (state, age, runs_max) in [
+                (Ended::Succeeded, kept.succeeded_for, kept.succeeded_runs_max),
+                (Ended::Failed, kept.failed_for, kept.failed_runs_max),
+                (Ended::Cancelled, kept.cancelled_for, kept.cancelled_runs_max),
+            ] {
+                let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 4);
+                let runs_max = i64::try_from(runs_max).unwrap_or(i64::MAX);
+                let what = Expired { state, finished_before_ms: now_ms.saturating_sub(age_ms), runs_max };
+                for run in change.rows.expired(what, RUNS_AT_ONCE)? {
+                    change.edited();
+                    change.rows.retire(run)?;
+                    count += 1;
+                }
+            }
+            Ok(count)
+        })
+        .await
+    }
+
+    /// Deletes some of what belongs to hidden runs, then what nobody uses any more. Answers with whether there is more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sweep(&self, now_ms: i64) -> Result<bool, QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            let Some(run) = change.rows.retired()? else { return Ok(false) };
+            change.edited();
+            if change.rows.delete_some(run, JOBS_AT_ONCE)? {
+                let age_ms = i64::try_from(UNUSED_FILE_AGE.as_millis()).unwrap_or(i64::MAX / 4);
+                change.rows.delete_unused(now_ms.saturating_sub(age_ms))?;
+            }
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// Those of some files that no bundle names.
+pub(super) fn unused_files(manifests: &[String], files: Vec<Digest>) -> Result<Vec<Digest>, QueueError> {
+    let mut named = HashSet::new();
+    for text in manifests {
+        let manifest: Manifest =
+            serde_json::from_str(text).map_err(|error| QueueError::Unreadable(format!("a bundle: {error}")))?;
+        named.extend(manifest.files.into_iter().map(|file| file.digest));
+    }
+    Ok(files.into_iter().filter(|digest| !named.contains(digest)).collect())
+}

@@ -1,0 +1,213 @@
+//! What came of an attempt: guarded by the lease token, carried out once, children freed in the same transaction.
+
+use std::sync::Arc;
+
+use protocol::api::{SettleRequest, Settled, Settlement};
+use protocol::{ErrorKind, LeaseToken, Outcome, SessionId, StepError};
+
+use super::Store;
+use super::change::{Change, RunEntry};
+use super::row::{Attempt, Held, Job, job_number, json};
+use super::writer::Expectation;
+use super::{family, passes};
+use crate::error::QueueError;
+use crate::job::{Leased, Next, State, Tally};
+
+impl Store {
+    /// Hands in what came of some attempts; each counts once, and only while its lease is valid.
+    ///
+    /// # Errors
+    /// The database failed; then none of them counts.
+    pub async fn settle(&self, request: SettleRequest, now_ms: i64) -> Result<Vec<Settled>, QueueError> {
+        let jobs = request.settlements.iter().map(|settlement| job_number(settlement.job)).collect();
+        self.write_expecting(Expectation::Settlements(jobs), move |change| {
+            let settlements = request.settlements.iter();
+            settlements.map(|settlement| settle(change, request.session, settlement, now_ms)).collect()
+        })
+        .await
+    }
+}
+
+/// Reads at once what settlements of these jobs will need.
+pub(super) fn prepare(change: &mut Change<'_>, jobs: &[i64]) -> Result<(), QueueError> {
+    change.load_jobs(jobs.iter().copied())?;
+    let mut parents = Vec::new();
+    for id in jobs {
+        if let Some(job) = change.job(*id)?.filter(|job| job.state == State::Leased)
+            && change.run(job.run)?.plan.has_children(&job)
+        {
+            parents.push(*id);
+        }
+    }
+    change.load_children(&parents)?;
+    let mut children = Vec::new();
+    for parent in parents {
+        children.extend(change.children(parent)?);
+    }
+    change.load_jobs(children)
+}
+
+fn settle(
+    change: &mut Change<'_>,
+    session: SessionId,
+    settlement: &Settlement,
+    now_ms: i64,
+) -> Result<Settled, QueueError> {
+    let id = job_number(settlement.job);
+    let held = |job: &Job| job.lease.filter(|held| held.token == settlement.token);
+    let Some((job, held)) = change.job(id)?.and_then(|job| held(&job).map(|held| (job, held))) else {
+        // A token that holds nothing: either this attempt was settled before with this very token, or it is stale.
+        let before = change.was_settled(id, settlement.attempt, settlement.token)?;
+        return Ok(if before { Settled::Settled } else { Settled::Stale });
+    };
+    let run = change.run(job.run)?;
+    let refused = refused_loop(change, &run, &job, &settlement.outcome)?;
+    let outcome = refused.as_ref().unwrap_or(&settlement.outcome);
+    let leased = Leased { tally: job.tally, retries: run.plan.step(job.step)?.settings.retries };
+    let next = leased.settle(outcome, &change.options.policy, now_ms, random_fraction()?);
+    let attempt = attempt(&job, &held, settlement.token, session, outcome, now_ms)?;
+    let log = settlement.log.as_ref().map(json).transpose()?;
+    change.add_attempt(Attempt { number: settlement.attempt, log, ..attempt });
+    carry_out(change, &run, job, outcome, next)?;
+    Ok(Settled::Settled)
+}
+
+/// The attempt that a lease stood for, now that it is over.
+pub(super) fn attempt(
+    job: &Job,
+    held: &Held,
+    token: LeaseToken,
+    session: SessionId,
+    outcome: &Outcome,
+    now_ms: i64,
+) -> Result<Attempt, QueueError> {
+    let error = if let Outcome::Error(error) = outcome { Some(json(error)?) } else { None };
+    Ok(Attempt {
+        job: job.id,
+        number: job.attempts,
+        token,
+        session,
+        since_ms: held.since_ms,
+        settled_ms: now_ms,
+        outcome: word(outcome),
+        error,
+        log: None,
+    })
+}
+
+/// A loop needs a list: anything else turns the success of its source into an error at the `for` line.
+fn refused_loop(
+    change: &mut Change<'_>,
+    run: &RunEntry,
+    job: &Job,
+    outcome: &Outcome,
+) -> Result<Option<Outcome>, QueueError> {
+    let Outcome::Success { value, .. } = outcome else { return Ok(None) };
+    if value.passes().is_some() || !run.plan.feeds_loop(job) {
+        return Ok(None);
+    }
+    let Some(of) = change.loop_of(job.id)? else { return Ok(None) };
+    let line = run.plan.blueprints.lines.get(&of.of).copied().unwrap_or(0);
+    let step = &run.plan.step(job.step)?.name;
+    let message = format!(
+        "the loop at {}:{line} needs a list; its source `{step}` returned {}",
+        run.plan.plan.script,
+        value.kind.with_article()
+    );
+    Ok(Some(Outcome::Error(StepError::new(ErrorKind::Loop, message))))
+}
+
+pub(super) fn random_fraction() -> Result<f64, QueueError> {
+    let bits = getrandom::u32()
+        .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
+    Ok(f64::from(bits) / f64::from(u32::MAX))
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success { .. } => "success",
+        Outcome::Pending { .. } => "pending",
+        Outcome::Reset => "reset",
+        Outcome::Cancel => "cancel",
+        Outcome::Error(_) => "error",
+        Outcome::Release { .. } => "release",
+    }
+}
+
+/// Takes a job that loses its lease where the state machine says.
+pub(super) fn carry_out(
+    change: &mut Change<'_>,
+    run: &RunEntry,
+    job: Job,
+    outcome: &Outcome,
+    next: Next,
+) -> Result<(), QueueError> {
+    let mut job = Job { lease: None, from_ms: None, ..job };
+    if let Outcome::Success { priority: Some(priority), .. } | Outcome::Pending { priority: Some(priority) } = outcome {
+        set_priority_of_followers(change, &job, *priority)?;
+    }
+    if let Outcome::Pending { priority: Some(priority) } = outcome {
+        job.priority = *priority;
+    }
+    let id = job.id;
+    match next {
+        Next::Succeeded => return succeed(change, run, job, outcome),
+        Next::Ready(tally) => change.put_job(Job { state: State::Ready, tally, ..job })?,
+        Next::Parked { from_ms, tally } => {
+            change.put_job(Job { state: State::Parked, from_ms: Some(from_ms), tally, ..job })?;
+        }
+        Next::Failed(tally) => change.put_job(Job { state: State::Failed, tally, ..job })?,
+        Next::Cancelled => {
+            change.put_job(Job { state: State::Cancelled, ..job })?;
+            return family::cancel_descendants(change, id);
+        }
+        Next::Reset => return family::reset(change, id),
+    }
+    // An earlier error stays until the job succeeds or starts over.
+    if let Outcome::Error(error) = outcome {
+        change.set_error(id, Some(json(error)?))?;
+    }
+    Ok(())
+}
+
+fn set_priority_of_followers(change: &mut Change<'_>, job: &Job, priority: i64) -> Result<(), QueueError> {
+    // A chain's jobs have ids in a row, and those that follow an open job are all waiting: none is in the ready index.
+    let followers = job.id + 1..=job.id + i64::from(job.followers);
+    change.load_jobs(followers.clone())?;
+    for id in followers {
+        if let Some(follower) = change.job(id)? {
+            change.put_job(Job { priority, ..follower })?;
+        }
+    }
+    Ok(())
+}
+
+fn succeed(change: &mut Change<'_>, run: &RunEntry, job: Job, outcome: &Outcome) -> Result<(), QueueError> {
+    let Outcome::Success { value, .. } = outcome else { return Ok(()) };
+    let text: Arc<str> = json(value)?.into();
+    let job = Job { state: State::Succeeded, tally: Tally { pendings: 0, losses: 0, ..job.tally }, ..job };
+    change.put_job(job.clone())?;
+    change.set_value(job.id, Some(Arc::clone(&text)))?;
+    change.set_error(job.id, None)?;
+    if run.plan.has_children(&job) {
+        free_children(change, job.id)?;
+    }
+    if run.plan.feeds_loop(&job)
+        && let Some(of) = change.loop_of(job.id)?
+    {
+        passes::fan_out(change, run, of, value, &text)?;
+    }
+    Ok(())
+}
+
+fn free_children(change: &mut Change<'_>, parent: i64) -> Result<(), QueueError> {
+    let children = change.children(parent)?;
+    change.load_jobs(children.iter().copied())?;
+    for id in children {
+        let Some(child) = change.job(id)?.filter(|child| child.state == State::Waiting) else { continue };
+        let open_parents = child.open_parents.saturating_sub(1);
+        let state = if open_parents == 0 { State::Ready } else { State::Waiting };
+        change.put_job(Job { open_parents, state, ..child })?;
+    }
+    Ok(())
+}

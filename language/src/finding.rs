@@ -135,6 +135,7 @@ impl Findings {
         kept.truncate(DIAGNOSTICS_MAX);
         kept.sort_by_key(order);
         if let Some((span, severity)) = first_left_out {
+            let span = kept.last().map_or(span, |last| span.max(last.span));
             let more = Finding::syntax(span, format!("{left_out} more problems are not shown"));
             kept.push(Finding { severity, ..more });
         }

@@ -14,6 +14,7 @@ use protocol::api::{Lease, LogRef, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
 use protocol::{Language, Outcome, ValueRef};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
@@ -110,8 +111,8 @@ impl<H: Hub> Attempts<H> {
 
     /// Carries out one lease.
     pub(crate) async fn run(&self, lease: Lease, end: End) -> Done {
-        tracing::debug!(run = %lease.run, job = %lease.job, attempt = lease.attempt, "attempt begins");
-        match self.prepare_and_run(&lease, &end).await {
+        let span = tracing::info_span!("attempt", run = %lease.run, job = %lease.job, attempt = lease.attempt);
+        match self.prepare_and_run(&lease, &end).instrument(span).await {
             Ok(done) => done,
             Err(Trouble::Step(error)) => Done { outcome: Outcome::Error(error), log: None },
             Err(Trouble::Away(reason)) => Done::release(&reason, self.shared.config.limits.release_delay),

@@ -17,7 +17,9 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
         Ending::Garbage(excerpt) => {
             (ErrorKind::Protocol, format!("{who} answered something that is no frame: \"{excerpt}\""))
         }
-        Ending::TooLong => (ErrorKind::Protocol, format!("{who} answered with a line over the limit")),
+        Ending::TooLong { bytes_max } => {
+            (ErrorKind::Protocol, format!("{who} answered with a line over the limit of {bytes_max} bytes"))
+        }
         Ending::Exit(Exit::Code(code)) => {
             (ErrorKind::Exit, format!("{who} ended with exit code {code} before it returned"))
         }

@@ -22,7 +22,7 @@ pub(crate) enum Ending {
     /// It answered something that is no frame.
     Garbage(String),
     /// Its answer was longer than the limit.
-    TooLong,
+    TooLong { bytes_max: usize },
     /// It ended before it answered.
     Exit(Exit),
     /// Its time was over.
@@ -82,7 +82,7 @@ async fn converse(process: &Process, stdout: &mut pipe::Receiver, limits: &Limit
             Ok(frame) => Ending::Answer(frame),
             Err(_) => Ending::Garbage(excerpt(&line)),
         },
-        Ok(Line::TooLong) => Ending::TooLong,
+        Ok(Line::TooLong) => Ending::TooLong { bytes_max: limits.frame_bytes_max },
         Ok(Line::Broken(rest)) => match process.ended().await {
             Ok(Exit::Code(0)) if !rest.is_empty() => Ending::Garbage(excerpt(&rest)),
             Ok(exit) => Ending::Exit(exit),
@@ -111,7 +111,7 @@ async fn settle_down(
                 let _ = process.stop(limits.stop_grace).await;
                 None
             }
-            Ending::Garbage(_) | Ending::TooLong => {
+            Ending::Garbage(_) | Ending::TooLong { .. } => {
                 process.signal(Signal::SIGKILL);
                 None
             }

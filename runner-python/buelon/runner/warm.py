@@ -171,9 +171,13 @@ def _drain(descriptor):
 
 def _death_signal():
     """A function that lets the calling process die with its parent."""
-    import ctypes
+    try:
+        import ctypes
 
-    parent, library = os.getpid(), ctypes.CDLL(None, use_errno=True)
+        parent, library = os.getpid(), ctypes.CDLL(None, use_errno=True)
+    except (ImportError, OSError):
+        # Some interpreters are built without it. Then a step outlives this process only where that is killed alone.
+        return lambda: None
 
     def follow():
         library.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

@@ -1,8 +1,14 @@
-"""Tables of other libraries, and streams of other writers; each test needs the library it names."""
+"""Tables of other libraries, and streams of other writers."""
 
 import datetime
 import decimal
+import sys
 
+import numpy
+import pandas
+import polars
+import pyarrow
+import pyarrow.ipc
 import pytest
 
 from buelon.runner import arrow_read, encode
@@ -20,7 +26,6 @@ def read_back(value, folder):
 
 
 def test_other_readers_accept_what_is_written(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
     value = [{"n": i if i % 3 else None, "s": f"ü{i}", "f": i / 3, "b": i % 2 == 0, "z": None} for i in range(20_000)]
     encoded(value, tmp_path)
     table = pyarrow.ipc.open_stream(tmp_path / "value.arrow").read_all()
@@ -29,7 +34,6 @@ def test_other_readers_accept_what_is_written(tmp_path):
 
 
 def test_what_other_writers_write_is_read_as_plain_values(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
     moment = datetime.datetime(1969, 12, 31, 23, 59, 59, 250_000)
     columns = {
         "small": (pyarrow.int8(), [-1, None]),
@@ -68,7 +72,6 @@ def test_what_other_writers_write_is_read_as_plain_values(tmp_path):
 
 
 def test_text_marked_as_json_is_nested_again(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
     field = pyarrow.field("tags", pyarrow.string(), metadata={"ARROW:extension:name": "arrow.json"})
     table = pyarrow.table([['["a"]', None]], schema=pyarrow.schema([field]))
     with pyarrow.OSFile(str(tmp_path / "x"), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
@@ -77,14 +80,12 @@ def test_text_marked_as_json_is_nested_again(tmp_path):
 
 
 def test_columns_that_are_not_read_here_are_left_to_pyarrow(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
     table = pyarrow.table({"kind": pyarrow.array(["a", "b", "a"]).dictionary_encode()})
     rows, _ = read_back(table, tmp_path)
     assert rows == [{"kind": "a"}, {"kind": "b"}, {"kind": "a"}]
 
 
 def test_a_pandas_table_is_a_table(tmp_path):
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"n": [1, 2], "s": ["a", None], "t": pandas.to_datetime(["2026-01-02", None])})
     rows, output = read_back(frame, tmp_path)
     assert output["kind"] == "table" and output["length"] == 2
@@ -93,9 +94,6 @@ def test_a_pandas_table_is_a_table(tmp_path):
 
 
 def test_a_pandas_table_needs_no_pyarrow(tmp_path, monkeypatch):
-    pandas = pytest.importorskip("pandas")
-    import sys
-
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     frame = pandas.DataFrame({"n": [1, 2], "t": pandas.to_datetime(["2026-01-02", None])})
     rows, _ = read_back(frame, tmp_path)
@@ -107,14 +105,11 @@ def test_a_pandas_table_needs_no_pyarrow(tmp_path, monkeypatch):
 
 
 def test_a_polars_table_is_a_table(tmp_path):
-    polars = pytest.importorskip("polars")
     rows, output = read_back(polars.DataFrame({"n": [1, 2], "s": ["a", None]}), tmp_path)
     assert output["kind"] == "table" and rows == [{"n": 1, "s": "a"}, {"n": 2, "s": None}]
 
 
 def test_tables_and_scalars_inside_of_other_values_are_plain(tmp_path):
-    pandas = pytest.importorskip("pandas")
-    numpy = pytest.importorskip("numpy")
     value = {
         "rows": pandas.DataFrame({"a": [1, 2]}),
         "n": numpy.int64(3),

@@ -108,7 +108,7 @@ async fn an_answer_that_is_no_frame_or_too_long_is_an_error_of_the_protocol() {
     assert!(error.message.contains("\"hello\""), "{error:?}");
     let error = fleet.error(on_channel("b'x' * 200000")).await;
     assert_eq!(error.kind, ErrorKind::Protocol);
-    assert!(error.message.contains("over the limit"), "{error:?}");
+    assert!(error.message.contains("over the limit of 100000 bytes"), "{error:?}");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use crate::text::{BLANKS, line_end};
 /// Comments and blank lines.
 #[derive(Debug)]
 pub struct Gap<'t> {
-    /// The comment on the line of the piece before.
-    pub trailing: Option<&'t str>,
+    /// The comment on the line of the piece before, and the spaces before it.
+    pub trailing: Option<(usize, &'t str)>,
     /// The lines below.
     pub lines: Vec<GapLine<'t>>,
 }
@@ -39,7 +39,8 @@ impl<'t> Gap<'t> {
     fn add(&mut self, line: &'t str, trailing: bool) {
         let comment = line.find('#').map_or("", |at| line[at..].trim_end());
         if trailing {
-            self.trailing = Some(comment).filter(|comment| !comment.is_empty());
+            let spaces = line.len() - line.trim_start_matches(' ').len();
+            self.trailing = Some((spaces, comment)).filter(|_| !comment.is_empty());
         } else {
             self.lines
                 .push(GapLine { indentation: &line[..line.len() - line.trim_start_matches(BLANKS).len()], comment });

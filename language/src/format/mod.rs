@@ -19,6 +19,9 @@ use pieces::Piece;
 /// Blank lines that may follow each other.
 const BLANK_LINES_MAX: usize = 2;
 
+/// Spaces before a comment behind a statement: two, or as many as were there, so that comments stay aligned.
+const COMMENT_SPACES_MAX: usize = 60;
+
 /// Why a script cannot be formatted.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
@@ -89,8 +92,8 @@ impl Writer<'_> {
     /// What stands between two pieces: the comment behind the first one, then lines.
     fn gap(&mut self, from: usize, to: usize, behind_a_piece: bool, levels: std::ops::RangeInclusive<usize>) {
         let gap = Gap::read(&self.text[from..to], behind_a_piece);
-        if let Some(comment) = gap.trailing {
-            self.written.push_str("  ");
+        if let Some((spaces, comment)) = gap.trailing {
+            self.written.push_str(&" ".repeat(spaces.clamp(2, COMMENT_SPACES_MAX)));
             self.written.push_str(comment);
         }
         if behind_a_piece {

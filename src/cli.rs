@@ -37,6 +37,12 @@ pub enum Command {
     Run(RunArguments),
     /// Say what is wrong with scripts, without running anything
     Check(CheckArguments),
+    /// Show the jobs and loops of a script, without running anything
+    Plan(PlanArguments),
+    /// Write scripts in their form: spacing is made equal, comments and meaning stay
+    Fmt(FmtArguments),
+    /// Serve an editor over standard input and output, by the Language Server Protocol
+    Lsp,
     /// Serve values and tables to a fleet, over the S3 interface
     Bucket(BucketArguments),
     /// Serve the queue
@@ -135,6 +141,37 @@ pub struct CheckArguments {
     /// The scripts
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// Print what is wrong as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `bue plan`.
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// The script
+    #[command(flatten)]
+    pub script: ScriptArgument,
+    /// Print the jobs as one JSON document
+    #[arg(long, group = "form")]
+    pub json: bool,
+    /// Draw them in the language of Graphviz
+    #[arg(long, group = "form")]
+    pub dot: bool,
+    /// Draw them in the language of Mermaid
+    #[arg(long, group = "form")]
+    pub mermaid: bool,
+}
+
+/// Arguments of `bue fmt`.
+#[derive(Debug, Args)]
+pub struct FmtArguments {
+    /// The scripts
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Change nothing; fail when a script is not in its form
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Arguments of `bue bucket`.
@@ -298,6 +335,9 @@ mod tests {
             "bue upload -b localhost:65432 -f ./example.bue",
             "bue upload example.bue --wait --key today",
             "bue run -f example.bue --json",
+            "bue check a.bue b.bue --json",
+            "bue plan a.bue --mermaid",
+            "bue fmt --check a.bue",
             "bue --data-dir /data status",
             "bue logs j7 -b localhost",
             "bue reset j7",

@@ -148,7 +148,7 @@ impl From<JobView> for Job {
 }
 
 /// Whole seconds as an integer, others with their decimals.
-fn seconds(ms: u64) -> serde_json::Number {
+pub fn seconds(ms: u64) -> serde_json::Number {
     match (ms.is_multiple_of(1_000), serde_json::Number::from_f64(ms as f64 / 1_000.0)) {
         (false, Some(number)) => number,
         _ => (ms / 1_000).into(),

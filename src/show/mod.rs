@@ -4,6 +4,7 @@
 
 pub mod failures;
 pub mod json;
+pub mod plan;
 pub mod progress;
 pub mod results;
 pub mod value;

@@ -7,6 +7,7 @@
 mod arrow_cells;
 mod cell;
 mod input;
+mod postgres;
 mod result;
 mod sqlite;
 
@@ -64,8 +65,9 @@ fn answer(line: &[u8]) -> Result<Output, ErrorFrame> {
 fn engine(language: Language) -> Result<Box<dyn Engine>, ErrorFrame> {
     match language {
         Language::Sqlite3 => Ok(Box::new(sqlite::Sqlite)),
+        Language::Postgres => Ok(Box::new(postgres::Postgres)),
         other => {
-            let message = format!("this build of bue runs no {} steps; use sqlite3 or python", other.as_str());
+            let message = format!("{} steps are run by another program", other.as_str());
             Err(failure(ErrorKind::Load, message))
         }
     }

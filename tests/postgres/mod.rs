@@ -1,0 +1,141 @@
+//! A real PostgreSQL server on a free port, in a folder of its own: started by the first test that wants it, ended with the last.
+
+#![allow(dead_code, missing_docs, reason = "each test file uses a part of it")]
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use tempfile::TempDir;
+
+use crate::fleet::{Fleet, eventually};
+
+static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+    databases: AtomicU32,
+}
+
+impl Server {
+    /// The server of all tests that run now.
+    pub fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start());
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        if is_root() {
+            fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+            assert!(Command::new("chown").arg("postgres:postgres").arg(&data).status().unwrap().success());
+        }
+        let password = folder.path().join("password");
+        fs::write(&password, "open sesame\n").unwrap();
+        let made = server_command("initdb")
+            .args(["--no-sync", "--username=ada", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"])
+            .arg(format!("--pwfile={}", password.display()))
+            .arg("-D")
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = server_command("postgres")
+            .arg("-D")
+            .arg(&data)
+            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .args(["-c", "unix_socket_directories=", "-c", "max_connections=60"])
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let server = Self { child, port, folder, databases: AtomicU32::new(0) };
+        eventually("PostgreSQL", || server.try_ask("postgres", "SELECT 1"));
+        server
+    }
+
+    /// A database of its own, by its name.
+    pub fn database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.ask("postgres", &format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    /// A fleet whose steps have this database.
+    pub fn fleet(&self, database: &str) -> Fleet {
+        Fleet::empty()
+            .with("POSTGRES_HOST", "127.0.0.1")
+            .with("POSTGRES_PORT", &self.port.to_string())
+            .with("POSTGRES_USER", "ada")
+            .with("POSTGRES_PASSWORD", "open sesame")
+            .with("POSTGRES_DATABASE", database)
+    }
+
+    /// What a query says, by psql: a line for each row.
+    #[track_caller]
+    pub fn ask(&self, database: &str, sql: &str) -> String {
+        self.try_ask(database, sql).unwrap_or_else(|| panic!("{sql}\n{}", self.log()))
+    }
+
+    fn try_ask(&self, database: &str, sql: &str) -> Option<String> {
+        let asked = Command::new(program("psql"))
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "ada"])
+            .args(["-p", &self.port.to_string(), "-d", database, "-c", sql])
+            .env("PGPASSWORD", "open sesame")
+            .output()
+            .unwrap();
+        asked.status.success().then(|| String::from_utf8(asked.stdout).unwrap().trim_end().to_owned())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        // At once, and its own processes with it.
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT);
+        let _ = self.child.wait();
+    }
+}
+
+/// A program of the server; as root it runs as the user postgres, because it refuses root.
+fn server_command(name: &str) -> Command {
+    let program = program(name);
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program).current_dir("/");
+    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Debian keeps the server's programs apart.
+fn program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut places: Vec<PathBuf> = versions.map(|version| version.path().join("bin").join(name)).collect();
+    places.sort();
+    let place = places.into_iter().rev().find(|place| place.is_file());
+    place.unwrap_or_else(|| Path::new(name).to_owned())
+}

@@ -58,7 +58,7 @@ async fn throughput(jobs: usize, rounds: usize) {
     println!("| disk for each finished job | {disk:.0} bytes |");
 }
 
-/// Runs workers until `jobs` jobs are settled.
+/// Runs workers until `jobs` jobs are settled, or none is left.
 async fn drain(hub: &Hub, jobs: usize) -> usize {
     let done = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let mut workers = tokio::task::JoinSet::new();
@@ -70,6 +70,9 @@ async fn drain(hub: &Hub, jobs: usize) -> usize {
                 let leases = client.lease(&session, "default", SLOTS, 200).await;
                 let settled = client.settle(&session, &leases, json!({"kind": "number", "place": {"json": 1}})).await;
                 done.fetch_add(settled, std::sync::atomic::Ordering::Relaxed);
+                if settled == 0 && client.left().await == 0 {
+                    break;
+                }
             }
         });
     }

@@ -1,13 +1,13 @@
 //! The worker: leases jobs, runs each step in a child process, settles what came of it.
 //!
-//! - [`control`]: the one loop that decides what is leased, and the end of the worker.
-//! - [`hub`], [`http_hub`]: what a worker asks of a hub, and the hub that is reached over HTTP.
-//! - [`attempt`]: one lease from its inputs to its outcome.
-//! - [`bundles`], [`scratch`]: the files a step sees, and the folder it sees them in.
-//! - [`process`], [`orphans`]: child processes and their end.
-//! - [`warm`]: the interpreter that steps are forked from.
-//! - [`python`], [`runner`]: the interpreter, and the program in it that runs one step.
-//! - [`sql`], [`engines`]: the child process that runs one SQL step, and what it needs.
+//! - `control`: the one loop that decides what is leased, and the end of the worker.
+//! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
+//! - `attempt`: one lease from its inputs to its outcome.
+//! - `bundles`, `scratch`: the files a step sees, and the folder it sees them in.
+//! - `process`, `orphans`: child processes and their end.
+//! - `warm`: the interpreter that steps are forked from.
+//! - `python`, `runner`: the interpreter, and the program in it that runs one step.
+//! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
 //!
 //! It knows nothing of the hub's code, and never runs a step in its own process.
 

@@ -12,6 +12,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What requests must bring.
     pub token: String,
+    /// Address of the PostgreSQL database that keeps the queue, `postgres://user:password@host:port/database`, which several
+    /// hubs may share; without it the queue is a file in the data folder.
+    pub postgres: Option<String>,
     /// Where values are, for showing them; without it values that are not inline cannot be shown.
     pub bucket: Option<bucket::Bucket>,
     /// Pauses and tolerances.
@@ -27,6 +30,7 @@ impl std::fmt::Debug for Config {
         f.debug_struct("Config")
             .field("data_dir", &self.data_dir)
             .field("token", &"…")
+            .field("postgres", &self.postgres.as_ref().map(|_| "…"))
             .field("policy", &self.policy)
             .field("reverse_priority", &self.reverse_priority)
             .field("limits", &self.limits)
@@ -75,6 +79,10 @@ pub struct Limits {
     pub timeout_grace: Duration,
     /// What is kept of finished runs.
     pub kept: Kept,
+    /// Connections to PostgreSQL; one more listens.
+    pub postgres_connections_max: usize,
+    /// How long changes wait for a PostgreSQL that is away before they are refused.
+    pub postgres_patience: Duration,
 }
 
 /// What is kept of finished runs: those over a bound are deleted with all their jobs.
@@ -134,6 +142,8 @@ impl Default for Limits {
             attempts_kept: 20,
             timeout_grace: Duration::from_secs(60),
             kept: Kept::default(),
+            postgres_connections_max: 8,
+            postgres_patience: Duration::from_secs(15),
         }
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Not here: running steps (the worker), values (the bucket), the language.
 
+mod bell;
 pub mod blueprint;
 pub mod clock;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod job;
 pub mod queue;
 mod sessions;
 pub mod store;
+mod timers;
 mod value_kind;
 mod wake;
 

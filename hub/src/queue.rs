@@ -11,15 +11,17 @@ use protocol::api::{
     Settled, StatusAnswer, SubmitAnswer, SubmitRequest,
 };
 use protocol::{Digest, JobId, JobState, Manifest, RunId};
-use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::bell::Bell;
 use crate::clock::now_ms;
 use crate::config::{Config, Limits};
 use crate::error::{HubError, QueueError};
+use crate::job::Policy;
 use crate::sessions::Sessions;
-use crate::store::{Effects, Store, StoreOptions, Submission};
-use crate::wake::Waiters;
+use crate::store::postgres::{self, PostgresOptions};
+use crate::store::{EffectsSink, Store, StoreOptions, Submission};
+use crate::timers;
 
 /// The queue of one hub. Cheap to clone; its timers end with the last clone.
 #[derive(Clone)]
@@ -28,35 +30,13 @@ pub struct Queue {
     _timers: Arc<DropGuard>,
 }
 
-struct Shared {
-    store: Store,
-    bell: Arc<Bell>,
-    sessions: Sessions,
-    limits: Limits,
+pub(crate) struct Shared {
+    pub store: Store,
+    pub bell: Arc<Bell>,
+    pub sessions: Sessions,
+    pub limits: Limits,
+    pub policy: Policy,
     values: Option<Values>,
-}
-
-/// Tells those who wait what a committed batch changed.
-struct Bell {
-    waiters: Waiters,
-    runs: watch::Sender<u64>,
-    parked: Notify,
-    next_parked_ms: std::sync::atomic::AtomicI64,
-}
-
-impl Bell {
-    fn ring(&self, effects: &Effects) {
-        use std::sync::atomic::Ordering::SeqCst;
-        self.waiters.wake(&effects.ready);
-        if effects.runs {
-            self.runs.send_modify(|version| *version += 1);
-        }
-        if let Some(until_ms) = effects.parked_until_ms
-            && self.next_parked_ms.fetch_min(until_ms, SeqCst) > until_ms
-        {
-            self.parked.notify_one();
-        }
-    }
 }
 
 /// Shortest time between two looks at a run for one who waits for it to change.
@@ -68,12 +48,7 @@ impl Queue {
     /// # Errors
     /// The data folder or the database in it cannot be used.
     pub async fn open(config: &Config) -> Result<Self, HubError> {
-        let bell = Arc::new(Bell {
-            waiters: Waiters::default(),
-            runs: watch::Sender::new(0),
-            parked: Notify::new(),
-            next_parked_ms: std::sync::atomic::AtomicI64::new(0),
-        });
+        let bell = Arc::new(Bell::new());
         let options = StoreOptions {
             policy: config.policy,
             reverse_priority: config.reverse_priority,
@@ -83,17 +58,30 @@ impl Queue {
             timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
         };
         let sink = Arc::clone(&bell);
-        let store = Store::sqlite(&config.data_dir, options, Arc::new(move |effects| sink.ring(&effects)))?;
+        let sink: EffectsSink = Arc::new(move |effects| sink.ring(&effects));
+        let stop = CancellationToken::new();
+        let (store, fleet) = match &config.postgres {
+            None => (Store::sqlite(&config.data_dir, options, sink)?, None),
+            Some(url) => {
+                let limits = &config.limits;
+                let reached = PostgresOptions {
+                    connections_max: limits.postgres_connections_max,
+                    patience: limits.postgres_patience,
+                };
+                let opened = postgres::open(url, reached, options, sink).await?;
+                tokio::spawn(stop.clone().run_until_cancelled_owned(opened.listener.run()));
+                (opened.store, Some(opened.fleet))
+            }
+        };
         let shared = Arc::new(Shared {
             store,
             bell,
             sessions: Sessions::default(),
             limits: config.limits,
+            policy: config.policy,
             values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
         });
-        let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(promote_in_time(Arc::clone(&shared))));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(watch_sessions(Arc::clone(&shared))));
+        timers::start(&shared, fleet, &stop);
         Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
     }
 
@@ -184,9 +172,7 @@ impl Queue {
         })
         .await
         .map_err(|error| QueueError::Unavailable(format!("compiling was given up: {error}")))??;
-        let random = getrandom::u32()
-            .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
-        let submission = Submission { manifest, plan, key, random, now_ms: now_ms() };
+        let submission = Submission { manifest, plan, key, random: random()?, now_ms: now_ms() };
         let (run, repeated) = self.store().submit(submission).await?;
         tracing::info!(%run, repeated, "run accepted");
         Ok(SubmitAnswer { run: self.store().run(run).await?, repeated, warnings })
@@ -380,6 +366,16 @@ impl Queue {
         Ok(ResetAnswer { jobs })
     }
 
+    /// Makes a new run of the script and files of another one.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn run_again(&self, run: RunId) -> Result<RunView, QueueError> {
+        let id = self.store().run_again(run.clone(), random()?, now_ms()).await?;
+        tracing::info!(run = %id, of = %run, "run accepted again");
+        self.store().run(id).await
+    }
+
     /// Starts a job and all that follows it over.
     ///
     /// # Errors
@@ -451,6 +447,10 @@ impl Queue {
 /// Runs shown in the status.
 const STATUS_RUNS: usize = 20;
 
+fn random() -> Result<u32, QueueError> {
+    getrandom::u32().map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))
+}
+
 type Compiled = (protocol::Plan, Vec<protocol::Diagnostic>);
 
 fn compile(script: &str, text: &[u8], manifest: &Manifest) -> Result<Compiled, QueueError> {
@@ -474,67 +474,5 @@ impl language::Files for BundleFiles<'_> {
 
     fn paths(&self) -> Vec<String> {
         self.0.files.iter().map(|file| file.path.clone()).collect()
-    }
-}
-
-/// Pause after a failure of the database before a timer tries again.
-const TIMER_RETRY: Duration = Duration::from_secs(1);
-
-/// Makes parked jobs ready when their time comes; sleeps until then.
-async fn promote_in_time(shared: Arc<Shared>) {
-    use std::sync::atomic::Ordering::SeqCst;
-    let bell = &shared.bell;
-    loop {
-        // Whoever parks a job from here on sees "none" and rings.
-        bell.next_parked_ms.store(i64::MAX, SeqCst);
-        let next = match shared.store.promote(now_ms()).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::error!(%error, "failed to look for jobs whose pause is over");
-                tokio::time::sleep(TIMER_RETRY).await;
-                continue;
-            }
-        };
-        if let Some(next) = next {
-            bell.next_parked_ms.fetch_min(next, SeqCst);
-        }
-        let until_ms = bell.next_parked_ms.load(SeqCst);
-        let pause = Duration::from_millis(u64::try_from(until_ms.saturating_sub(now_ms())).unwrap_or(0));
-        // A long sleep is cut up, so that a step of the clock is noticed.
-        let _ = tokio::time::timeout(pause.min(PARKED_LOOK), bell.parked.notified()).await;
-    }
-}
-
-/// Longest time between two looks at parked jobs.
-const PARKED_LOOK: Duration = Duration::from_secs(30);
-
-/// Takes the leases of workers that were not heard from.
-async fn watch_sessions(shared: Arc<Shared>) {
-    loop {
-        match shared.store.sessions().await {
-            Ok(sessions) => {
-                let now = Instant::now();
-                sessions.into_iter().for_each(|session| shared.sessions.watch(session, now));
-                break;
-            }
-            Err(error) => {
-                tracing::error!(%error, "failed to look for leases from before the start");
-                tokio::time::sleep(TIMER_RETRY).await;
-            }
-        }
-    }
-    let look = (shared.limits.lapse / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
-    loop {
-        tokio::time::sleep(look).await;
-        for session in shared.sessions.take_silent(shared.limits.lapse, Instant::now()) {
-            match shared.store.lapse(session).await {
-                Ok(0) => {}
-                Ok(jobs) => tracing::warn!(%session, jobs, "worker lost: its jobs are available again"),
-                Err(error) => {
-                    tracing::error!(%error, %session, "failed to take the leases of a lost worker");
-                    shared.sessions.watch(session, Instant::now());
-                }
-            }
-        }
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use protocol::SessionId;
 use protocol::api::{WorkerInfo, WorkerView};
 
+use crate::store::postgres;
+
 /// Workers heard from of late.
 #[derive(Debug, Default)]
 pub struct Sessions {
@@ -19,19 +21,49 @@ pub struct Sessions {
 struct Heard {
     at: Instant,
     info: WorkerInfo,
+    /// Heard by this hub, and not told to others yet.
+    news: bool,
 }
 
 impl Sessions {
     /// A worker was heard from.
     pub fn hear(&self, session: SessionId, info: WorkerInfo, now: Instant) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.insert(session, Heard { at: now, info });
+        heard.insert(session, Heard { at: now, info, news: true });
     }
 
     /// Begins to watch a session that is known from the store only.
     pub fn watch(&self, session: SessionId, now: Instant) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.entry(session).or_insert(Heard { at: now, info: WorkerInfo::default() });
+        heard.entry(session).or_insert(Heard { at: now, info: WorkerInfo::default(), news: false });
+    }
+
+    /// Another hub heard from a worker.
+    pub fn hear_of(&self, other: postgres::Heard, now: Instant) {
+        let Some(at) = now.checked_sub(other.silence) else { return };
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match heard.get_mut(&other.session) {
+            Some(known) if known.at >= at => {}
+            Some(known) => *known = Heard { at, info: other.info, news: known.news },
+            None => drop(heard.insert(other.session, Heard { at, info: other.info, news: false })),
+        }
+    }
+
+    /// Whom this hub has heard from since the last call.
+    pub fn news(&self, now: Instant) -> Vec<postgres::Heard> {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = heard.iter_mut().filter_map(|(session, heard)| {
+            let silence = now.saturating_duration_since(heard.at);
+            let told = postgres::Heard { session: *session, silence, info: heard.info.clone() };
+            std::mem::take(&mut heard.news).then_some(told)
+        });
+        news.collect()
+    }
+
+    /// Takes some time for not having passed.
+    pub fn forgive(&self, time: Duration) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.values_mut().for_each(|heard| heard.at += time);
     }
 
     /// Forgets and returns those not heard from for `silence`.
@@ -78,6 +110,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_session_that_another_hub_hears_from_is_not_silent() {
+        let sessions = Sessions::default();
+        let start = Instant::now() + Duration::from_secs(100);
+        let session = SessionId([1; 8]);
+        sessions.hear(session, WorkerInfo::default(), start);
+        assert_eq!(sessions.news(start).len(), 1);
+        assert!(sessions.news(start).is_empty(), "told once");
+        let later = start + Duration::from_secs(20);
+        let silence = Duration::from_secs(2);
+        sessions.hear_of(postgres::Heard { session, silence, info: WorkerInfo::default() }, later);
+        assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty());
+        assert!(sessions.news(later).is_empty(), "what another hub told is no news of this one");
+    }
+
+    #[test]
     fn a_session_is_silent_after_its_time_and_is_told_once() {
         let sessions = Sessions::default();
         let start = Instant::now();
@@ -87,6 +134,9 @@ mod tests {
         assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty());
         sessions.hear(session, WorkerInfo::default(), later);
         assert!(sessions.take_silent(Duration::from_secs(10), later + Duration::from_secs(10)).is_empty());
+        sessions.forgive(Duration::from_secs(20));
+        let later = later + Duration::from_secs(20);
+        assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty(), "the hub stood still, not the worker");
         let end = later + Duration::from_secs(11);
         assert_eq!(sessions.take_silent(Duration::from_secs(10), end), [session]);
         assert!(sessions.take_silent(Duration::from_secs(10), end).is_empty());

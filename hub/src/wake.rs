@@ -29,6 +29,15 @@ impl Waiters {
         woken
     }
 
+    /// Wakes everybody.
+    pub fn wake_all(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for waiter in waiting.drain(..) {
+            // One that has gone in the meantime needs nothing.
+            let _ = waiter.wake.send(());
+        }
+    }
+
     /// Wakes as many waiters of each scope as it has new jobs, those that wait longest first.
     pub fn wake(&self, ready: &BTreeMap<String, u64>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

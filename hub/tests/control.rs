@@ -7,11 +7,10 @@ use std::time::Duration;
 use bue_hub::QueueError;
 use protocol::api::{Pause, Reason, WorkerInfo};
 use protocol::{JobId, JobState, Outcome, RunState};
-use rig::{Rig, WORKER, error, script, texts};
+use rig::{On, Rig, WORKER, error, script, texts};
 
-#[tokio::test]
-async fn failed_jobs_of_a_run_start_over_with_all_their_retries() {
-    let rig = Rig::new().await;
+async fn failed_jobs_of_a_run_start_over_with_all_their_retries(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b !retries 1", "c"], "p = a | b | c\np()\n")).await;
     rig.succeed(&rig.next_of("a").await, "1").await;
     for _ in 0..2 {
@@ -30,9 +29,8 @@ async fn failed_jobs_of_a_run_start_over_with_all_their_retries() {
     rig.jobs(&run).await;
 }
 
-#[tokio::test]
-async fn one_job_and_what_follows_it_start_over() {
-    let rig = Rig::new().await;
+async fn one_job_and_what_follows_it_start_over(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b", "c"], "p = a | b | c\np()\n")).await;
     for step in ["a", "b", "c"] {
         rig.succeed(&rig.next_of(step).await, "1").await;
@@ -44,9 +42,8 @@ async fn one_job_and_what_follows_it_start_over() {
     assert!(matches!(rig.queue.reset_job(JobId(999)).await, Err(QueueError::NotFound { .. })));
 }
 
-#[tokio::test]
-async fn what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed() {
-    let rig = Rig::new().await;
+async fn what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = a | b\nq = | b\np()\nq()\n")).await;
     let other = rig.submit(&script(&["z"], "p = | z\np()\n")).await;
     for what in [Pause::Everything, Pause::Scope("default".into())] {
@@ -70,9 +67,8 @@ async fn what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed() {
     assert_eq!(leases.len(), 2);
 }
 
-#[tokio::test]
-async fn a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held() {
-    let rig = Rig::new().await;
+async fn a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     rig.queue.pause(Pause::Run(run.clone())).await.unwrap();
     rig.queue.cancel(run.clone()).await.unwrap();
@@ -81,9 +77,8 @@ async fn a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held() {
     assert_eq!(rig.run(&run).await.state, RunState::Cancelled);
 }
 
-#[tokio::test]
-async fn a_job_that_does_not_run_can_be_explained() {
-    let rig = Rig::with(|config| config.policy.pending_first = Duration::from_secs(60)).await;
+async fn a_job_that_does_not_run_can_be_explained(on: On) {
+    let rig = Rig::with(on, |config| config.policy.pending_first = Duration::from_secs(60)).await;
     let text = script(&["high !priority 9", "low", "end"], "p = | high\nq = low | end\np()\nq()\n");
     let run = rig.submit(&text).await;
     let jobs = rig.jobs(&run).await;
@@ -109,4 +104,12 @@ async fn a_job_that_does_not_run_can_be_explained() {
     let reasons = rig.queue.explain(low).await.unwrap().reasons;
     let until = reasons.iter().any(|reason| matches!(reason, Reason::Until { after_error: false, .. }));
     assert!(until, "{reasons:?}");
+}
+
+on_both_stores! {
+    failed_jobs_of_a_run_start_over_with_all_their_retries,
+    one_job_and_what_follows_it_start_over,
+    what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed,
+    a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held,
+    a_job_that_does_not_run_can_be_explained,
 }

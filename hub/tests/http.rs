@@ -22,6 +22,7 @@ impl Server {
         let mut config = bue_hub::Config {
             data_dir: folder.path().to_owned(),
             token: "secret".to_owned(),
+            postgres: None,
             bucket: None,
             policy: rig::quick(),
             reverse_priority: false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::api::Lease;
 use protocol::{JobState, Outcome, Place, RunState, ValueKind, ValueRef};
-use rig::{Rig, error, script, texts};
+use rig::{On, Rig, error, script, texts};
 
 /// Settles everything with `answer` until nothing more comes.
 async fn drain(rig: &Rig, answer: impl Fn(&str, &Lease) -> String) -> usize {
@@ -25,9 +25,8 @@ async fn drain(rig: &Rig, answer: impl Fn(&str, &Lease) -> String) -> usize {
     }
 }
 
-#[tokio::test]
-async fn each_element_is_an_item_and_makes_one_pass() {
-    let rig = Rig::new().await;
+async fn each_element_is_an_item_and_makes_one_pass(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n")).await;
     rig.succeed(&rig.next_of("a").await, r#"[10, {"k": [1]}, "s"]"#).await;
     let mut seen = Vec::new();
@@ -47,18 +46,16 @@ async fn each_element_is_an_item_and_makes_one_pass() {
     assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
 }
 
-#[tokio::test]
-async fn an_empty_list_makes_no_passes() {
-    let rig = Rig::new().await;
+async fn an_empty_list_makes_no_passes(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n")).await;
     rig.succeed(&rig.next_of("a").await, "[]").await;
     assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
 }
 
-#[tokio::test]
-async fn a_value_that_is_no_list_fails_the_loop_at_its_line() {
+async fn a_value_that_is_no_list_fails_the_loop_at_its_line(on: On) {
     for (value, word) in [("{}", "a dict"), ("3", "a number"), ("null", "None"), (r#""ab""#, "a string")] {
-        let rig = Rig::new().await;
+        let rig = Rig::new(on).await;
         let text = script(&["a !retries 5", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n");
         let line = text.lines().position(|line| line.starts_with("for")).unwrap() + 1;
         let run = rig.submit(&text).await;
@@ -70,9 +67,8 @@ async fn a_value_that_is_no_list_fails_the_loop_at_its_line() {
     }
 }
 
-#[tokio::test]
-async fn passes_of_a_long_loop_appear_as_they_are_claimed_and_the_totals_are_right_at_once() {
-    let rig = Rig::new().await;
+async fn passes_of_a_long_loop_appear_as_they_are_claimed_and_the_totals_are_right_at_once(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b", "c"], "p = | a\nq = b | c\nfor x in p():\n    q(x)\n")).await;
     let source = rig.next_of("a").await;
     let place = Place::Object {
@@ -101,9 +97,8 @@ async fn passes_of_a_long_loop_appear_as_they_are_claimed_and_the_totals_are_rig
     assert_eq!((view.counts.total(), view.counts.succeeded), (200_001, 501));
 }
 
-#[tokio::test]
-async fn passes_still_to_be_made_survive_a_restart() {
-    let rig = Rig::new().await;
+async fn passes_still_to_be_made_survive_a_restart(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n")).await;
     let items: Vec<String> = (0..700).map(|number| number.to_string()).collect();
     rig.succeed(&rig.next_of("a").await, &format!("[{}]", items.join(","))).await;
@@ -117,9 +112,8 @@ async fn passes_still_to_be_made_survive_a_restart() {
     rig.jobs(&run).await;
 }
 
-#[tokio::test]
-async fn nested_loops_see_outer_items_and_outer_results() {
-    let rig = Rig::new().await;
+async fn nested_loops_see_outer_items_and_outer_results(on: On) {
+    let rig = Rig::new(on).await;
     let text = script(
         &["outer", "inner", "base", "use"],
         "p = | outer\nq = | inner\nr = | base\ns = | use\nv = r()\nfor x in p():\n    w = r()\n    for y in q(x):\n        s(x, y, v, w)\n",
@@ -154,9 +148,8 @@ async fn nested_loops_see_outer_items_and_outer_results() {
     assert!(cut.truncated && cut.results.len() == 3);
 }
 
-#[tokio::test]
-async fn a_pass_waits_for_an_outer_result_that_is_not_there_yet() {
-    let rig = Rig::new().await;
+async fn a_pass_waits_for_an_outer_result_that_is_not_there_yet(on: On) {
+    let rig = Rig::new(on).await;
     let text =
         script(&["a", "slow !scope later", "b"], "p = | a\nq = | slow\nr = | b\nv = q()\nfor x in p():\n    r(x, v)\n");
     let run = rig.submit(&text).await;
@@ -168,9 +161,8 @@ async fn a_pass_waits_for_an_outer_result_that_is_not_there_yet() {
     assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
 }
 
-#[tokio::test]
-async fn a_pass_that_fails_leaves_the_others_alone() {
-    let rig = Rig::new().await;
+async fn a_pass_that_fails_leaves_the_others_alone(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b", "c"], "p = | a\nq = b | c\nfor x in p():\n    q(x)\n")).await;
     rig.succeed(&rig.next_of("a").await, "[1, 2, 3]").await;
     let leases = rig.lease(3).await;
@@ -185,9 +177,8 @@ async fn a_pass_that_fails_leaves_the_others_alone() {
     );
 }
 
-#[tokio::test]
-async fn a_reset_in_a_pass_starts_its_pipe_over_and_keeps_the_item() {
-    let rig = Rig::new().await;
+async fn a_reset_in_a_pass_starts_its_pipe_over_and_keeps_the_item(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b", "c"], "p = | a\nq = b | c\nfor x in p():\n    q(x)\n")).await;
     rig.succeed(&rig.next_of("a").await, "[5, 6]").await;
     let leases = rig.lease(10).await;
@@ -205,9 +196,8 @@ async fn a_reset_in_a_pass_starts_its_pipe_over_and_keeps_the_item() {
     rig.jobs(&run).await;
 }
 
-#[tokio::test]
-async fn a_source_that_runs_again_after_a_reset_begins_no_new_passes() {
-    let rig = Rig::new().await;
+async fn a_source_that_runs_again_after_a_reset_begins_no_new_passes(on: On) {
+    let rig = Rig::new(on).await;
     let text = script(&["a", "b", "c"], "p = | a\nq = | b\nr = | c\nv = p()\nfor x in q(v):\n    r(x, v)\n");
     let run = rig.submit(&text).await;
     rig.succeed(&rig.next_of("a").await, "1").await;
@@ -230,9 +220,8 @@ async fn a_source_that_runs_again_after_a_reset_begins_no_new_passes() {
     rig.jobs(&run).await;
 }
 
-#[tokio::test]
-async fn a_cancelled_outer_result_cancels_the_passes_that_need_it() {
-    let rig = Rig::new().await;
+async fn a_cancelled_outer_result_cancels_the_passes_that_need_it(on: On) {
+    let rig = Rig::new(on).await;
     let text = script(
         &["a", "gone !priority 1", "b", "c"],
         "p = | a\nq = | gone\nr = b | c\nv = q()\nfor x in p():\n    r(x, v)\n",
@@ -244,4 +233,18 @@ async fn a_cancelled_outer_result_cancels_the_passes_that_need_it() {
     let view = rig.run(&run).await;
     assert_eq!((view.state, view.counts.cancelled), (RunState::Succeeded, 5));
     rig.jobs(&run).await;
+}
+
+on_both_stores! {
+    each_element_is_an_item_and_makes_one_pass,
+    an_empty_list_makes_no_passes,
+    a_value_that_is_no_list_fails_the_loop_at_its_line,
+    passes_of_a_long_loop_appear_as_they_are_claimed_and_the_totals_are_right_at_once,
+    passes_still_to_be_made_survive_a_restart,
+    nested_loops_see_outer_items_and_outer_results,
+    a_pass_waits_for_an_outer_result_that_is_not_there_yet,
+    a_pass_that_fails_leaves_the_others_alone,
+    a_reset_in_a_pass_starts_its_pipe_over_and_keeps_the_item,
+    a_source_that_runs_again_after_a_reset_begins_no_new_passes,
+    a_cancelled_outer_result_cancels_the_passes_that_need_it,
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use bue_hub::QueueError;
 use protocol::{JobState, Outcome, RunState};
-use rig::{OTHER, Rig, WORKER, error, script, success, texts};
+use rig::{OTHER, On, Rig, WORKER, error, script, success, texts};
 
 use protocol::api::Settled;
 
-#[tokio::test]
-async fn a_chain_runs_step_by_step_and_hands_its_values_on() {
-    let rig = Rig::new().await;
+async fn a_chain_runs_step_by_step_and_hands_its_values_on(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b", "c"], "p = a | b | c\np()\n")).await;
     let a = rig.next_of("a").await;
     assert!(a.inputs.is_empty());
@@ -29,16 +28,14 @@ async fn a_chain_runs_step_by_step_and_hands_its_values_on() {
     assert!(view.finished_ms.is_some());
 }
 
-#[tokio::test]
-async fn a_script_without_calls_is_over_at_once() {
-    let rig = Rig::new().await;
+async fn a_script_without_calls_is_over_at_once(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a"], "p = | a\n")).await;
     assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
 }
 
-#[tokio::test]
-async fn a_job_with_several_parents_runs_once_with_their_values_in_order() {
-    let rig = Rig::new().await;
+async fn a_job_with_several_parents_runs_once_with_their_values_in_order(on: On) {
+    let rig = Rig::new(on).await;
     rig.submit(&script(&["a", "b", "c"], "p = | a\nq = | b\nr = | c\nv = p()\nw = q()\nr(w, v, w)\n")).await;
     let leases = rig.lease(10).await;
     assert_eq!(leases.len(), 2);
@@ -49,9 +46,8 @@ async fn a_job_with_several_parents_runs_once_with_their_values_in_order() {
     assert!(rig.lease(10).await.is_empty());
 }
 
-#[tokio::test]
-async fn a_pending_job_comes_again_with_its_inputs_and_costs_no_retry() {
-    let rig = Rig::new().await;
+async fn a_pending_job_comes_again_with_its_inputs_and_costs_no_retry(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = a | b\np()\n")).await;
     rig.succeed(&rig.next().await, "1").await;
     for attempt in 1..=5 {
@@ -65,9 +61,8 @@ async fn a_pending_job_comes_again_with_its_inputs_and_costs_no_retry() {
     assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
 }
 
-#[tokio::test]
-async fn an_error_is_tried_again_and_then_fails_while_the_rest_goes_on() {
-    let rig = Rig::new().await;
+async fn an_error_is_tried_again_and_then_fails_while_the_rest_goes_on(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a !retries 1", "b", "c"], "p = a | b\nq = | c\np()\nq()\n")).await;
     let first = rig.lease(10).await;
     assert_eq!(first.len(), 2);
@@ -84,9 +79,8 @@ async fn an_error_is_tried_again_and_then_fails_while_the_rest_goes_on() {
     assert_eq!(states, [JobState::Failed, JobState::Waiting, JobState::Succeeded]);
 }
 
-#[tokio::test]
-async fn a_cancelled_job_takes_what_follows_with_it_which_is_no_error() {
-    let rig = Rig::new().await;
+async fn a_cancelled_job_takes_what_follows_with_it_which_is_no_error(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b", "c"], "p = a | b\nq = | c\nv = p()\nq(v)\n")).await;
     rig.settle(&rig.next_of("a").await, Outcome::Cancel).await;
     let view = rig.run(&run).await;
@@ -94,9 +88,8 @@ async fn a_cancelled_job_takes_what_follows_with_it_which_is_no_error() {
     rig.jobs(&run).await;
 }
 
-#[tokio::test]
-async fn a_reset_starts_ancestors_and_their_descendants_over() {
-    let rig = Rig::new().await;
+async fn a_reset_starts_ancestors_and_their_descendants_over(on: On) {
+    let rig = Rig::new(on).await;
     let text = script(&["a", "b", "c", "d"], "p = a | b\nq = | c\nr = | d\nv = p()\nq(v)\nr()\n");
     let run = rig.submit(&text).await;
     let mut leases = rig.lease(10).await;
@@ -121,9 +114,8 @@ async fn a_reset_starts_ancestors_and_their_descendants_over() {
     assert_eq!(texts(&rig.next_of("b").await), ["5"]);
 }
 
-#[tokio::test]
-async fn a_reset_revokes_the_lease_of_a_relative() {
-    let rig = Rig::new().await;
+async fn a_reset_revokes_the_lease_of_a_relative(on: On) {
+    let rig = Rig::new(on).await;
     rig.submit(&script(&["a", "b", "c"], "p = | a\nq = | b\nr = | c\nv = p()\nq(v)\nr(v)\n")).await;
     rig.succeed(&rig.next_of("a").await, "1").await;
     let leases = rig.lease(10).await;
@@ -133,9 +125,8 @@ async fn a_reset_revokes_the_lease_of_a_relative() {
     rig.next_of("a").await;
 }
 
-#[tokio::test]
-async fn a_returned_priority_is_that_of_the_jobs_that_follow_in_the_chain() {
-    let rig = Rig::new().await;
+async fn a_returned_priority_is_that_of_the_jobs_that_follow_in_the_chain(on: On) {
+    let rig = Rig::new(on).await;
     rig.submit(&script(&["a", "b", "c"], "p = a | b\nq = a | c\np()\nq()\n")).await;
     let leases = rig.lease(10).await;
     rig.succeed(&leases[0], "1").await;
@@ -146,13 +137,12 @@ async fn a_returned_priority_is_that_of_the_jobs_that_follow_in_the_chain() {
     rig.next_of("b").await;
 }
 
-#[tokio::test]
-async fn scopes_go_in_the_workers_order_then_priority_then_age() {
+async fn scopes_go_in_the_workers_order_then_priority_then_age(on: On) {
     let text = script(
         &["low !scope x", "high !scope x,!priority 5", "other !scope y", "late !scope x"],
         "a = | low\nb = | high\nc = | other\nd = | late\na()\nb()\nc()\nd()\n",
     );
-    let rig = Rig::new().await;
+    let rig = Rig::new(on).await;
     rig.submit(&text).await;
     let mut names = Vec::new();
     for lease in rig.lease_as(WORKER, &["y", "x", "unknown"], 10, Duration::ZERO).await {
@@ -160,15 +150,14 @@ async fn scopes_go_in_the_workers_order_then_priority_then_age() {
     }
     assert_eq!(names, ["other", "high", "low", "late"]);
 
-    let rig = Rig::with(|config| config.reverse_priority = true).await;
+    let rig = Rig::with(on, |config| config.reverse_priority = true).await;
     rig.submit(&text).await;
     let leases = rig.lease_as(WORKER, &["x"], 10, Duration::ZERO).await;
     assert_eq!(rig.name(&leases[2]).await, "high");
 }
 
-#[tokio::test]
-async fn turning_the_priority_order_round_holds_for_what_is_in_the_queue() {
-    let rig = Rig::new().await;
+async fn turning_the_priority_order_round_holds_for_what_is_in_the_queue(on: On) {
+    let rig = Rig::new(on).await;
     rig.submit(&script(&["low", "high !priority 5"], "a = | low\nb = | high\na()\nb()\n")).await;
     let mut rig = rig;
     rig.config.reverse_priority = true;
@@ -177,9 +166,8 @@ async fn turning_the_priority_order_round_holds_for_what_is_in_the_queue() {
     rig.next_of("high").await;
 }
 
-#[tokio::test]
-async fn a_submitted_job_wakes_a_waiting_worker() {
-    let rig = Rig::new().await;
+async fn a_submitted_job_wakes_a_waiting_worker(on: On) {
+    let rig = Rig::new(on).await;
     let waiting = rig.lease_as(WORKER, &["default"], 1, Duration::from_secs(20));
     let text = script(&["a"], "p = | a\np()\n");
     let started = std::time::Instant::now();
@@ -188,9 +176,8 @@ async fn a_submitted_job_wakes_a_waiting_worker() {
     assert!(started.elapsed() < Duration::from_secs(10), "woken, not timed out");
 }
 
-#[tokio::test]
-async fn a_second_submission_with_the_same_key_is_the_same_run() {
-    let rig = Rig::new().await;
+async fn a_second_submission_with_the_same_key_is_the_same_run(on: On) {
+    let rig = Rig::new(on).await;
     let text = script(&["a"], "p = | a\np()\n");
     let first = rig.try_submit(&text, Some("daily-1")).await.unwrap();
     let second = rig.try_submit(&text, Some("daily-1")).await.unwrap();
@@ -200,9 +187,8 @@ async fn a_second_submission_with_the_same_key_is_the_same_run() {
     assert_eq!(rig.lease(10).await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_wrong_script_is_refused_with_places_and_stores_no_run() {
-    let rig = Rig::new().await;
+async fn a_wrong_script_is_refused_with_places_and_stores_no_run(on: On) {
+    let rig = Rig::new(on).await;
     let refused = rig.try_submit(&script(&["a"], "p = | nothing\np()\n"), None).await;
     let Err(QueueError::Script { diagnostics, rendered }) = refused else { panic!("{refused:?}") };
     let wrong = diagnostics.iter().find(|diagnostic| diagnostic.severity == protocol::Severity::Error).unwrap();
@@ -211,9 +197,8 @@ async fn a_wrong_script_is_refused_with_places_and_stores_no_run() {
     assert!(rig.queue.runs(10).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_bundle_with_missing_files_is_refused_by_naming_them() {
-    let rig = Rig::new().await;
+async fn a_bundle_with_missing_files_is_refused_by_naming_them(on: On) {
+    let rig = Rig::new(on).await;
     let digest = protocol::Digest::of(b"not sent");
     let file = protocol::FileEntry { path: "x.bue".into(), digest, bytes: 8 };
     let manifest = protocol::Manifest::new(vec![file]);
@@ -225,9 +210,8 @@ async fn a_bundle_with_missing_files_is_refused_by_naming_them() {
     assert!(matches!(wrong, Err(QueueError::Invalid(_))));
 }
 
-#[tokio::test]
-async fn a_cancelled_run_has_no_job_left_that_can_run() {
-    let rig = Rig::new().await;
+async fn a_cancelled_run_has_no_job_left_that_can_run(on: On) {
+    let rig = Rig::new(on).await;
     let text = script(&["a", "b", "c"], "p = | a\nq = b | c\nfor x in p():\n    q(x)\n");
     let run = rig.submit(&text).await;
     let items: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
@@ -242,9 +226,8 @@ async fn a_cancelled_run_has_no_job_left_that_can_run() {
     assert_eq!(rig.beat(WORKER, &[&held[1]]).await.revoked.len(), 1);
 }
 
-#[tokio::test]
-async fn a_stale_token_changes_nothing_and_a_repeated_one_gets_the_same_answer() {
-    let rig = Rig::new().await;
+async fn a_stale_token_changes_nothing_and_a_repeated_one_gets_the_same_answer(on: On) {
+    let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = a | b\np()\n")).await;
     let a = rig.next_of("a").await;
     let mut forged = a.clone();
@@ -258,9 +241,8 @@ async fn a_stale_token_changes_nothing_and_a_repeated_one_gets_the_same_answer()
     assert_eq!(rig.run(&run).await.counts.failed, 0);
 }
 
-#[tokio::test]
-async fn jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain() {
-    let rig = Rig::with(|config| config.limits.lapse = Duration::from_millis(300)).await;
+async fn jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain(on: On) {
+    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(300)).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     let lost = rig.next_of("a").await;
     let found = rig.lease_as(OTHER, &["default"], 1, Duration::from_secs(10)).await;
@@ -270,9 +252,8 @@ async fn jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain() {
     assert_eq!(rig.settle_as(OTHER, &found[0], success("2")).await, Settled::Settled);
 }
 
-#[tokio::test]
-async fn a_job_that_takes_its_workers_down_is_failed_after_some_losses() {
-    let rig = Rig::with(|config| config.limits.lapse = Duration::from_millis(100)).await;
+async fn a_job_that_takes_its_workers_down_is_failed_after_some_losses(on: On) {
+    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(100)).await;
     let run = rig.submit(&script(&["a !retries 9"], "p = | a\np()\n")).await;
     for loss in 0..3_u8 {
         let leases = rig.lease_as(protocol::SessionId([loss; 8]), &["default"], 1, Duration::from_secs(10)).await;
@@ -291,9 +272,8 @@ async fn a_job_that_takes_its_workers_down_is_failed_after_some_losses() {
     assert!(jobs[0].error.as_ref().unwrap().message.contains("3 workers"), "{:?}", jobs[0].error);
 }
 
-#[tokio::test]
-async fn a_lease_that_was_lost_on_the_way_is_taken_back_by_the_workers_beat() {
-    let rig = Rig::with(|config| config.limits.lost_on_the_way = Duration::ZERO).await;
+async fn a_lease_that_was_lost_on_the_way_is_taken_back_by_the_workers_beat(on: On) {
+    let rig = Rig::with(on, |config| config.limits.lost_on_the_way = Duration::ZERO).await;
     rig.submit(&script(&["a", "b"], "p = | a\nq = | b\np()\nq()\n")).await;
     let leases = rig.lease(2).await;
     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -303,9 +283,8 @@ async fn a_lease_that_was_lost_on_the_way_is_taken_back_by_the_workers_beat() {
     assert_ne!(again.token, leases[1].token);
 }
 
-#[tokio::test]
-async fn a_released_lease_costs_nothing_and_comes_again() {
-    let rig = Rig::new().await;
+async fn a_released_lease_costs_nothing_and_comes_again(on: On) {
+    let rig = Rig::new(on).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     for delay_ms in [0, 5] {
         let a = rig.next_of("a").await;
@@ -314,9 +293,8 @@ async fn a_released_lease_costs_nothing_and_comes_again() {
     rig.succeed(&rig.next_of("a").await, "1").await;
 }
 
-#[tokio::test]
-async fn a_restart_keeps_every_job_and_every_lease() {
-    let rig = Rig::new().await;
+async fn a_restart_keeps_every_job_and_every_lease(on: On) {
+    let rig = Rig::new(on).await;
     let text = script(&["a", "b", "c"], "p = | a\nq = b | c\nfor x in p():\n    q(x)\n");
     let run = rig.submit(&text).await;
     rig.succeed(&rig.next_of("a").await, "[1,2,3]").await;
@@ -337,7 +315,32 @@ async fn a_restart_keeps_every_job_and_every_lease() {
 
 #[tokio::test]
 async fn a_second_hub_on_the_same_queue_is_refused() {
-    let rig = Rig::new().await;
+    let rig = Rig::new(On::Sqlite).await;
     let second = bue_hub::Queue::open(&rig.config).await;
     assert!(matches!(second.err(), Some(bue_hub::HubError::InUse { .. })));
+}
+
+on_both_stores! {
+    a_chain_runs_step_by_step_and_hands_its_values_on,
+    a_script_without_calls_is_over_at_once,
+    a_job_with_several_parents_runs_once_with_their_values_in_order,
+    a_pending_job_comes_again_with_its_inputs_and_costs_no_retry,
+    an_error_is_tried_again_and_then_fails_while_the_rest_goes_on,
+    a_cancelled_job_takes_what_follows_with_it_which_is_no_error,
+    a_reset_starts_ancestors_and_their_descendants_over,
+    a_reset_revokes_the_lease_of_a_relative,
+    a_returned_priority_is_that_of_the_jobs_that_follow_in_the_chain,
+    scopes_go_in_the_workers_order_then_priority_then_age,
+    turning_the_priority_order_round_holds_for_what_is_in_the_queue,
+    a_submitted_job_wakes_a_waiting_worker,
+    a_second_submission_with_the_same_key_is_the_same_run,
+    a_wrong_script_is_refused_with_places_and_stores_no_run,
+    a_bundle_with_missing_files_is_refused_by_naming_them,
+    a_cancelled_run_has_no_job_left_that_can_run,
+    a_stale_token_changes_nothing_and_a_repeated_one_gets_the_same_answer,
+    jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain,
+    a_job_that_takes_its_workers_down_is_failed_after_some_losses,
+    a_lease_that_was_lost_on_the_way_is_taken_back_by_the_workers_beat,
+    a_released_lease_costs_nothing_and_comes_again,
+    a_restart_keeps_every_job_and_every_lease,
 }

@@ -31,7 +31,8 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     let checked = bucket.clone();
     // Without it the hub still serves the queue; only values cannot be shown.
     tokio::spawn(async move { output::note(&keys::refusal(&checked).await.to_string()) });
-    let config = ::hub::Config { data_dir, token, bucket: Some(bucket), policy, reverse_priority, limits };
+    let config =
+        ::hub::Config { data_dir, token, postgres: None, bucket: Some(bucket), policy, reverse_priority, limits };
     let health = format!("{}/v1/health", address.to_connect().url());
     let served = listen::until_ready(::hub::serve(listener, config, stop), &health, || {
         let note = context.data_dir.note_address(Service::Hub, &address)?;

@@ -57,6 +57,7 @@ impl Engine {
         let config = hub::Config {
             data_dir: folder.path().join("hub"),
             token: String::new(),
+            postgres: None,
             bucket: Some(bucket.clone()),
             policy: options.policy,
             reverse_priority: options.reverse_priority,

@@ -43,6 +43,7 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/runs/{run}/results", get(results))
         .route("/v1/runs/{run}/cancel", post(cancel))
         .route("/v1/runs/{run}/reset", post(reset_failed))
+        .route("/v1/runs/{run}/again", post(run_again))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/jobs/{job}", get(job))
@@ -185,6 +186,10 @@ async fn cancel(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<proto
 
 async fn reset_failed(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::ResetAnswer> {
     json(hub.queue.reset_failed(parse(&run)?).await)
+}
+
+async fn run_again(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunView> {
+    json(hub.queue.run_again(parse(&run)?).await)
 }
 
 async fn reset_job(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::ResetAnswer> {

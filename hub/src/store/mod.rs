@@ -7,7 +7,7 @@
 //! - [`change`]: the working set.
 //! - [`submit`], [`lease`], [`settle`], [`family`], [`passes`], [`lapse`], [`pause`], [`retention`]: the use cases.
 //! - [`views`], [`results`], [`explain`]: what is shown.
-//! - [`sqlite`]: one file, one hub.
+//! - [`sqlite`]: one file, one hub. [`postgres`]: several hubs over one database.
 
 mod change;
 mod effects;
@@ -18,6 +18,7 @@ mod lease;
 mod passes;
 mod pause;
 mod plans;
+pub(crate) mod postgres;
 mod results;
 mod retention;
 mod row;

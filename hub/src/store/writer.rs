@@ -167,10 +167,13 @@ impl Running {
 
     fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Effects, Failure> {
         let mut effects = Effects::default();
-        let mut spoiled = false;
+        let (mut spoiled, mut begun) = (false, false);
         let (caches, options) = (&mut self.caches, &self.options);
         let done = self.database.transact(&mut |rows| {
-            spoiled = false;
+            if std::mem::replace(&mut begun, true) {
+                // An earlier transaction came to nothing.
+                caches.clear();
+            }
             let mut change = Change::begin(rows, caches, options)?;
             expect(&mut change, batch)?;
             for work in batch.iter_mut() {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod postgres;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +16,33 @@ use protocol::{
     Digest, ErrorKind, FileEntry, JobState, Manifest, Outcome, Place, RunId, SessionId, StepError, ValueKind, ValueRef,
 };
 use serde_json::value::RawValue;
+
+/// Where a queue is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes a test of each behaviour on each store.
+#[macro_export]
+macro_rules! on_both_stores {
+    ($($behaviour:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                super::$behaviour($crate::rig::On::Sqlite).await;
+            })*
+        }
+
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                super::$behaviour($crate::rig::On::Postgres).await;
+            })*
+        }
+    };
+}
 
 pub struct Rig {
     pub folder: tempfile::TempDir,
@@ -33,15 +62,19 @@ pub fn quick() -> Policy {
 }
 
 impl Rig {
-    pub async fn new() -> Self {
-        Self::with(|_| {}).await
+    pub async fn new(on: On) -> Self {
+        Self::with(on, |_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub async fn with(on: On, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config {
             data_dir: folder.path().to_owned(),
             token: "secret".to_owned(),
+            postgres: match on {
+                On::Sqlite => None,
+                On::Postgres => Some(postgres::database().await),
+            },
             bucket: None,
             policy: quick(),
             reverse_priority: false,

@@ -1,0 +1,114 @@
+//! Addresses, the settings of sessions, the pool, migrations.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::error::Told;
+use crate::error::HubError;
+
+/// Newest schema this program knows: the number of migrations.
+const SCHEMA: i64 = MIGRATIONS.len() as i64;
+
+/// Append-only: the n-th brings a database from schema n to n + 1.
+const MIGRATIONS: &[&str] = &[include_str!("001.sql")];
+
+/// The advisory lock whose holder may write: "bue" and a number.
+pub(super) const TURN_LOCK: i64 = 0x0062_7565_0000_0001;
+
+/// What every session is set to.
+/// - Plans are made once, and by way of the indexes: a plan made while a table was still empty must do for millions of rows.
+/// - A hub that is frozen in its turn, or whose machine is gone, must not keep the others waiting.
+const SESSION: &str = "-c search_path=bue -c jit=off -c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
+    -c enable_hashjoin=off -c enable_mergejoin=off -c idle_in_transaction_session_timeout=10s -c lock_timeout=30s \
+    -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c client_min_messages=warning";
+
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the database is.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub config: Config,
+}
+
+impl Place {
+    pub(super) fn parse(url: &str) -> Result<Self, HubError> {
+        let wrong = |source| HubError::Open { path: "named by the PostgreSQL address".to_owned(), source };
+        let mut config: Config =
+            url.parse().map_err(|error: tokio_postgres::Error| wrong(Box::new(Told::of(&error))))?;
+        if config.get_hosts().is_empty() {
+            return Err(wrong(
+                "it names no host; it should look like postgres://user:password@host:5432/database".into(),
+            ));
+        }
+        let own = config.get_options().unwrap_or_default();
+        let options = format!("{SESSION} {own}");
+        config.options(options).application_name("bue-hub").connect_timeout(CONNECT_TIMEOUT);
+        Ok(Self { config })
+    }
+
+    /// The address without what is secret in it.
+    fn shown(&self) -> String {
+        use tokio_postgres::config::Host;
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => String::new(),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
+        format!("postgres://{host}:{port}/{database}")
+    }
+
+    pub(super) fn failed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> HubError {
+        HubError::Open { path: self.shown(), source }
+    }
+}
+
+pub(super) fn pool(place: &Place, connections_max: usize) -> Result<Pool, Box<dyn std::error::Error + Send + Sync>> {
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_config(place.config.clone(), NoTls, manager);
+    let builder = Pool::builder(manager).max_size(connections_max.max(1)).runtime(Runtime::Tokio1);
+    let builder = builder.wait_timeout(Some(Duration::from_secs(30))).create_timeout(Some(2 * CONNECT_TIMEOUT));
+    Ok(builder.build()?)
+}
+
+/// Brings the schema up to date, under the lock under which hubs write: hubs that start together do not meet in it.
+pub(super) async fn migrate(place: &Place, reverse_priority: bool) -> Result<(), HubError> {
+    let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
+    let (mut client, connection) = place.config.connect(NoTls).await.map_err(failed)?;
+    let serving = tokio::spawn(connection);
+    let outcome = migrate_on(&mut client, place, reverse_priority).await;
+    drop(client);
+    let _ = serving.await;
+    outcome
+}
+
+async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) -> Result<(), HubError> {
+    let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
+    let transaction = client.transaction().await.map_err(failed)?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&TURN_LOCK]).await.map_err(failed)?;
+    transaction
+        .batch_execute(
+            "CREATE SCHEMA IF NOT EXISTS bue;
+             CREATE TABLE IF NOT EXISTS bue.schema (version bigint NOT NULL);
+             INSERT INTO bue.schema SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM bue.schema);",
+        )
+        .await
+        .map_err(failed)?;
+    let found: i64 = transaction.query_one("SELECT version FROM bue.schema", &[]).await.map_err(failed)?.get(0);
+    if found > SCHEMA {
+        return Err(HubError::Newer { path: place.shown(), found, known: SCHEMA });
+    }
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.batch_execute(migration).await.map_err(failed)?;
+    }
+    transaction.execute("UPDATE bue.schema SET version = $1", &[&SCHEMA]).await.map_err(failed)?;
+    let turn = "WITH turned AS (UPDATE numbers SET reverse_priority = $1 WHERE reverse_priority <> $1 RETURNING 1),
+            ready AS (UPDATE ready SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned))
+        UPDATE held SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned)";
+    transaction.execute(turn, &[&reverse_priority]).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}

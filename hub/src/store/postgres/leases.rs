@@ -1,0 +1,35 @@
+//! Reading leases and the history of attempts.
+
+use protocol::{LeaseToken, SessionId};
+
+use super::rows::{PostgresRows, bytes, get};
+use crate::store::rows::{Found, LeaseRows};
+
+impl LeaseRows for PostgresRows<'_> {
+    fn sessions(&mut self) -> Found<Vec<SessionId>> {
+        self.all("SELECT DISTINCT session FROM leases", &[], |row| Ok(SessionId(bytes(row, 0)?)))
+    }
+
+    fn leases_of(&mut self, session: SessionId) -> Found<Vec<(i64, LeaseToken, i64)>> {
+        let sql = "SELECT job, token, since_ms FROM leases WHERE session = $1 ORDER BY job";
+        self.all(sql, &[&&session.0[..]], |row| Ok((get(row, 0)?, LeaseToken(bytes(row, 1)?), get(row, 2)?)))
+    }
+
+    fn overdue(&mut self, now_ms: i64, start_ms: i64, limit: i64) -> Found<(Vec<i64>, Option<i64>)> {
+        let over = "SELECT job FROM leases WHERE greatest(since_ms, $2) + time_ms <= $1 ORDER BY job LIMIT $3";
+        let jobs = self.all(over, &[&now_ms, &start_ms, &limit], |row| get(row, 0))?;
+        let next =
+            "SELECT min(greatest(since_ms, $2) + time_ms) FROM leases WHERE greatest(since_ms, $2) + time_ms > $1";
+        Ok((jobs, self.first(next, &[&now_ms, &start_ms], |row| get(row, 0))?.flatten()))
+    }
+
+    fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool> {
+        let sql = "SELECT 1 FROM attempts WHERE job = $1 AND number = $2 AND token = $3";
+        Ok(self.first(sql, &[&job, &number.cast_signed(), &&token.0[..]], |_| Ok(()))?.is_some())
+    }
+
+    fn log(&mut self, job: i64) -> Found<Option<String>> {
+        let sql = "SELECT log FROM attempts WHERE job = $1 AND log IS NOT NULL ORDER BY number DESC LIMIT 1";
+        self.first(sql, &[&job], |row| get(row, 0))
+    }
+}

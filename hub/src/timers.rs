@@ -1,0 +1,156 @@
+//! What a hub does by itself: parked jobs that become ready, leases that end, workers that are lost, runs that are no longer kept.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now_ms;
+use crate::error::QueueError;
+use crate::queue::Shared;
+use crate::store::postgres::Fleet;
+
+/// Pause after a failure of the database before a timer tries again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Longest time between two looks at parked jobs and at leases: the last resort where a wake-up was lost.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Shortest time between two looks at leases.
+const LEASES_LOOK_MIN: Duration = Duration::from_millis(500);
+
+/// Longest pause that a release may ask for.
+const PARKED_MAX: Duration = Duration::from_secs(3_600);
+
+/// Pause between two steps of deleting, so that others come to their turns.
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Starts the timers; they run until `stop`.
+pub(crate) fn start(shared: &Arc<Shared>, fleet: Option<Fleet>, stop: &CancellationToken) {
+    let spawn = |timer: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tokio::spawn(stop.clone().run_until_cancelled_owned(timer));
+    };
+    spawn(Box::pin(promote_in_time(Arc::clone(shared))));
+    spawn(Box::pin(expire_in_time(Arc::clone(shared))));
+    spawn(Box::pin(watch_sessions(Arc::clone(shared), fleet)));
+    spawn(Box::pin(keep_in_bounds(Arc::clone(shared))));
+}
+
+/// Repeats something until the database does it.
+async fn insist<T, F>(what: &str, mut action: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, QueueError>>,
+{
+    loop {
+        match action().await {
+            Ok(done) => return done,
+            Err(error) => {
+                tracing::error!(%error, "failed to {what}");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Makes parked jobs ready when their time comes; sleeps until then.
+async fn promote_in_time(shared: Arc<Shared>) {
+    let longest = PARKED_MAX.max(shared.policy.backoff_max).max(shared.policy.pending_max);
+    let latest_ms = now_ms() + milliseconds(longest);
+    let clamped = insist("look for jobs that a clock put too far off", || shared.store.clamp_parked(latest_ms)).await;
+    if clamped > 0 {
+        tracing::warn!(jobs = clamped, "the clock was set back: parked jobs are brought forward");
+    }
+    loop {
+        shared.bell.parked.begin();
+        let next = insist("look for jobs whose pause is over", || shared.store.promote(now_ms())).await;
+        shared.bell.parked.sleep(next, LOOK).await;
+    }
+}
+
+/// Ends leases whose time is over although their worker beats.
+async fn expire_in_time(shared: Arc<Shared>) {
+    // Time in which no hub may have run does not count.
+    let start_ms = now_ms();
+    loop {
+        shared.bell.leased.begin();
+        let (jobs, next) = insist("look for leases that are over", || shared.store.expire(now_ms(), start_ms)).await;
+        if !jobs.is_empty() {
+            tracing::warn!(?jobs, "took leases back: no outcome within the time limit of the step and grace");
+        }
+        tokio::time::sleep(LEASES_LOOK_MIN).await;
+        shared.bell.leased.sleep(next, LOOK).await;
+    }
+}
+
+/// Takes the leases of workers that were not heard from, by this hub or another one.
+async fn watch_sessions(shared: Arc<Shared>, fleet: Option<Fleet>) {
+    let limits = shared.limits;
+    let known = insist("look for leases from before the start", || shared.store.sessions()).await;
+    known.into_iter().for_each(|session| shared.sessions.watch(session, Instant::now()));
+    let look = (limits.lapse / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    let mut shared_at: Option<Instant> = None;
+    loop {
+        let slept_at = Instant::now();
+        tokio::time::sleep(look).await;
+        let overslept = slept_at.elapsed().saturating_sub(look);
+        if overslept > limits.lapse / 3 {
+            // A hub that was frozen has heard nobody: that is not the workers' silence.
+            tracing::warn!(for_ms = overslept.as_millis(), "this hub stood still; workers get that time again");
+            shared.sessions.forgive(overslept);
+        }
+        if let Some(fleet) = &fleet
+            && shared_at.is_none_or(|at| at.elapsed() >= limits.lapse / 4)
+        {
+            if let Err(error) = meet(&shared, fleet).await {
+                tracing::warn!(%error, "failed to hear of workers from other hubs");
+                continue;
+            }
+            shared_at = Some(Instant::now());
+        }
+        lapse_silent(&shared).await;
+    }
+}
+
+/// Tells other hubs whom this one heard from, and hears whom they did.
+async fn meet(shared: &Shared, fleet: &Fleet) -> Result<(), QueueError> {
+    let own = shared.sessions.news(Instant::now());
+    for heard in fleet.share(&own, shared.limits.lapse).await? {
+        shared.sessions.hear_of(heard, Instant::now());
+    }
+    for session in shared.store.sessions().await? {
+        shared.sessions.watch(session, Instant::now());
+    }
+    Ok(())
+}
+
+async fn lapse_silent(shared: &Shared) {
+    for session in shared.sessions.take_silent(shared.limits.lapse, Instant::now()) {
+        match shared.store.lapse(session).await {
+            Ok(0) => {}
+            Ok(jobs) => tracing::warn!(%session, jobs, "worker lost: its jobs are available again"),
+            Err(error) => {
+                tracing::error!(%error, %session, "failed to take the leases of a lost worker");
+                shared.sessions.watch(session, Instant::now());
+            }
+        }
+    }
+}
+
+/// Deletes finished runs that are over a bound.
+async fn keep_in_bounds(shared: Arc<Shared>) {
+    let kept = shared.limits.kept;
+    loop {
+        let runs = insist("look for runs that are no longer kept", || shared.store.retire(kept, now_ms())).await;
+        if runs > 0 {
+            tracing::info!(runs, "finished runs are over the bounds of what is kept and are deleted");
+        }
+        while insist("delete runs that are no longer kept", || shared.store.sweep(now_ms())).await {
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+        tokio::time::sleep(kept.look).await;
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}

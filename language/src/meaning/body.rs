@@ -8,6 +8,7 @@ use super::Context;
 use super::definitions::{Definitions, did_you_mean};
 use crate::finding::{Finding, Findings, quote};
 use crate::limits::PLANNED_JOBS_MAX;
+use crate::suggest;
 use crate::text::Span;
 use crate::tree::{self, Item, Script};
 
@@ -189,7 +190,7 @@ impl<'t> Lowering<'_, 't> {
         }
         let mut visible: Vec<&str> = self.blocks.iter().flat_map(|block| block.keys().copied()).collect();
         visible.sort_unstable();
-        did_you_mean(written, visible)
+        suggest::nearest(written, visible).map(did_you_mean)
     }
 
     fn assignments(&mut self) -> &HashMap<&'t str, Assignment> {

@@ -188,10 +188,8 @@ impl<'t> Definitions<'t> {
         let is_pipe = written == pipe.name.of(context.text) || self.pipes.contains_key(written);
         let hint = if is_pipe {
             Some(format!("{} is a pipe; a pipe holds steps", quote(written)))
-        } else if self.may_suggest() {
-            did_you_mean(written, self.steps.iter().map(|step| step.name.of(context.text)))
         } else {
-            None
+            self.nearest_step(context, written)
         };
         findings.add(Finding::name(name, format!("step {} is not defined", quote(written))).hint(hint));
     }
@@ -209,12 +207,34 @@ impl<'t> Definitions<'t> {
                 quote(written),
                 quote(&format!("p = | {written}"))
             ))
-        } else if self.may_suggest() {
-            did_you_mean(written, self.pipe_order.iter().map(|name| name.of(context.text)))
         } else {
-            None
+            self.nearest_pipe(context, written)
         };
         findings.add(Finding::name(name, format!("pipe {} is not defined", quote(written))).hint(hint));
+    }
+
+    /// The step that is probably meant counts as used: it is not worth a warning.
+    fn nearest_step(&mut self, context: &Context<'t>, written: &str) -> Option<String> {
+        if !self.may_suggest() {
+            return None;
+        }
+        let near = suggest::nearest(written, self.steps.iter().map(|step| step.name.of(context.text)))?;
+        if let Some(number) = self.step_names.get(near) {
+            self.steps[*number as usize].in_a_pipe = true;
+        }
+        Some(did_you_mean(near))
+    }
+
+    /// The pipe that is probably meant counts as called.
+    fn nearest_pipe(&mut self, context: &Context<'t>, written: &str) -> Option<String> {
+        if !self.may_suggest() {
+            return None;
+        }
+        let near = suggest::nearest(written, self.pipe_order.iter().map(|name| name.of(context.text)))?;
+        if let Some(pipe) = self.pipes.get_mut(near) {
+            pipe.called = true;
+        }
+        Some(did_you_mean(near))
     }
 
     /// Warns of steps that no pipe holds and of pipes that are never called.
@@ -237,9 +257,9 @@ impl<'t> Definitions<'t> {
     }
 }
 
-/// The nearest of these names; the first one, of several.
-pub fn did_you_mean<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Option<String> {
-    suggest::nearest(word, names).map(|near| format!("did you mean {}?", quote(near)))
+/// The hint that names what is probably meant.
+pub fn did_you_mean(near: &str) -> String {
+    format!("did you mean {}?", quote(near))
 }
 
 fn twice(kind: &str, name: &str, first: Span, second: Span) -> Finding {

@@ -87,12 +87,21 @@ impl Rig {
 
     /// Closes the queue and opens it again, as a restart of the hub does.
     pub async fn restart(self) -> Self {
+        self.restart_after(|_| Ok(())).await
+    }
+
+    /// Closes the queue, does something to its folder, and opens it again.
+    pub async fn restart_after(self, action: impl Fn(&Path) -> Result<(), bue_hub::HubError>) -> Self {
         let Self { folder, config, queue } = self;
         drop(queue);
         // The timers let go of the store a moment after the queue itself.
         let deadline = std::time::Instant::now() + Duration::from_secs(5);
         loop {
-            match Queue::open(&config).await {
+            let opened = match action(&config.data_dir) {
+                Ok(()) => Queue::open(&config).await,
+                Err(error) => Err(error),
+            };
+            match opened {
                 Ok(queue) => return Self { folder, config, queue },
                 Err(bue_hub::HubError::InUse { .. }) if std::time::Instant::now() < deadline => {
                     tokio::task::yield_now().await;
@@ -162,8 +171,7 @@ impl Rig {
     }
 
     pub async fn beat(&self, session: SessionId, held: &[&Lease]) -> BeatAnswer {
-        let held = held.iter().map(|lease| HeldLease { job: lease.job, token: lease.token }).collect();
-        self.queue.beat(BeatRequest { session, held, info: WorkerInfo::default() }).await.unwrap()
+        self.queue.beat(BeatRequest { session, held: self::held(held), info: WorkerInfo::default() }).await.unwrap()
     }
 
     pub async fn run(&self, run: &RunId) -> RunView {
@@ -201,6 +209,11 @@ impl Rig {
     pub async fn states(&self, run: &RunId) -> Vec<(String, JobState)> {
         self.jobs(run).await.into_iter().filter(|job| !job.item).map(|job| (job.name, job.state)).collect()
     }
+}
+
+/// What a worker says that it holds.
+pub fn held(leases: &[&Lease]) -> Vec<HeldLease> {
+    leases.iter().map(|lease| HeldLease { job: lease.job, token: lease.token }).collect()
 }
 
 pub const WORKER: SessionId = SessionId([1; 8]);

@@ -27,10 +27,24 @@ pub(super) struct Turns {
 
 /// How a turn failed.
 enum Failure {
-    /// Nothing was committed: it may be repeated.
-    Open(QueueError),
-    /// The connection was cut during the commit: nobody knows.
-    Unknown(QueueError),
+    /// Nothing was committed. It may be repeated when the connection was to blame.
+    Open { error: QueueError, cut: bool },
+    /// The connection was cut during the commit of this transaction.
+    Unknown { error: QueueError, transaction: i64 },
+}
+
+impl Failure {
+    fn cut(error: impl Into<QueueError>) -> Self {
+        Self::Open { error: error.into(), cut: true }
+    }
+}
+
+/// What became of a transaction whose commit was not answered.
+enum Fate {
+    Committed,
+    Aborted,
+    /// The server has not noticed yet that its client is gone.
+    Undecided,
 }
 
 impl Turns {
@@ -39,67 +53,143 @@ impl Turns {
         Ok(Self { pool, connection: None, runtime, hub, patience, reverse_priority })
     }
 
+    /// The connection to use: the one of the last turn, or another.
+    fn connect(&mut self) -> Result<Object, QueueError> {
+        match self.connection.take().filter(|connection| !connection.is_closed()) {
+            Some(connection) => Ok(connection),
+            None => Ok(self.runtime.block_on(self.pool.get())?),
+        }
+    }
+
+    /// Takes the turn and carries `inside` out. A connection with which something was wrong is not used again.
     fn turn(&mut self, inside: Inside<'_>) -> Result<(), Failure> {
-        let connection = match self.connection.take().filter(|connection| !connection.is_closed()) {
-            Some(connection) => connection,
-            None => self.runtime.block_on(self.pool.get()).map_err(|error| Failure::Open(error.into()))?,
+        let connection = self.connect().map_err(Failure::cut)?;
+        let transaction = match self.runtime.block_on(begin(&connection)) {
+            Ok(transaction) => transaction,
+            Err(error) => {
+                discard(connection);
+                return Err(Failure::cut(error));
+            }
         };
-        let connection = self.connection.insert(connection);
-        let begin = format!("BEGIN; SELECT pg_advisory_xact_lock({TURN_LOCK})");
-        let open = |error: tokio_postgres::Error| Failure::Open(error.into());
-        self.runtime.block_on(connection.batch_execute(&begin)).map_err(open)?;
-        let mut rows = PostgresRows::new(connection, Driver::Own(&self.runtime), self.hub, self.reverse_priority);
-        match inside(&mut rows) {
-            Ok(()) => {
-                let commit = self.runtime.block_on(connection.batch_execute("COMMIT"));
-                commit.map_err(|error| Failure::Unknown(error.into()))
+        let driver = Driver::Own(&self.runtime);
+        let done = inside(&mut PostgresRows::new(&connection, driver, self.hub, self.reverse_priority));
+        let last_word = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = self.runtime.block_on(connection.batch_execute(last_word));
+        match ended {
+            Ok(()) => self.connection = Some(connection),
+            Err(_) => discard(connection),
+        }
+        match (done, ended) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Err(error)) => Err(Failure::Unknown { error: error.into(), transaction }),
+            (Err(error), ended) => Err(Failure::Open { error, cut: ended.is_err() }),
+        }
+    }
+
+    /// What became of a transaction.
+    fn fate(&mut self, transaction: i64) -> Result<Fate, QueueError> {
+        let connection = self.connect()?;
+        let status = self.runtime.block_on(connection.query_one("SELECT txid_status($1)", &[&transaction]));
+        match status {
+            Ok(row) => {
+                self.connection = Some(connection);
+                Ok(match row.try_get::<_, Option<&str>>(0)? {
+                    Some("committed") => Fate::Committed,
+                    Some("aborted") => Fate::Aborted,
+                    _ => Fate::Undecided,
+                })
             }
             Err(error) => {
-                // Without a rollback the connection is of no use.
-                if self.runtime.block_on(connection.batch_execute("ROLLBACK")).is_err() {
-                    self.connection = None;
-                }
-                Err(Failure::Open(error))
+                discard(connection);
+                Err(error.into())
             }
         }
     }
 
-    /// Whether the last turn failed because there is no connection.
-    fn is_cut(&self) -> bool {
-        self.connection.as_ref().is_none_or(|connection| connection.is_closed())
+    /// Asks what became of a transaction until it is known, or patience is over.
+    fn settle_fate(&mut self, transaction: i64, retry: &mut Retry) -> Option<Fate> {
+        loop {
+            match self.fate(transaction) {
+                Ok(Fate::Undecided) => {}
+                Ok(fate) => return Some(fate),
+                Err(error) => retry.tell(&error),
+            }
+            if !retry.pause() {
+                return None;
+            }
+        }
+    }
+}
+
+/// Begins a turn: waits for the lock; answers with the number of the transaction, by which its fate can be asked for later.
+async fn begin(connection: &Object) -> Result<i64, QueueError> {
+    connection.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({TURN_LOCK})")).await?;
+    let statement = connection.prepare_cached("SELECT txid_current()").await?;
+    Ok(connection.query_one(&statement, &[]).await?.try_get(0)?)
+}
+
+/// Takes a connection out of the pool and closes it.
+fn discard(connection: Object) {
+    drop(Object::take(connection));
+}
+
+/// When to try again, and for how long.
+struct Retry {
+    deadline: Instant,
+    next: Duration,
+    told: bool,
+}
+
+impl Retry {
+    fn new(patience: Duration) -> Self {
+        Self { deadline: Instant::now() + patience, next: RETRY_MIN, told: false }
+    }
+
+    /// Says once that the database is away.
+    fn tell(&mut self, error: &QueueError) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(%error, "the connection to the database was lost; trying again");
+        }
+    }
+
+    /// Waits; answers with whether there is still time.
+    fn pause(&mut self) -> bool {
+        std::thread::sleep(self.next);
+        self.next = (2 * self.next).min(RETRY_MAX);
+        Instant::now() < self.deadline
+    }
+
+    fn is_over(&self) {
+        if self.told {
+            tracing::info!("the database is back");
+        }
     }
 }
 
 impl Database for Turns {
     fn transact(&mut self, inside: Inside<'_>) -> Result<(), QueueError> {
-        let deadline = Instant::now() + self.patience;
-        let mut pause = RETRY_MIN;
-        let mut told = false;
+        let mut retry = Retry::new(self.patience);
         loop {
-            match self.turn(inside) {
-                Ok(()) => {
-                    if told {
-                        tracing::info!("the database is back");
+            let error = match self.turn(inside) {
+                Ok(()) => break,
+                Err(Failure::Open { error, cut: false }) => return Err(error),
+                Err(Failure::Open { error, cut: true }) => error,
+                Err(Failure::Unknown { error, transaction }) => {
+                    retry.tell(&error);
+                    match self.settle_fate(transaction, &mut retry) {
+                        Some(Fate::Committed) => break,
+                        Some(Fate::Aborted | Fate::Undecided) => continue,
+                        None => return Err(error),
                     }
-                    return Ok(());
                 }
-                Err(Failure::Open(error)) if self.is_cut() && Instant::now() < deadline => {
-                    if !told {
-                        tracing::warn!(%error, "the connection to the database was lost; trying again");
-                        told = true;
-                    }
-                    self.connection = None;
-                    std::thread::sleep(pause);
-                    pause = (2 * pause).min(RETRY_MAX);
-                }
-                Err(Failure::Open(error) | Failure::Unknown(error)) => {
-                    if self.is_cut() {
-                        self.connection = None;
-                    }
-                    return Err(error);
-                }
+            };
+            retry.tell(&error);
+            if !retry.pause() {
+                return Err(error);
             }
         }
+        retry.is_over();
+        Ok(())
     }
 }
 

@@ -1,0 +1,147 @@
+//! What a hub does by itself to keep its queue in bounds, and how copies of it are made.
+
+mod rig;
+
+use std::time::Duration;
+
+use protocol::api::Settled;
+use protocol::{ErrorKind, JobState, Outcome, RunState};
+use rig::{On, Rig, WORKER, error, script, success};
+
+/// Waits until something holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < Duration::from_secs(20), "not within twenty seconds: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn a_worker_that_beats_but_never_settles_is_timed_out_by_the_hub_at_the_cost_of_a_retry(on: On) {
+    let rig = Rig::with(on, |config| config.limits.timeout_grace = Duration::from_millis(100)).await;
+    let run = rig.submit(&script(&["a !retries 1,!timeout 1"], "p = | a\np()\n")).await;
+    let first = rig.next_of("a").await;
+    assert!(rig.beat(WORKER, &[&first]).await.revoked.is_empty());
+    let second = rig.next_of("a").await;
+    assert_eq!(second.attempt, 2);
+    assert_eq!(rig.beat(WORKER, &[&first, &second]).await.revoked, [first.token]);
+    assert_eq!(rig.settle(&first, success("1")).await, Settled::Stale);
+    until("the last retry is spent", async || rig.run(&run).await.state == RunState::Failed).await;
+    let failed = rig.jobs(&run).await.remove(0);
+    assert_eq!((failed.state, failed.error.unwrap().kind), (JobState::Failed, ErrorKind::Timeout));
+    assert_eq!(rig.settle(&second, success("1")).await, Settled::Stale);
+}
+
+async fn a_lease_within_its_time_is_left_alone(on: On) {
+    let rig = Rig::with(on, |config| config.limits.timeout_grace = Duration::ZERO).await;
+    rig.submit(&script(&["a !timeout 1", "b"], "p = | a\nq = | b\np()\nq()\n")).await;
+    let leases = rig.lease(2).await;
+    until("the short one is over", async || rig.beat(WORKER, &[&leases[0], &leases[1]]).await.revoked.len() == 1).await;
+    assert_eq!(rig.settle(&leases[0], success("1")).await, Settled::Stale);
+    assert_eq!(rig.settle(&leases[1], success("1")).await, Settled::Settled);
+}
+
+async fn finished_runs_over_the_bounds_are_deleted_with_all_their_jobs_and_the_rest_is_kept(on: On) {
+    let rig = Rig::with(on, |config| {
+        config.limits.kept.succeeded_runs_max = 1;
+        config.limits.kept.failed_runs_max = 1;
+        config.limits.kept.cancelled_for = Duration::ZERO;
+        config.limits.kept.look = Duration::from_millis(20);
+    })
+    .await;
+    let text = script(&["a", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n");
+    let mut succeeded = Vec::new();
+    for _ in 0..3 {
+        succeeded.push(rig.submit(&text).await);
+        rig.succeed(&rig.next_of("a").await, "[1, 2, 3]").await;
+        for lease in rig.lease(10).await {
+            rig.succeed(&lease, "0").await;
+        }
+    }
+    let failed = rig.submit(&script(&["f"], "p = | f\np()\n")).await;
+    rig.settle(&rig.next_of("f").await, error("ValueError: no")).await;
+    let cancelled = rig.submit(&script(&["c"], "p = | c\np()\n")).await;
+    rig.queue.cancel(cancelled.clone()).await.unwrap();
+    let open = rig.submit(&script(&["o"], "p = | o\np()\n")).await;
+    until("three runs are left", async || {
+        let left: Vec<_> = rig.queue.runs(10).await.unwrap().into_iter().map(|run| run.id).collect();
+        left == [open.clone(), failed.clone(), succeeded[2].clone()]
+    })
+    .await;
+    assert!(rig.queue.run(succeeded[0].clone(), None, Duration::ZERO).await.is_err());
+    assert_eq!(rig.queue.status().await.unwrap().counts.succeeded, 4);
+    until("jobs of deleted runs are gone", async || rig.queue.job(protocol::JobId(1)).await.is_err()).await;
+    assert_eq!(rig.jobs(&succeeded[2]).await.len(), 7);
+    rig.succeed(&rig.next_of("o").await, "1").await;
+}
+
+async fn a_run_can_be_made_again_from_its_own_script_and_files(on: On) {
+    let rig = Rig::new(on).await;
+    let first = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    rig.queue.cancel(first.clone()).await.unwrap();
+    let again = rig.queue.run_again(first.clone()).await.unwrap();
+    assert!(again.id != first && again.state == RunState::Running);
+    rig.succeed(&rig.next_of("a").await, "1").await;
+    assert_eq!(rig.run(&again.id).await.state, RunState::Succeeded);
+    assert_eq!(rig.run(&first).await.state, RunState::Cancelled);
+}
+
+async fn a_job_parked_by_a_clock_that_was_ahead_comes_within_the_longest_pause(on: On) {
+    let rig = Rig::with(on, |config| {
+        config.policy.pending_first = Duration::from_secs(30 * 24 * 3_600);
+        config.policy.pending_max = Duration::from_secs(30 * 24 * 3_600);
+    })
+    .await;
+    let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    rig.settle(&rig.next_of("a").await, Outcome::Pending { priority: None }).await;
+    let before = rig.jobs(&run).await[0].available_at_ms.unwrap();
+    let mut rig = rig;
+    rig.config.policy = rig::quick();
+    let rig = rig.restart().await;
+    until("the time is brought forward", async || rig.jobs(&run).await[0].available_at_ms.unwrap() < before).await;
+    assert!(before - rig.jobs(&run).await[0].available_at_ms.unwrap() > 29 * 24 * 3_600_000);
+}
+
+#[tokio::test]
+async fn a_copy_made_while_a_hub_works_is_whole_and_takes_its_place() {
+    let rig = Rig::new(On::Sqlite).await;
+    let run = rig.submit(&script(&["a", "b"], "p = a | b\np()\n")).await;
+    rig.succeed(&rig.next_of("a").await, "1").await;
+    let copy = rig.folder.path().join("copy.db");
+    bue_hub::backup(&rig.config.data_dir, &copy).unwrap();
+    assert!(bue_hub::backup(&rig.config.data_dir, &copy).is_err(), "an existing file is not overwritten");
+    rig.succeed(&rig.next_of("b").await, "2").await;
+    assert!(
+        matches!(bue_hub::restore(&rig.config.data_dir, &copy), Err(bue_hub::HubError::InUse { .. })),
+        "not under a running hub"
+    );
+    let rig = rig.restart_after(|folder| bue_hub::restore(folder, &copy)).await;
+    assert_eq!(rig.run(&run).await.counts.succeeded, 1);
+    rig.succeed(&rig.next_of("b").await, "3").await;
+    assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn what_is_no_copy_of_a_queue_is_refused_and_changes_nothing() {
+    let rig = Rig::new(On::Sqlite).await;
+    let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let copy = rig.folder.path().join("copy.db");
+    bue_hub::backup(&rig.config.data_dir, &copy).unwrap();
+    let mut torn = std::fs::read(&copy).unwrap();
+    torn[5_000..20_000].fill(7);
+    for (name, content) in [("text", b"no database".to_vec()), ("empty", Vec::new()), ("torn", torn)] {
+        let file = rig.folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        let refused = bue_hub::restore(&rig.config.data_dir, &file);
+        assert!(matches!(refused, Err(bue_hub::HubError::Copy { .. })), "{name}: {refused:?}");
+    }
+    assert_eq!(rig.run(&run).await.state, RunState::Running);
+}
+
+on_both_stores! {
+    a_worker_that_beats_but_never_settles_is_timed_out_by_the_hub_at_the_cost_of_a_retry,
+    a_lease_within_its_time_is_left_alone,
+    finished_runs_over_the_bounds_are_deleted_with_all_their_jobs_and_the_rest_is_kept,
+    a_run_can_be_made_again_from_its_own_script_and_files,
+    a_job_parked_by_a_clock_that_was_ahead_comes_within_the_longest_pause,
+}

@@ -6,7 +6,7 @@
 //! 2. `meaning`: names, settings, loops → [`protocol::Plan`].
 //! 3. [`render`]: what is wrong, for people. Programs take the [`Diagnostic`]s as they are.
 //!
-//! Beside this way, [`format`] writes a syntax tree anew, and [`index`] answers what editors ask.
+//! Beside this way, [`format()`] writes a syntax tree anew, and [`index`] answers what editors ask.
 //!
 //! No text can panic the compiler, hang it, or fill the memory: see [`limits`].
 

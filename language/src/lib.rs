@@ -4,7 +4,7 @@
 //!
 //! 1. `reader` and `bue.pest` (the grammar of one statement) → `parser` → [`tree`]: what is written, with its places.
 //! 2. `meaning`: names, settings, loops → [`protocol::Plan`].
-//! 3. [`render`]: what is wrong, for people. Programs take the [`Diagnostic`]s as they are.
+//! 3. [`render()`]: what is wrong, for people. Programs take the [`Diagnostic`]s as they are.
 //!
 //! Beside this way, [`format()`] writes a syntax tree anew, and [`index`] answers what editors ask.
 //!

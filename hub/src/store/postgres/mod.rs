@@ -9,7 +9,7 @@
 //! - [`connect`]: addresses, sessions' settings, the pool, migrations.
 //! - [`turn`]: one transaction that writes; what happens when the connection is cut.
 //! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`]: reading rows.
-//! - [`write`]: writing what a batch came to.
+//! - `write`: writing what a batch came to.
 //! - [`listen`]: what other hubs changed. [`fleet`]: whom other hubs heard from.
 
 mod connect;

@@ -2,7 +2,7 @@
 //!
 //! - [`open`]: the file, its schema and its lock.
 //! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`]: reading rows.
-//! - [`write`]: writing what a batch came to.
+//! - `write`: writing what a batch came to.
 //! - [`copy`]: backup and restore.
 
 pub(crate) mod copy;

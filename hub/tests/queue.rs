@@ -241,6 +241,18 @@ async fn a_stale_token_changes_nothing_and_a_repeated_one_gets_the_same_answer(o
     assert_eq!(rig.run(&run).await.counts.failed, 0);
 }
 
+async fn a_settlement_that_stands_twice_in_one_request_frees_a_child_once(on: On) {
+    let rig = Rig::new(on).await;
+    rig.submit(&script(&["a", "b !scope later", "c"], "p = | a\nq = | b\nr = | c\nv = p()\nw = q()\nr(v, w)\n")).await;
+    let a = rig.next_of("a").await;
+    let settlement =
+        protocol::api::Settlement { job: a.job, attempt: a.attempt, token: a.token, outcome: success("1"), log: None };
+    let settlements = vec![settlement.clone(), settlement];
+    let request = protocol::api::SettleRequest { session: WORKER, settlements };
+    assert_eq!(rig.queue.settle(request).await.unwrap().answers, [Settled::Settled, Settled::Settled]);
+    assert!(rig.lease(10).await.is_empty(), "the child still waits for its other parent");
+}
+
 async fn jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain(on: On) {
     let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(300)).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
@@ -338,6 +350,7 @@ on_both_stores! {
     a_bundle_with_missing_files_is_refused_by_naming_them,
     a_cancelled_run_has_no_job_left_that_can_run,
     a_stale_token_changes_nothing_and_a_repeated_one_gets_the_same_answer,
+    a_settlement_that_stands_twice_in_one_request_frees_a_child_once,
     jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain,
     a_job_that_takes_its_workers_down_is_failed_after_some_losses,
     a_lease_that_was_lost_on_the_way_is_taken_back_by_the_workers_beat,

@@ -153,11 +153,12 @@ impl Change<'_> {
     pub(in crate::store) fn load_children(&mut self, parents: &[i64]) -> Result<(), QueueError> {
         let jobs = &self.draft.jobs;
         let is_new = |id: &i64| jobs.get(*id).is_some_and(|tracked| tracked.before.is_none());
-        let absent: Vec<i64> =
+        let absent: BTreeSet<i64> =
             parents.iter().copied().filter(|id| !jobs.children.contains_key(id) && !is_new(id)).collect();
         if absent.is_empty() {
             return Ok(());
         }
+        let absent: Vec<i64> = absent.into_iter().collect();
         for parent in &absent {
             self.draft.jobs.children.insert(*parent, Vec::new());
         }

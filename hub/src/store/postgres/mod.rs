@@ -51,6 +51,18 @@ pub(crate) struct Opened {
     pub fleet: Fleet,
 }
 
+impl Store {
+    /// Opens the queue at `url`, bringing its schema up to date. It hears nothing of other hubs.
+    ///
+    /// # Errors
+    /// The address is wrong, the database cannot be reached, or a newer version made it.
+    pub async fn postgres(url: &str, options: StoreOptions, sink: EffectsSink) -> Result<Self, HubError> {
+        let limits = crate::Limits::default();
+        let (connections_max, patience) = (limits.postgres_connections_max, limits.postgres_patience);
+        Ok(open(url, PostgresOptions { connections_max, patience }, options, sink).await?.store)
+    }
+}
+
 /// Opens the queue at `url`, bringing its schema up to date.
 ///
 /// # Errors

@@ -1,0 +1,368 @@
+//! The queue as it should be: jobs in memory, each event carried out in the plainest way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bue_hub::Policy;
+use protocol::api::{Counts, JobView, Settled};
+use protocol::{JobId, JobState, LeaseToken, RunId, SessionId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Is {
+    Waiting,
+    Ready,
+    Parked(i64),
+    Leased { token: LeaseToken, session: SessionId, since_ms: i64 },
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl Is {
+    /// What is shown of it: the state, from when on, by whom.
+    pub fn on_the_wire(self) -> (JobState, Option<i64>, Option<SessionId>) {
+        match self {
+            Self::Waiting => (JobState::Waiting, None, None),
+            Self::Ready => (JobState::Available, None, None),
+            Self::Parked(from_ms) => (JobState::Available, Some(from_ms), None),
+            Self::Leased { session, .. } => (JobState::Leased, None, Some(session)),
+            Self::Succeeded => (JobState::Succeeded, None, None),
+            Self::Failed => (JobState::Failed, None, None),
+            Self::Cancelled => (JobState::Cancelled, None, None),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub run: usize,
+    pub name: String,
+    pub scope: String,
+    pub item: bool,
+    /// The last job of a loop's source.
+    pub feeds: bool,
+    pub followers: u64,
+    pub parents: Vec<JobId>,
+    pub retries: u32,
+    pub timeout_ms: i64,
+    pub priority: i64,
+    pub is: Is,
+    pub attempts: u32,
+    pub failures: u32,
+    pub losses: u32,
+    /// Whether its loop has begun: it begins once.
+    pub fanned_out: bool,
+}
+
+/// What a settlement is to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Deed {
+    /// With a list of so many elements, or a number.
+    Succeed {
+        list: Option<u64>,
+        priority: Option<i64>,
+    },
+    Pending {
+        priority: Option<i64>,
+    },
+    Reset,
+    Cancel,
+    Fail,
+    Release {
+        delay_ms: u64,
+    },
+}
+
+#[derive(Default)]
+pub struct Run {
+    pub id: Option<RunId>,
+    /// Passes that are still to be made.
+    pub unmade: i64,
+    pub paused: bool,
+    /// Settled attempts, for repetitions.
+    pub settled: Vec<(JobId, u32, LeaseToken)>,
+}
+
+pub struct Reference {
+    pub policy: Policy,
+    pub jobs: BTreeMap<JobId, Job>,
+    pub children: BTreeMap<JobId, BTreeSet<JobId>>,
+    pub runs: Vec<Run>,
+    pub paused_scopes: BTreeSet<String>,
+    pub paused: bool,
+    /// Jobs whose pause is not known exactly: an error's is drawn.
+    pub drawn: Vec<JobId>,
+}
+
+impl Reference {
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            jobs: BTreeMap::new(),
+            children: BTreeMap::new(),
+            runs: Vec::new(),
+            paused_scopes: BTreeSet::new(),
+            paused: false,
+            drawn: Vec::new(),
+        }
+    }
+
+    /// Adds a job that the store made; its state follows from its parents.
+    pub fn add(&mut self, run: usize, view: &JobView, followers: u64) {
+        for parent in &view.parents {
+            if !self.jobs.get(parent).is_some_and(|parent| parent.item) {
+                self.children.entry(*parent).or_default().insert(view.id);
+            }
+        }
+        let job = Job {
+            run,
+            name: view.name.clone(),
+            scope: view.scope.clone(),
+            item: view.item,
+            feeds: view.build && followers == 0,
+            followers,
+            parents: view.parents.clone(),
+            retries: view.retries,
+            timeout_ms: view.timeout_ms as i64,
+            priority: view.priority,
+            is: if view.item { Is::Succeeded } else { Is::Waiting },
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            fanned_out: false,
+        };
+        self.jobs.insert(view.id, job);
+        if view.item {
+            self.runs[run].unmade -= 1;
+        } else if view.parents.iter().any(|parent| self.is(*parent) == Is::Cancelled) {
+            self.set(view.id, Is::Cancelled);
+        } else {
+            self.free(view.id);
+        }
+    }
+
+    pub fn is(&self, job: JobId) -> Is {
+        self.jobs[&job].is
+    }
+
+    fn set(&mut self, job: JobId, is: Is) {
+        self.jobs.get_mut(&job).unwrap().is = is;
+    }
+
+    fn free(&mut self, id: JobId) {
+        let done = |parent: &JobId| self.is(*parent) == Is::Succeeded;
+        if self.is(id) == Is::Waiting && self.jobs[&id].parents.iter().all(done) {
+            self.set(id, Is::Ready);
+        }
+    }
+
+    pub fn holds_back(&self, job: &Job) -> bool {
+        self.paused || self.runs[job.run].paused || self.paused_scopes.contains(&job.scope)
+    }
+
+    /// Jobs that can be leased from a scope now, with their place in the order.
+    pub fn ready<'a>(&'a self, scope: &'a str) -> impl Iterator<Item = ((i64, usize, JobId), JobId)> + 'a {
+        let ready = self.jobs.iter().filter(move |(_, job)| job.is == Is::Ready && job.scope == scope);
+        ready.filter(|(_, job)| !self.holds_back(job)).map(|(id, job)| ((-job.priority, job.run, *id), *id))
+    }
+
+    pub fn lease(&mut self, id: JobId, token: LeaseToken, session: SessionId, since_ms: i64) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.attempts += 1;
+        job.is = Is::Leased { token, session, since_ms };
+    }
+
+    pub fn settle(&mut self, id: JobId, attempt: u32, token: LeaseToken, deed: Deed, now_ms: i64) -> Settled {
+        let Some(job) = self.jobs.get(&id) else { return Settled::Stale };
+        if !matches!(job.is, Is::Leased { token: own, .. } if own == token) {
+            let before = self.runs[job.run].settled.contains(&(id, attempt, token));
+            return if before { Settled::Settled } else { Settled::Stale };
+        }
+        self.runs[job.run].settled.push((id, attempt, token));
+        self.carry_out(id, deed, now_ms);
+        Settled::Settled
+    }
+
+    fn carry_out(&mut self, id: JobId, deed: Deed, now_ms: i64) {
+        let (feeds, followers) = (self.jobs[&id].feeds, self.jobs[&id].followers);
+        let no_list = matches!(deed, Deed::Succeed { list: None, .. }) && feeds;
+        if let Deed::Succeed { priority: Some(priority), .. } | Deed::Pending { priority: Some(priority) } = deed
+            && !no_list
+        {
+            for follower in id.0 + 1..=id.0 + followers {
+                self.jobs.get_mut(&JobId(follower)).unwrap().priority = priority;
+            }
+        }
+        match deed {
+            Deed::Succeed { .. } if no_list => {
+                let job = self.jobs.get_mut(&id).unwrap();
+                (job.is, job.losses) = (Is::Failed, 0);
+                job.failures += 1;
+            }
+            Deed::Succeed { list, .. } => self.succeed(id, list),
+            Deed::Pending { priority } => {
+                let job = self.jobs.get_mut(&id).unwrap();
+                (job.is, job.losses) = (Is::Parked(now_ms), 0);
+                job.priority = priority.unwrap_or(job.priority);
+                self.drawn.push(id);
+            }
+            Deed::Reset => self.reset(id),
+            Deed::Cancel => {
+                self.set(id, Is::Cancelled);
+                for relative in self.descendants([id]) {
+                    self.cancel(relative);
+                }
+            }
+            Deed::Fail => self.fail(id, now_ms),
+            Deed::Release { delay_ms: 0 } => self.set(id, Is::Ready),
+            Deed::Release { delay_ms } => self.set(id, Is::Parked(now_ms + delay_ms as i64)),
+        }
+    }
+
+    fn succeed(&mut self, id: JobId, list: Option<u64>) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        (job.is, job.losses) = (Is::Succeeded, 0);
+        if job.feeds && !std::mem::replace(&mut job.fanned_out, true) {
+            let run = job.run;
+            self.runs[run].unmade += list.unwrap_or(0) as i64;
+        }
+        for child in self.children.get(&id).cloned().unwrap_or_default() {
+            self.free(child);
+        }
+    }
+
+    fn fail(&mut self, id: JobId, now_ms: i64) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.failures += 1;
+        job.losses = 0;
+        job.is = if job.failures > job.retries { Is::Failed } else { Is::Parked(now_ms) };
+        self.drawn.push(id);
+    }
+
+    fn descendants(&self, roots: impl IntoIterator<Item = JobId>) -> BTreeSet<JobId> {
+        let mut found: BTreeSet<JobId> = roots.into_iter().collect();
+        let mut open: Vec<JobId> = found.iter().copied().collect();
+        while let Some(id) = open.pop() {
+            for child in self.children.get(&id).into_iter().flatten() {
+                if found.insert(*child) {
+                    open.push(*child);
+                }
+            }
+        }
+        found
+    }
+
+    fn cancel(&mut self, id: JobId) {
+        if self.is(id) != Is::Succeeded {
+            self.set(id, Is::Cancelled);
+        }
+    }
+
+    fn reset(&mut self, id: JobId) {
+        let mut ancestors = BTreeSet::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            if !self.jobs[&id].item && ancestors.insert(id) {
+                open.extend(self.jobs[&id].parents.clone());
+            }
+        }
+        let family = self.descendants(ancestors);
+        self.start_over(&family);
+    }
+
+    fn start_over(&mut self, family: &BTreeSet<JobId>) {
+        for id in family {
+            let job = self.jobs.get_mut(id).unwrap();
+            (job.is, job.failures, job.losses) = (Is::Waiting, 0, 0);
+        }
+        family.iter().for_each(|id| self.free(*id));
+    }
+
+    pub fn reset_job(&mut self, id: JobId) -> u64 {
+        let family = self.descendants([id]);
+        self.start_over(&family);
+        family.len() as u64
+    }
+
+    pub fn reset_failed(&mut self, run: usize) -> u64 {
+        let failed = self.jobs.iter().filter(|(_, job)| job.run == run && job.is == Is::Failed);
+        let failed: BTreeSet<JobId> = failed.map(|(id, _)| *id).collect();
+        self.start_over(&failed);
+        failed.len() as u64
+    }
+
+    pub fn cancel_run(&mut self, run: usize) {
+        self.runs[run].unmade = 0;
+        for job in self.jobs.values_mut().filter(|job| job.run == run && !job.item) {
+            if !matches!(job.is, Is::Succeeded | Is::Failed) {
+                job.is = Is::Cancelled;
+            }
+        }
+    }
+
+    pub fn promote(&mut self, now_ms: i64) {
+        for job in self.jobs.values_mut() {
+            if matches!(job.is, Is::Parked(from_ms) if from_ms <= now_ms) {
+                job.is = Is::Ready;
+            }
+        }
+    }
+
+    pub fn held_by(&self, session: SessionId) -> Vec<(JobId, LeaseToken)> {
+        let held = self.jobs.iter().filter_map(|(id, job)| match job.is {
+            Is::Leased { token, session: own, .. } if own == session => Some((*id, token)),
+            _ => None,
+        });
+        held.collect()
+    }
+
+    pub fn lapse(&mut self, session: SessionId) -> usize {
+        let held = self.held_by(session);
+        for (id, _) in &held {
+            let job = self.jobs.get_mut(id).unwrap();
+            job.losses += 1;
+            job.is = if job.losses >= self.policy.losses_max { Is::Failed } else { Is::Ready };
+        }
+        held.len()
+    }
+
+    pub fn take_back(&mut self, id: JobId) {
+        self.set(id, Is::Ready);
+    }
+
+    pub fn expire(&mut self, now_ms: i64, start_ms: i64, grace_ms: i64) -> Vec<i64> {
+        let over = |job: &Job| matches!(job.is, Is::Leased { since_ms, .. } if since_ms.max(start_ms) + job.timeout_ms + grace_ms <= now_ms);
+        let over: Vec<JobId> = self.jobs.iter().filter(|(_, job)| over(job)).map(|(id, _)| *id).collect();
+        over.iter().for_each(|id| self.fail(*id, now_ms));
+        over.iter().map(|id| id.0 as i64).collect()
+    }
+
+    /// Numbers of known jobs of a run by state.
+    pub fn counts(&self, run: usize) -> Counts {
+        let mut counts = Counts::default();
+        for job in self.jobs.values().filter(|job| job.run == run && !job.item) {
+            match job.is {
+                Is::Waiting => counts.waiting += 1,
+                Is::Ready => counts.available += 1,
+                Is::Parked(_) => counts.pending += 1,
+                Is::Leased { .. } => counts.leased += 1,
+                Is::Succeeded => counts.succeeded += 1,
+                Is::Failed => counts.failed += 1,
+                Is::Cancelled => counts.cancelled += 1,
+            }
+        }
+        counts
+    }
+
+    /// Whether nothing of a run can run any more.
+    pub fn is_over(&self, run: usize) -> bool {
+        let counts = self.counts(run);
+        self.runs[run].unmade == 0 && counts.available + counts.pending + counts.leased == 0
+    }
+
+    pub fn forget(&mut self, run: usize) {
+        self.jobs.retain(|_, job| job.run != run);
+        let jobs = &self.jobs;
+        self.children.retain(|id, _| jobs.contains_key(id));
+        self.drawn.retain(|id| jobs.contains_key(id));
+    }
+}

@@ -9,9 +9,11 @@
 Every step imports this package, so it loads nothing before it is asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # The name that type checkers know; `typing` would be loaded by every step.
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from buelon.client import BuelonError as BuelonError
     from buelon.client import BundleError as BundleError
     from buelon.client import CallResult as CallResult
@@ -52,7 +54,7 @@ _CLIENT_NAMES = (
 )
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Loads the part that a name belongs to when it is first used."""
     import importlib
 

@@ -4,12 +4,16 @@ import types
 
 from .failures import standard
 
+_PLAIN = frozenset((type(None), bool, int, float, str, list, dict, tuple))
+
 
 def call(function, arguments):
     """What the function returns. Generators, also asynchronous ones, are collected into a list by the caller."""
     arguments = list(arguments)
     keywords = _add_mut(function, arguments)
     result = function(*arguments, **keywords)
+    if type(result) in _PLAIN:
+        return result
     if hasattr(result, "__await__"):
         return standard("asyncio").run(_awaited(result))
     if hasattr(result, "__aiter__") and hasattr(result, "__anext__"):

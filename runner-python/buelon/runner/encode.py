@@ -10,21 +10,25 @@ from .values import plain
 JSON_NAME = "value.json"
 ARROW_NAME = "value.arrow"
 
+_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 _KINDS = {type(None): "null", bool: "bool", int: "number", float: "number", str: "string", list: "list", dict: "dict"}
 
 
 def encode(value, folder, inline_bytes_max, value_bytes_max):
     """The output for ``value``, as a dict of the protocol. Raises ``Failure`` where it cannot be stored."""
-    path = os.path.join(folder, ARROW_NAME)
-    rows = foreign.write_table(value, path)
-    if rows is not None:
-        return _table(path, rows, value_bytes_max)
-    if hasattr(value, "__next__"):
-        value = list(value)
+    if type(value) not in _KINDS:
+        path = os.path.join(folder, ARROW_NAME)
+        rows = foreign.write_table(value, path)
+        if rows is not None:
+            return _table(path, rows, value_bytes_max)
+        if hasattr(value, "__next__"):
+            value = list(value)
     table = columns.of_records(value)
     if table is not None:
         from . import arrow_write
 
+        path = os.path.join(folder, ARROW_NAME)
         with open(path, "wb") as file:
             arrow_write.write(file, table)
         return _table(path, len(value), value_bytes_max)
@@ -37,7 +41,7 @@ def _table(path, rows, bytes_max):
 
 
 def _document(value, folder, inline_bytes_max, value_bytes_max):
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _write(value)
     try:
         data = text.encode("utf-8")
     except UnicodeEncodeError as error:

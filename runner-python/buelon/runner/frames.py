@@ -9,10 +9,18 @@ from .failures import Failure
 
 PROTOCOL_VERSION = 1
 
+_parse = json.JSONDecoder().raw_decode
+_write = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def parse(line):
+    """A line of JSON that the worker wrote: it begins with its document."""
+    return _parse(line.decode("utf-8"))[0]
+
 
 def parse_start(line):
     """The start frame; refuses a worker of another protocol."""
-    frame = json.loads(line)
+    frame = parse(line)
     if frame["protocol"] != PROTOCOL_VERSION:
         raise Failure("protocol", f"the worker speaks protocol {frame['protocol']}, the runner {PROTOCOL_VERSION}")
     return frame
@@ -50,4 +58,4 @@ def error(failure):
 
 def to_line(frame):
     """The bytes of a frame."""
-    return json.dumps(frame, separators=(",", ":")).encode("ascii") + b"\n"
+    return _write(frame).encode("ascii") + b"\n"

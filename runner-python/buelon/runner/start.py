@@ -1,5 +1,7 @@
 """The way of one step: from the start frame to the end frame."""
 
+import _thread
+import atexit
 import os
 import sys
 
@@ -9,8 +11,15 @@ from .failures import Failure, of_exception
 
 def main():
     """Runs the step that the worker names on standard input, and ends the process."""
+    allow_long_integers()
     frame = streams.read_all()
     run_and_exit(streams.take_over(), frame)
+
+
+def allow_long_integers():
+    """Values hold integers of any size."""
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)
 
 
 def run_and_exit(channel, line):
@@ -25,10 +34,13 @@ def run_and_exit(channel, line):
     os._exit(0)
 
 
+def answer(line):
+    """The line of the end frame for a start frame."""
+    return frames.to_line(run(line))
+
+
 def run(line):
     """The end frame for a start frame."""
-    if hasattr(sys, "set_int_max_str_digits"):
-        sys.set_int_max_str_digits(0)  # Values hold integers of any size.
     try:
         return _run(frames.parse_start(line))
     except Failure as failure:
@@ -38,11 +50,9 @@ def run(line):
 def _end_interpreter():
     """What an interpreter does at its end. The answer comes last: what the step left running belongs to it."""
     threading = sys.modules.get("threading")
-    if threading is not None and hasattr(threading, "_shutdown"):
+    if threading is not None and _thread._count() and hasattr(threading, "_shutdown"):
         threading._shutdown()
-    atexit = failures.standard("atexit")
-    if hasattr(atexit, "_run_exitfuncs"):
-        atexit._run_exitfuncs()
+    atexit._run_exitfuncs()
     streams.flush()
 
 

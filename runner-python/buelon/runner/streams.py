@@ -7,6 +7,7 @@ away: input is empty from then on, and output goes where errors go, into the log
 import os
 import sys
 
+_FIRST_BYTES = 8_192
 _CHUNK_BYTES = 65_536
 
 
@@ -27,14 +28,15 @@ class Channel:
         os.close(self._descriptor)
 
 
-def read_all():
+def read_all(descriptor=0):
     """What the worker sends."""
     chunks = []
-    while True:
-        chunk = os.read(0, _CHUNK_BYTES)
-        if not chunk:
-            return b"".join(chunks)
+    # Memory that is never used before costs a page fault: most input is short.
+    chunk = os.read(descriptor, _FIRST_BYTES)
+    while chunk:
         chunks.append(chunk)
+        chunk = os.read(descriptor, _CHUNK_BYTES)
+    return b"".join(chunks)
 
 
 def take_over():
@@ -44,9 +46,14 @@ def take_over():
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
+    open_log()
+    return channel
+
+
+def open_log():
+    """Python's streams for what the step prints. The descriptors must be pipes, as a worker gives them."""
     sys.stdout = sys.__stdout__ = _log_stream(1)
     sys.stderr = sys.__stderr__ = _log_stream(2)
-    return channel
 
 
 def _log_stream(descriptor):

@@ -11,51 +11,79 @@ is a socket that keeps messages apart:
 
 A forked process reads two lines from its input: where it runs (a dict of ``folder`` and ``environment``), and the start
 frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
+
+What a fork costs is the memory it touches: each page that it writes to, be it a reference count, is copied for it.
+So this program imports little, has its forks do little, and does it beforehand where that is possible.
 """
 
+import _signal as signal
+import _socket as socket
 import gc
-import json
 import os
 import select
-import signal
-import socket
 import sys
 
-from . import start, streams
+from . import frames, start, streams
+from .practice import practise
 
 _MESSAGE_BYTES_MAX = 1_024
 _DESCRIPTORS = 3
+_ANSWER = 3
+"""Descriptor of a step's way back to the worker: the one after its standard streams."""
 _PR_SET_PDEATHSIG = 1
 
 
 def main():
     """Serves the worker until it is gone."""
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=os.dup(0))
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, os.dup(0))
+    empty = os.open(os.devnull, os.O_RDONLY)
     wake, wake_end = os.pipe()
     for descriptor in (wake, wake_end):
         os.set_blocking(descriptor, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-    server = _Server(control, wake, wake_end, _death_signal())
+    server = _Server(control, wake, empty, _death_signal())
+    start.allow_long_integers()
+    _open_logs()
+    practise()
     # What is there now stays: moved out of the collector's sight, its pages are shared with all forks.
     gc.collect()
     gc.freeze()
     server.serve()
 
 
+def _open_logs():
+    """The streams of all steps to come. They ask once what kind of file they write to: pipes."""
+    kept = os.dup(1), os.dup(2)
+    pipe = os.pipe()
+    for target in (1, 2):
+        os.dup2(pipe[1], target)
+    streams.open_log()
+    for target, descriptor in enumerate(kept, 1):
+        os.dup2(descriptor, target)
+    for descriptor in (*kept, *pipe):
+        os.close(descriptor)
+
+
 class _Server:
-    def __init__(self, control, wake, wake_end, follow):
+    def __init__(self, control, wake, empty, follow):
         self._control = control
-        self._wake = (wake, wake_end)
+        self._wake = wake
+        self._empty = empty
         self._follow = follow
+        self._environment = dict(os.environ)
         self._running = set()
 
     def serve(self):
+        poll = select.poll()
+        control = self._control.fileno()
+        for descriptor in (control, self._wake):
+            poll.register(descriptor, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._control, self._wake[0]], [], [])
-            if self._wake[0] in ready:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if self._wake in ready:
                 self._report_ended()
-            if self._control in ready and not self._take_order():
+            if control in ready and not self._take_order():
                 break
         # The worker is gone, perhaps killed: nothing of its steps stays.
         for pid in self._running:
@@ -94,16 +122,36 @@ class _Server:
             self._follow()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for target, descriptor in enumerate(descriptors):
-                os.dup2(descriptor, target)
-            for descriptor in (*descriptors, *self._wake):
-                os.close(descriptor)
-            self._control.close()
-            _run_step()
+            step_input, answer, log = descriptors
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            given = streams.read_all(step_input)
+            os.dup2(self._empty, 0)
+            # All of this process's own descriptors are above it, and go.
+            os.dup2(answer, _ANSWER, False)
+            os.closerange(_ANSWER + 1, max(descriptors) + 1)
+            self._run_step(given)
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
             streams.flush()
         os._exit(70)
+
+    def _run_step(self, given):
+        launch, _, frame = given.partition(b"\n")
+        launch = frames.parse(launch)
+        self._take_on(launch["environment"])
+        os.chdir(launch["folder"])
+        start.run_and_exit(streams.Channel(_ANSWER), frame)
+
+    def _take_on(self, environment):
+        """Makes it the whole environment; most of it is there already."""
+        own = self._environment
+        for name, value in environment.items():
+            if own.get(name) != value:
+                os.environ[name] = value
+        for name in own:
+            if name not in environment:
+                del os.environ[name]
 
     def _signal(self, pid, number):
         # One that has ended is in here no more, so its number cannot be another's yet.
@@ -114,7 +162,7 @@ class _Server:
                 os.kill(pid, number)  # It has not made its group yet.
 
     def _report_ended(self):
-        _drain(self._wake[0])
+        _drain(self._wake)
         while True:
             try:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
@@ -130,16 +178,6 @@ class _Server:
 
     def _say(self, message):
         self._control.send(message.encode("utf-8", "replace")[:_MESSAGE_BYTES_MAX])
-
-
-def _run_step():
-    launch, _, frame = streams.read_all().partition(b"\n")
-    launch = json.loads(launch)
-    channel = streams.take_over()
-    os.environ.clear()
-    os.environ.update(launch["environment"])
-    os.chdir(launch["folder"])
-    start.run_and_exit(channel, frame)
 
 
 def _receive(control):
@@ -179,8 +217,10 @@ def _death_signal():
         # Some interpreters are built without it. Then a step outlives this process only where that is killed alone.
         return lambda: None
 
+    prctl, killed = library.prctl, int(signal.SIGKILL)
+
     def follow():
-        library.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, killed, 0, 0, 0)
         # The parent may have died before the signal was asked for.
         if os.getppid() != parent:
             os._exit(70)

@@ -95,6 +95,22 @@ def test_a_fork_runs_its_step_in_its_folder_with_its_environment(worker):
     assert worker.hear() == ["ended", str(pid), "0"]
 
 
+def test_a_fork_prints_to_pipes_that_cannot_be_rewound(worker):
+    code = "import sys\ndef step():\n    return [s.seekable() or s.isatty() for s in (sys.stdout, sys.stderr)]\n"
+    _, answer = worker.fork(code)
+    assert json.loads(answer_of(answer)["value"]["place"]["json"]) == [False, False]
+
+
+def test_a_fork_sees_nothing_of_what_the_interpreter_practised(worker):
+    seen = "[sys.argv, sys.path[:2], 'practice' in repr([sys.path, dict(os.environ)])]"
+    code = f"import os, sys\ndef step():\n    return {seen}\n"
+    _, answer = worker.fork(code)
+    arguments, path, is_seen = json.loads(answer_of(answer)["value"]["place"]["json"])
+    assert arguments == ["work"]
+    assert path[0] == str(worker.folder) and path[1] != "/"
+    assert not is_seen
+
+
 def test_the_end_of_a_step_is_told(worker):
     pid, _ = worker.fork("import sys\ndef step():\n    sys.exit(3)\n")
     assert worker.hear() == ["ended", str(pid), "3"]

@@ -187,6 +187,15 @@ async fn a_second_submission_with_the_same_key_is_the_same_run(on: On) {
     assert_eq!(rig.lease(10).await.len(), 2);
 }
 
+async fn a_key_stands_for_one_script(on: On) {
+    let rig = Rig::new(on).await;
+    let first = rig.try_submit(&script(&["a"], "p = | a\np()\n"), Some("daily")).await.unwrap();
+    let refused = rig.try_submit(&script(&["b"], "p = | b\np()\n"), Some("daily")).await;
+    let Err(QueueError::Conflict(message)) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("daily") && message.contains(first.run.id.as_str()), "{message}");
+    assert_eq!(rig.lease(10).await.len(), 1);
+}
+
 async fn a_wrong_script_is_refused_with_places_and_stores_no_run(on: On) {
     let rig = Rig::new(on).await;
     let refused = rig.try_submit(&script(&["a"], "p = | nothing\np()\n"), None).await;
@@ -346,6 +355,7 @@ on_both_stores! {
     turning_the_priority_order_round_holds_for_what_is_in_the_queue,
     a_submitted_job_wakes_a_waiting_worker,
     a_second_submission_with_the_same_key_is_the_same_run,
+    a_key_stands_for_one_script,
     a_wrong_script_is_refused_with_places_and_stores_no_run,
     a_bundle_with_missing_files_is_refused_by_naming_them,
     a_cancelled_run_has_no_job_left_that_can_run,

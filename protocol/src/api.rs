@@ -11,7 +11,7 @@
 //! | `POST /v1/runs` | [`SubmitRequest`] → [`SubmitAnswer`]; 422 with diagnostics; 409 with missing files |
 //! | `GET /v1/runs?limit=` | → `Vec<`[`RunView`]`>`, newest first |
 //! | `GET /v1/runs/{run}?wait_ms=&version=` | → [`RunView`], at once or when its version has passed `version` |
-//! | `GET /v1/runs/{run}/jobs?after=&limit=&state=` | → [`JobPage`] |
+//! | `GET /v1/runs/{run}/jobs?after=&limit=` | → [`JobPage`] |
 //! | `GET /v1/runs/{run}/results?limit=` | → [`ResultsAnswer`] |
 //! | `POST /v1/runs/{run}/cancel` | → [`RunView`] |
 //! | `POST /v1/runs/{run}/reset` | → [`ResetAnswer`]: its failed jobs start over |

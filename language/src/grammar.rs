@@ -3,6 +3,7 @@
 use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 use pest::iterators::{Pair, Pairs};
+use pest::unicode::{ALPHABETIC, MARK, NUMBER};
 
 use crate::text::Span;
 
@@ -82,7 +83,8 @@ pub fn is_name(text: &str) -> bool {
 
 /// Whether a name may hold this character.
 pub fn is_letter(character: char) -> bool {
-    is_name(character.encode_utf8(&mut [0; 4]))
+    let ascii = character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    ascii || !character.is_ascii() && (ALPHABETIC(character) || NUMBER(character) || MARK(character))
 }
 
 fn expectation(variant: &ErrorVariant<Rule>) -> Option<String> {
@@ -116,4 +118,17 @@ fn phrase(rule: Rule) -> Option<&'static str> {
         Rule::modulo | Rule::add | Rule::subtract => "an operator",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_those_of_the_grammar() {
+        let all = (0..=u32::from(char::MAX)).filter_map(char::from_u32);
+        for letter in all.filter(|letter| u32::from(*letter) < 0x3_0000 || u32::from(*letter) > 0xe_0000) {
+            assert_eq!(is_letter(letter), is_name(letter.encode_utf8(&mut [0; 4])), "{letter:?}");
+        }
+    }
 }

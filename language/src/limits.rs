@@ -4,6 +4,8 @@
 pub const SCRIPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Problems that are reported of one script; the last one says that there are more.
 pub const DIAGNOSTICS_MAX: usize = 100;
+/// Errors of form after which the rest of a script is not read.
+pub const SYNTAX_ERRORS_MAX: usize = 2_000;
 /// Problems of which a near name is looked for ("did you mean").
 pub const SUGGESTIONS_MAX: usize = 20;
 /// Length of a name, in characters.

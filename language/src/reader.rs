@@ -118,17 +118,22 @@ impl<'t> Reader<'t> {
     ///
     /// Code that holds backticks itself is followed to where it probably ends, so that it gives one error and not many.
     pub fn block(&mut self, tick: usize) -> Option<Block> {
-        let closing = self.next_tick(tick + 1)?;
-        let code = Span::new(tick + 1, closing);
-        let (mut last, mut stray) = (closing, None);
+        let mut last = self.next_tick(tick + 1)?;
+        let code = Span::new(tick + 1, last);
+        let mut line = self.row_from(last + 1);
+        let mut stray = None;
         loop {
-            let rest = self.without_comment(self.row_from(last + 1));
-            self.at = self.after(self.row_from(last + 1).end);
-            if rest.of(self.text).is_empty() {
+            if last >= line.end {
+                line = self.row_from(last + 1);
+            }
+            self.at = self.after(line.end);
+            let rest = self.text[last + 1..line.end].trim_start_matches(BLANKS);
+            if rest.is_empty() || rest.starts_with('#') {
                 return Some(Block { code, stray });
             }
-            stray = stray.or(Some(rest));
-            let reopened = rest.of(self.text).find('`').map(|at| rest.start() + at);
+            stray = stray.or_else(|| Some(self.without_comment(self.row_from(last + 1))));
+            let reopened = rest.find(['`', '#']).map(|at| line.end - rest.len() + at);
+            let reopened = reopened.filter(|tick| self.text.as_bytes()[*tick] == b'`');
             match reopened.and_then(|tick| self.next_tick(tick + 1)) {
                 Some(tick) => last = tick,
                 None => return Some(Block { code, stray }),

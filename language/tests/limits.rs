@@ -100,15 +100,21 @@ fn the_length_of_a_name_is_limited() {
 }
 
 #[test]
-fn many_open_brackets_and_backticks_take_linear_time() {
+fn what_repeats_takes_linear_time() {
     let started = std::time::Instant::now();
     for line in ["p(\n", "p = (\n", "import python (\n", "a:\n    (\n", "p(`\n", "`\n", "!timeout (\n", "for x in p(\n"]
     {
         of(&line.repeat(20_000));
     }
-    of(&"(".repeat(1_000_000));
-    of(&format!("p({}", "a,".repeat(500_000)));
-    of(&format!("p = {}", "a|".repeat(500_000)));
-    of(&format!("{} = | a", "word ".repeat(200_000)));
+    for run in ["(", ")", "`", "` ", "` a", " ", "ü", "{", "{\"a\":", "[", "x,", "a ", "\u{a0}", "a\r"] {
+        of(&run.repeat(200_000 / run.len()));
+        of(&format!("a:\n    {}", run.repeat(200_000 / run.len())));
+        of(&format!("{{\"a\":{}", run.repeat(200_000 / run.len())));
+    }
+    let settings = "!9 ".repeat(100_000);
+    assert!(bue_language::format(&settings).is_ok_and(|formatted| formatted.len() == settings.len()));
+    of(&format!("p({}", "a,".repeat(100_000)));
+    of(&format!("p = {}", "a|".repeat(100_000)));
+    of(&format!("{} = | a", "word ".repeat(50_000)));
     assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
 }

@@ -71,10 +71,12 @@ fn the_page_states_the_limits_that_hold() {
         format!("expression | {} characters |", limits::EXPRESSION_BYTES_MAX),
         format!("indentation | {} |", limits::TAB_CHARS_MAX),
         format!("shown | {} |", limits::DIAGNOSTICS_MAX),
+        format!("not read | {} |", "2,000"),
     ];
     for sentence in stated {
         assert!(REFERENCE.contains(&sentence), "{sentence}");
     }
     assert_eq!((limits::STEPS_MAX, limits::PLANNED_JOBS_MAX), (100_000, 1_000_000));
+    assert_eq!(limits::SYNTAX_ERRORS_MAX, 2_000);
     assert_eq!(limits::LOOP_DEPTH_MAX, limits::BRACKET_DEPTH_MAX);
 }

@@ -69,7 +69,8 @@ impl Pieces<'_> {
             match self.pieces.last_mut().filter(|_| joins) {
                 Some(last) => {
                     last.span = Span::new(last.span.start(), setting.span.end());
-                    last.lines = vec![format!("{} {written}", last.lines.concat())];
+                    append(&mut last.lines, " ");
+                    append(&mut last.lines, &written);
                 }
                 None => self.add(setting.span, level, written),
             }

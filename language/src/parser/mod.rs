@@ -11,7 +11,7 @@ use protocol::Language;
 use serde::de::IgnoredAny;
 
 use crate::finding::{Finding, Findings, quote};
-use crate::limits::{BRACKET_DEPTH_MAX, NAME_CHARS_MAX};
+use crate::limits::{BRACKET_DEPTH_MAX, NAME_CHARS_MAX, SYNTAX_ERRORS_MAX};
 use crate::reader::{Phrase, Reader, Row};
 use crate::suggest;
 use crate::text::{BYTE_ORDER_MARK, Span};
@@ -81,7 +81,7 @@ struct Parser<'t, 'f> {
 
 impl<'t> Parser<'t, '_> {
     fn margin(&mut self) {
-        while let Some(row) = self.reader.peek() {
+        while let Some(row) = self.next_row() {
             self.indentation.level(row, 0, self.findings);
             if self.tab_line(row) || self.settings_line(row) || self.definition(row, 0) {
                 continue;
@@ -90,6 +90,17 @@ impl<'t> Parser<'t, '_> {
                 self.script.items.push(Item::Statement(statement));
             }
         }
+    }
+
+    /// The next line, as long as the script does not have so many errors that it is none.
+    fn next_row(&mut self) -> Option<Row> {
+        let row = self.reader.peek()?;
+        if self.findings.errors() < SYNTAX_ERRORS_MAX {
+            return Some(row);
+        }
+        self.reader.give_up();
+        self.script.unread.push(Span::new(row.start, self.text.len()));
+        None
     }
 
     /// A line that only looked like `TAB = …` must not have set the unit.
@@ -103,7 +114,7 @@ impl<'t> Parser<'t, '_> {
     /// The statements of a loop, which stand at `level`.
     fn body(&mut self, level: usize) -> Vec<Statement> {
         let mut statements = Vec::new();
-        while let Some(row) = self.reader.peek() {
+        while let Some(row) = self.next_row() {
             if self.indentation.level(row, level, self.findings) < level {
                 break;
             }

@@ -48,6 +48,9 @@ pub struct StartFrame {
     /// PostgreSQL: the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresFrame>,
+    /// DuckDB: the program, and its bounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duckdb: Option<DuckdbFrame>,
 }
 
 /// The database of a PostgreSQL step, in a start frame of its own process and nowhere else.
@@ -68,6 +71,25 @@ pub struct PostgresFrame {
     pub connect_timeout_ms: u64,
     /// Longest time of one statement, in milliseconds.
     pub statement_timeout_ms: u64,
+}
+
+/// The program that runs DuckDB steps, and its bounds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DuckdbFrame {
+    /// The program.
+    pub program: PathBuf,
+    /// Memory it takes at most.
+    pub memory_bytes_max: u64,
+    /// Disk space in the folder for values that it takes at most for what memory does not hold.
+    pub spill_bytes_max: u64,
+    /// Threads it runs at most.
+    pub threads_max: u32,
+    /// Where each statement begins in the code, in bytes; filled in before the program starts.
+    #[serde(default)]
+    pub statements: Vec<usize>,
+    /// Whether the last statement changes rows: it returns their number, which is no value of the step.
+    #[serde(default)]
+    pub changes_rows: bool,
 }
 
 /// Without the password.

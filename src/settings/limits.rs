@@ -124,6 +124,7 @@ limits! {
         cache_bytes_max BUE_WORKER_CACHE_BYTES_MAX "Worker: size of the files of bundles kept on disk.";
         postgres_connect_timeout BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
         duckdb_memory_bytes_max BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step.";
+        duckdb_spill_bytes_max BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";
         duckdb_threads_max BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
     }
 

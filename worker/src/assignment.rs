@@ -39,6 +39,10 @@ impl Assignment<'_> {
             Language::Postgres => Some(config.engines.postgres.frame(self.step, limits).map_err(Trouble::Step)?),
             _ => None,
         };
+        let duckdb = match self.step.language {
+            Language::Duckdb => Some(config.engines.duckdb_frame(&config.program, limits).map_err(Trouble::Step)?),
+            _ => None,
+        };
         Ok(StartFrame {
             protocol: PROTOCOL_VERSION,
             run: self.lease.run.clone(),
@@ -54,6 +58,7 @@ impl Assignment<'_> {
             inline_bytes_max: limits.inline_bytes_max,
             value_bytes_max: limits.value_bytes_max,
             postgres,
+            duckdb,
         })
     }
 

@@ -21,7 +21,6 @@ use crate::bundles::Bundles;
 use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::ending;
-use crate::engines;
 use crate::hub::Hub;
 use crate::launch::{self, Launch};
 use crate::log::Log;
@@ -184,7 +183,7 @@ impl<H: Hub> Attempts<H> {
         let limits = &self.shared.config.limits;
         let frame = assignment.start_frame(inputs, &self.shared.config)?;
         let mark = Mark::new(assignment.lease.token.to_string());
-        let launch = self.launch(assignment, &mark)?;
+        let launch = self.launch(assignment, &mark);
         let (started, mut input) = self.start(&launch, assignment.step.language).await;
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
@@ -209,22 +208,20 @@ impl<H: Hub> Attempts<H> {
         (Process::start(launch.command()).await, Vec::new())
     }
 
-    fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Result<Launch, Trouble> {
+    fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Launch {
         let config = &self.shared.config;
         let (program, arguments) = match assignment.step.language {
             Language::Python => (config.python.path.clone(), self.runner.arguments(isolation(&config.mode))),
-            Language::Duckdb => {
-                let program = config.engines.duckdb_program(&config.program).map_err(Trouble::Step)?;
-                (program, engines::duckdb_arguments(&config.limits))
+            Language::Sqlite3 | Language::Postgres | Language::Duckdb => {
+                (config.program.clone(), vec!["sql-step".into()])
             }
-            Language::Sqlite3 | Language::Postgres => (config.program.clone(), vec!["sql-step".into()]),
         };
         let folder = match config.mode {
             Mode::Fleet { .. } => assignment.root.clone(),
             Mode::Local { .. } => assignment.script_folder(),
         };
         let environment = launch::environment(&config.mode, assignment.lease, assignment.scratch, mark);
-        Ok(Launch { program, arguments, folder, environment })
+        Launch { program, arguments, folder, environment }
     }
 
     async fn outcome(&self, assignment: &Assignment<'_>, result: ResultFrame, end: &End) -> Result<Outcome, Trouble> {

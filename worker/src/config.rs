@@ -130,6 +130,8 @@ pub struct Limits {
     pub postgres_connect_timeout: Duration,
     /// Memory of one DuckDB step.
     pub duckdb_memory_bytes_max: u64,
+    /// Disk space of one DuckDB step for what its memory does not hold.
+    pub duckdb_spill_bytes_max: u64,
     /// Threads of one DuckDB step.
     pub duckdb_threads_max: u32,
 }
@@ -157,6 +159,7 @@ impl Default for Limits {
             cache_bytes_max: 4 * 1024 * 1024 * 1024,
             postgres_connect_timeout: Duration::from_secs(10),
             duckdb_memory_bytes_max: 1024 * 1024 * 1024,
+            duckdb_spill_bytes_max: 16 * 1024 * 1024 * 1024,
             duckdb_threads_max: 2,
         }
     }

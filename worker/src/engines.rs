@@ -2,11 +2,10 @@
 //!
 //! None of it is in the environment of any step; the database goes to the processes of PostgreSQL steps alone.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use protocol::frame::PostgresFrame;
+use protocol::frame::{DuckdbFrame, PostgresFrame};
 use protocol::{ErrorKind, Step, StepError};
 
 use crate::config::Limits;
@@ -75,19 +74,21 @@ impl Postgres {
 }
 
 impl Engines {
-    /// The program for DuckDB steps; `program` is the one for the other ones.
-    pub(crate) fn duckdb_program(&self, program: &Path) -> Result<PathBuf, StepError> {
+    /// What the process of a DuckDB step is told; `program` is the one that runs SQL steps.
+    pub(crate) fn duckdb_frame(&self, program: &Path, limits: &Limits) -> Result<DuckdbFrame, StepError> {
         let place = self.duckdb.clone().unwrap_or_else(|| program.with_file_name(DUCKDB_PROGRAM));
-        if place.is_file() {
-            return Ok(place);
+        if !place.is_file() {
+            let found = format!("duckdb steps need the program {DUCKDB_PROGRAM}, and {} is not there", place.display());
+            let way_out = "build it with scripts/build-duckdb, or name its place by BUE_DUCKDB";
+            return Err(StepError::new(ErrorKind::Load, format!("{found}; {way_out}")));
         }
-        let found = format!("duckdb steps need the program {DUCKDB_PROGRAM}, and {} is not there", place.display());
-        let way_out = "build it with scripts/build-duckdb, or name its place by BUE_DUCKDB";
-        Err(StepError::new(ErrorKind::Load, format!("{found}; {way_out}")))
+        Ok(DuckdbFrame {
+            program: place,
+            memory_bytes_max: limits.duckdb_memory_bytes_max,
+            spill_bytes_max: limits.duckdb_spill_bytes_max,
+            threads_max: limits.duckdb_threads_max,
+            statements: Vec::new(),
+            changes_rows: false,
+        })
     }
-}
-
-/// The words after the program for DuckDB steps.
-pub(crate) fn duckdb_arguments(limits: &Limits) -> Vec<OsString> {
-    vec![limits.duckdb_memory_bytes_max.to_string().into(), limits.duckdb_threads_max.to_string().into()]
 }

@@ -1,14 +1,18 @@
 //! The process that runs one SQL step: a child of the worker, so that neither a runaway query nor a crash in native
 //! code reaches it.
 //!
+//! DuckDB has a program of its own, which this process becomes after it has made tables of the inputs.
+//!
 //! It speaks the frames of [`protocol::frame`] like the Python runner: one start frame on standard input, one end frame
 //! on standard output, everything else is log.
 
 mod arrow_cells;
 mod cell;
+mod duckdb;
 mod input;
 mod postgres;
 mod result;
+mod split;
 mod sqlite;
 
 use std::io::{Read, Write};
@@ -66,10 +70,8 @@ fn engine(language: Language) -> Result<Box<dyn Engine>, ErrorFrame> {
     match language {
         Language::Sqlite3 => Ok(Box::new(sqlite::Sqlite)),
         Language::Postgres => Ok(Box::new(postgres::Postgres)),
-        other => {
-            let message = format!("{} steps are run by another program", other.as_str());
-            Err(failure(ErrorKind::Load, message))
-        }
+        Language::Duckdb => Ok(Box::new(duckdb::Duckdb)),
+        Language::Python => Err(failure(ErrorKind::Protocol, "a Python step cannot be run as a SQL step".to_owned())),
     }
 }
 

@@ -131,7 +131,7 @@ async fn statements_reach_nothing_but_their_own_database() {
 }
 
 #[tokio::test]
-async fn a_language_that_this_build_lacks_is_an_error() {
+async fn an_engine_that_the_worker_lacks_is_an_error() {
     let fleet = Fleet::start();
     for language in [Language::Duckdb, Language::Postgres] {
         let error = fleet.error(sqlite("SELECT 1").language(language)).await;

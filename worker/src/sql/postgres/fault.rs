@@ -8,7 +8,7 @@ use protocol::frame::ErrorFrame;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-use super::split::Statement;
+use crate::sql::split::Statement;
 use crate::sql::{Sql, failure};
 
 /// A statement of a script.

@@ -1,7 +1,6 @@
 //! PostgreSQL: inputs become temporary tables, the last statement's rows the value, all in one transaction.
 //!
 //! - [`session`]: the connection, the transaction, the statements.
-//! - [`split`]: where one statement ends and the next begins.
 //! - [`copy`], [`encode`], [`kind`]: inputs into temporary tables, by binary COPY.
 //! - [`rows`], [`takers`], [`table`]: rows of the result into an Arrow table.
 //! - [`numeric`]: the database's decimal numbers in its binary form.
@@ -17,7 +16,6 @@ mod kind;
 mod numeric;
 mod rows;
 mod session;
-mod split;
 mod table;
 mod takers;
 

@@ -12,8 +12,8 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, NoTls, RowStream
 
 use super::copy::{self, Shape};
 use super::fault::{self, Place};
-use super::split::{self, Statement};
 use super::table::TableWriter;
+use crate::sql::split::{self, Statement};
 use crate::sql::{Sql, failure};
 
 /// How often the database looks whether this process is still there, while it runs a statement.

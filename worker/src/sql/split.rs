@@ -1,4 +1,4 @@
-//! Where one statement of a text ends and the next begins, by PostgreSQL's own rules of quoting.
+//! Where one statement of a text ends and the next begins, by PostgreSQL's rules of quoting, which DuckDB shares.
 
 /// One statement, without blanks and comments before it.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub(super) struct Statement<'sql> {
 const WORDS_MAX: usize = 4;
 
 impl Statement<'_> {
+    /// Whether it changes rows and returns their number, as far as its first word says.
+    pub(super) fn changes_rows(&self) -> bool {
+        let changing = ["insert", "update", "delete", "merge", "copy", "create", "truncate"];
+        self.words.first().is_some_and(|word| changing.contains(&word.as_str()))
+    }
+
     /// The word for what would end or begin a transaction, if it is that.
     pub(super) fn transaction_control(&self) -> Option<&str> {
         let word = |place: usize| self.words.get(place).map_or("", String::as_str);

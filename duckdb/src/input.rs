@@ -1,0 +1,86 @@
+//! An Arrow table in a file becomes a table of the database.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+
+use duckdb::Connection;
+use duckdb_arrow::array::{Array, ArrayRef, RecordBatch};
+use duckdb_arrow::compute::cast;
+use duckdb_arrow::datatypes::{Field, Schema};
+use duckdb_arrow::error::ArrowError;
+use duckdb_arrow::ipc::reader::StreamReader;
+use protocol::ErrorKind;
+use protocol::frame::ErrorFrame;
+
+use super::database::quoted;
+use super::{failure, fault, types};
+
+/// Whether an input had columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Table,
+    /// An empty list: no rows, and nobody knows its columns.
+    Unknown,
+}
+
+/// Makes the table called `name`.
+pub(super) fn load(connection: &Connection, name: &str, path: &Path) -> Result<Shape, ErrorFrame> {
+    let unreadable = |error: ArrowError| refused(name, &error.to_string());
+    let of_database = |error: duckdb::Error| refused(name, &fault::message(&error));
+    let file = File::open(path).map_err(|error| refused(name, &error.to_string()))?;
+    let stream = StreamReader::try_new(BufReader::new(file), None).map_err(unreadable)?;
+    let schema = handed_over(&stream.schema());
+    if schema.fields().is_empty() {
+        return Ok(Shape::Unknown);
+    }
+    let columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| Ok(format!("{} {}", quoted(field.name()), types::sql(field).ok_or_else(|| no_type(name, field))?)))
+        .collect::<Result<_, ErrorFrame>>()?;
+    let create = format!("CREATE TABLE {} ({})", quoted(name), columns.join(", "));
+    connection.execute_batch(&create).map_err(of_database)?;
+    let mut appender = connection.appender(name).map_err(of_database)?;
+    let mut digits_lost = vec![false; columns.len()];
+    for batch in stream {
+        let batch = convert(&batch.map_err(unreadable)?, &schema, &mut digits_lost).map_err(unreadable)?;
+        appender.append_record_batch(batch).map_err(of_database)?;
+    }
+    appender.flush().map_err(of_database)?;
+    for (field, _) in schema.fields().iter().zip(digits_lost).filter(|(_, lost)| *lost) {
+        eprintln!("warning: column `{}` of input `{name}` has nanoseconds; DuckDB keeps microseconds", field.name());
+    }
+    Ok(Shape::Table)
+}
+
+fn refused(table: &str, reason: &str) -> ErrorFrame {
+    failure(ErrorKind::Input, format!("input `{table}` cannot be made a table: {reason}"))
+}
+
+fn no_type(table: &str, field: &Field) -> ErrorFrame {
+    let what = format!("column `{}` has the Arrow type {}", field.name(), field.data_type());
+    refused(table, &format!("{what}, which DuckDB has no type for; convert it to text or a number"))
+}
+
+fn handed_over(schema: &Schema) -> Arc<Schema> {
+    let field = |field: &Arc<Field>| field.as_ref().clone().with_data_type(types::handed_over(field.data_type()));
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<Field>>()))
+}
+
+fn convert(batch: &RecordBatch, schema: &Arc<Schema>, digits_lost: &mut [bool]) -> Result<RecordBatch, ArrowError> {
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
+    for (place, (array, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
+        if array.data_type() == field.data_type() {
+            arrays.push(Arc::clone(array));
+            continue;
+        }
+        let converted = cast(array, field.data_type())?;
+        if types::may_lose_digits(array.data_type()) && !digits_lost[place] {
+            digits_lost[place] = cast(&converted, array.data_type())?.to_data() != array.to_data();
+        }
+        arrays.push(converted);
+    }
+    RecordBatch::try_new(Arc::clone(schema), arrays)
+}

@@ -1,0 +1,92 @@
+//! Runs one DuckDB step: a program beside `bue`, started by its worker and by nobody else.
+//!
+//! It speaks the frames of [`protocol::frame`]: one start frame on standard input, one end frame on standard output. Inputs
+//! come as files with Arrow tables, the value goes into one. It is a program of its own so that nobody needs DuckDB's
+//! large library who has no DuckDB steps, and so that neither its crashes nor its version of Arrow are the worker's.
+//!
+//! - [`database`]: the database in memory, and what statements may not do.
+//! - [`input`], [`types`]: tables into it.
+//! - [`result`]: the rows of the last statement out of it.
+//! - [`fault`]: its errors, with their line.
+
+mod database;
+mod fault;
+mod input;
+mod result;
+mod types;
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use protocol::ErrorKind;
+use protocol::frame::{Code, EndFrame, ErrorFrame, Output, ResultFrame, StartFrame, Status};
+
+fn main() -> ExitCode {
+    let mut text = Vec::new();
+    let output = match std::io::stdin().read_to_end(&mut text) {
+        Ok(_) => run(&text),
+        Err(error) => Err(failure(ErrorKind::Protocol, format!("failed to read the start frame: {error}"))),
+    };
+    let frame = match output {
+        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
+        Err(error) => EndFrame::Error(error),
+    };
+    match write(&frame) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed to answer the worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(text: &[u8]) -> Result<Output, ErrorFrame> {
+    let frame: StartFrame = serde_json::from_slice(text).map_err(|error| {
+        failure(ErrorKind::Protocol, format!("not a start frame: {error}; bue starts this program"))
+    })?;
+    let (Code::Text { text, script, line }, Some(bounds)) = (&frame.code, &frame.duckdb) else {
+        return Err(failure(ErrorKind::Protocol, "not the start frame of a DuckDB step".to_owned()));
+    };
+    database::run(&frame, bounds, &Sql { text, script, line: *line })
+}
+
+/// The statements of a step, and where they stand.
+struct Sql<'frame> {
+    text: &'frame str,
+    script: &'frame str,
+    /// Line of the script on which the text begins.
+    line: u32,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+struct Statement<'frame> {
+    text: &'frame str,
+    script: &'frame str,
+    /// Line of the script on which it begins.
+    line: usize,
+}
+
+impl<'frame> Sql<'frame> {
+    /// The statements that begin at these bytes; each ends where the next begins.
+    fn statements(&self, starts: &[usize]) -> Vec<Statement<'frame>> {
+        let ends = starts.iter().skip(1).copied().chain([self.text.len()]);
+        let statement = |(start, end): (&usize, usize)| {
+            let line = self.line as usize + self.text.get(..*start)?.matches('\n').count();
+            Some(Statement { text: self.text.get(*start..end)?, script: self.script, line })
+        };
+        starts.iter().zip(ends).filter_map(statement).collect()
+    }
+}
+
+fn write(frame: &EndFrame) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(frame)?;
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&line)?;
+    stdout.flush()
+}
+
+fn failure(kind: ErrorKind, message: String) -> ErrorFrame {
+    ErrorFrame { kind, message, trace: None }
+}

@@ -1,0 +1,238 @@
+//! The rows of the last statement as an Arrow table in a file, batch by batch.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use duckdb::Connection;
+use duckdb::core::LogicalTypeId;
+use duckdb_arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use duckdb_arrow::compute::{cast, concat_batches, max, min};
+use duckdb_arrow::datatypes::{DataType, Decimal128Type, Field, Schema};
+use duckdb_arrow::error::ArrowError;
+use duckdb_arrow::ipc::reader::StreamReader;
+use duckdb_arrow::ipc::writer::StreamWriter;
+use protocol::frame::{ErrorFrame, Output, OutputPlace, StartFrame};
+use protocol::{ErrorKind, ValueKind};
+
+use super::types::JSON_EXTENSION;
+use super::{Statement, failure, fault};
+
+/// Name of the file for the table.
+const NAME: &str = "value.arrow";
+/// Name of the file that the table is in before its whole numbers have their width.
+const DRAFT_NAME: &str = "draft.arrow";
+/// Rows after which a batch is written; the database gives 2,048 at once.
+const BATCH_ROWS: usize = 64 * 1024;
+/// What the database calls the number of changed rows.
+const COUNT_NAME: &str = "Count";
+
+/// Runs a statement and writes what it returns.
+pub(super) fn write(
+    connection: &Connection,
+    sql: &Statement<'_>,
+    frame: &StartFrame,
+    changes_rows: bool,
+) -> Result<Output, ErrorFrame> {
+    let of_database = |error: duckdb::Error| fault::of_statement(&error, sql);
+    let mut statement = connection.prepare(sql.text).map_err(of_database)?;
+    drop(statement.stream_arrow([]).map_err(of_database)?);
+    let columns = columns(&statement)?;
+    let is_count = changes_rows && matches!(&columns[..], [only] if only.field.name() == COUNT_NAME);
+    let columns = if is_count { Vec::new() } else { columns };
+    let mut table = Table::create(columns, &frame.values, frame.value_bytes_max)?;
+    while let Some(rows) = statement.step().map_err(of_database)? {
+        if !is_count {
+            table.push(&RecordBatch::from(&rows))?;
+        }
+    }
+    table.finish(&frame.values)
+}
+
+/// Writes what no statement returns.
+pub(super) fn write_empty(frame: &StartFrame) -> Result<Output, ErrorFrame> {
+    Table::create(Vec::new(), &frame.values, frame.value_bytes_max)?.finish(&frame.values)
+}
+
+/// A column of the result.
+struct Column {
+    field: Field,
+    /// Whole numbers of 128 bits, which are the sums of smaller ones.
+    is_huge: bool,
+}
+
+fn columns(statement: &duckdb::Statement<'_>) -> Result<Vec<Column>, ErrorFrame> {
+    let mut columns: Vec<Column> = Vec::new();
+    for (place, field) in statement.schema().fields().iter().enumerate() {
+        if columns.iter().any(|column| column.field.name() == field.name()) {
+            let message = format!("two columns of the result are called `{}`; name them apart with AS", field.name());
+            return Err(failure(ErrorKind::Sql, message));
+        }
+        if !has_form(field.data_type()) {
+            let what = format!("column `{}` of the result has the type {}", field.name(), field.data_type());
+            let message = format!("{what}, which a table has no form for; cast it, as in {}::text", field.name());
+            return Err(failure(ErrorKind::Value, message));
+        }
+        let logical = statement.column_logical_type(place);
+        let mut field = Field::new(field.name(), flat(field.data_type()), true);
+        if logical.get_alias().is_some_and(|alias| alias == "JSON") {
+            let mark = ("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
+            field = field.with_metadata(HashMap::from([mark]));
+        }
+        columns.push(Column { field, is_huge: logical.try_id() == Ok(LogicalTypeId::Hugeint) });
+    }
+    Ok(columns)
+}
+
+fn has_form(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(_) | DataType::Duration(_) | DataType::Union(..) => false,
+        DataType::List(item) | DataType::FixedSizeList(item, _) => has_form(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| has_form(field.data_type())),
+        _ => true,
+    }
+}
+
+/// Enumerations are texts with a dictionary; a table has the texts.
+fn flat(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => (**values).clone(),
+        other => other.clone(),
+    }
+}
+
+/// The table as it is written.
+struct Table {
+    schema: Arc<Schema>,
+    huge: Vec<Huge>,
+    writer: StreamWriter<BufWriter<File>>,
+    waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    rows: u64,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+/// What is known of the whole numbers of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Huge {
+    /// There are none of 128 bits.
+    No,
+    /// All fit in 64 bits so far.
+    Narrow,
+    Wide,
+}
+
+impl Table {
+    fn create(columns: Vec<Column>, folder: &Path, bytes_max: u64) -> Result<Self, ErrorFrame> {
+        let huge = columns.iter().map(|column| if column.is_huge { Huge::Narrow } else { Huge::No }).collect();
+        let schema = Arc::new(Schema::new(columns.into_iter().map(|column| column.field).collect::<Vec<Field>>()));
+        let writer = create(&folder.join(DRAFT_NAME), &schema).map_err(unwritten)?;
+        Ok(Self { schema, huge, writer, waiting: Vec::new(), waiting_rows: 0, rows: 0, bytes: 0, bytes_max })
+    }
+
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), ErrorFrame> {
+        let arrays: Result<Vec<ArrayRef>, ArrowError> =
+            batch.columns().iter().zip(self.schema.fields()).map(|(array, field)| as_is(array, field)).collect();
+        let batch = arrays.and_then(|arrays| with_rows(&self.schema, arrays, batch.num_rows())).map_err(unwritten)?;
+        for (array, huge) in batch.columns().iter().zip(&mut self.huge).filter(|(_, huge)| **huge == Huge::Narrow) {
+            if !is_narrow(array) {
+                *huge = Huge::Wide;
+            }
+        }
+        self.rows += batch.num_rows() as u64;
+        self.bytes += batch.columns().iter().map(|array| array.get_slice_memory()).sum::<u64>();
+        if self.bytes > self.bytes_max {
+            let message = format!("the result is over the limit of {} bytes", self.bytes_max);
+            return Err(failure(ErrorKind::Value, message));
+        }
+        self.waiting_rows += batch.num_rows();
+        self.waiting.push(batch);
+        if self.waiting_rows >= BATCH_ROWS { self.write_waiting().map_err(unwritten) } else { Ok(()) }
+    }
+
+    fn write_waiting(&mut self) -> Result<(), ArrowError> {
+        let batch = match self.schema.fields().is_empty() {
+            true => with_rows(&self.schema, Vec::new(), self.waiting_rows)?,
+            false => concat_batches(&self.schema, &self.waiting)?,
+        };
+        self.waiting.clear();
+        self.waiting_rows = 0;
+        self.writer.write(&batch)
+    }
+
+    fn finish(mut self, folder: &Path) -> Result<Output, ErrorFrame> {
+        self.write_waiting().map_err(unwritten)?;
+        close(self.writer).map_err(unwritten)?;
+        for (field, _) in self.schema.fields().iter().zip(&self.huge).filter(|(_, huge)| **huge == Huge::Wide) {
+            eprintln!("warning: column `{}` has whole numbers beyond 64 bit and became decimal", field.name());
+        }
+        let (draft, place) = (folder.join(DRAFT_NAME), folder.join(NAME));
+        if self.huge.contains(&Huge::Narrow) {
+            narrow(&draft, &place, &self.huge).map_err(unwritten)?;
+        } else {
+            std::fs::rename(draft, place).map_err(unwritten)?;
+        }
+        Ok(Output { kind: ValueKind::Table, length: Some(self.rows), place: OutputPlace::ArrowFile(NAME.to_owned()) })
+    }
+}
+
+/// The memory of the rows that an array stands for, not of all that it shares.
+trait SliceMemory {
+    fn get_slice_memory(&self) -> u64;
+}
+
+impl SliceMemory for ArrayRef {
+    fn get_slice_memory(&self) -> u64 {
+        self.to_data().get_slice_memory_size().unwrap_or_else(|_| self.get_array_memory_size()) as u64
+    }
+}
+
+fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {
+    failure(ErrorKind::Value, format!("failed to write the result: {error}"))
+}
+
+fn as_is(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == field.data_type() { Ok(Arc::clone(array)) } else { cast(array, field.data_type()) }
+}
+
+fn with_rows(schema: &Arc<Schema>, arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
+}
+
+fn is_narrow(array: &ArrayRef) -> bool {
+    let Some(numbers) = array.as_primitive_opt::<Decimal128Type>() else { return false };
+    let fits = |number: Option<i128>| number.is_none_or(|number| i64::try_from(number).is_ok());
+    fits(min(numbers)) && fits(max(numbers))
+}
+
+fn create(path: &Path, schema: &Schema) -> Result<StreamWriter<BufWriter<File>>, ArrowError> {
+    StreamWriter::try_new(BufWriter::new(File::create(path)?), schema)
+}
+
+fn close(mut writer: StreamWriter<BufWriter<File>>) -> Result<(), ArrowError> {
+    writer.finish()?;
+    Ok(writer.into_inner()?.flush()?)
+}
+
+/// Writes the table anew with 64 bits for the numbers that they hold.
+fn narrow(draft: &Path, place: &Path, huge: &[Huge]) -> Result<(), ArrowError> {
+    let stream = StreamReader::try_new(BufReader::new(File::open(draft)?), None)?;
+    let field = |(field, huge): (&Arc<Field>, &Huge)| match huge {
+        Huge::Narrow => field.as_ref().clone().with_data_type(DataType::Int64),
+        Huge::No | Huge::Wide => field.as_ref().clone(),
+    };
+    let schema = stream.schema();
+    let schema = Arc::new(Schema::new(schema.fields().iter().zip(huge).map(field).collect::<Vec<Field>>()));
+    let mut writer = create(place, &schema)?;
+    for batch in stream {
+        let batch = batch?;
+        let arrays = batch.columns().iter().zip(schema.fields()).map(|(array, field)| as_is(array, field));
+        writer.write(&with_rows(&schema, arrays.collect::<Result<_, _>>()?, batch.num_rows())?)?;
+    }
+    close(writer)?;
+    Ok(std::fs::remove_file(draft)?)
+}

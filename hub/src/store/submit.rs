@@ -60,6 +60,24 @@ impl Store {
         self.read(move |rows| rows.run_of_key(&key)).await
     }
 
+    /// The script of a run: its path in the bundle, and the digest of its text.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn script_of(&self, run: RunId) -> Result<(String, Option<Digest>), QueueError> {
+        let plans = Arc::clone(&self.plans);
+        self.read(move |rows| {
+            let found = rows.run_by_id(&run)?.ok_or_else(|| QueueError::not_found(format!("run {run}")))?;
+            let plan = plans.get(rows, found.plan)?;
+            let manifest: Option<Manifest> =
+                rows.manifest(plan.bundle)?.and_then(|text| serde_json::from_str(&text).ok());
+            let script = plan.plan.script.clone();
+            let digest = manifest.and_then(|manifest| manifest.find(&script).map(|file| file.digest));
+            Ok((script, digest))
+        })
+        .await
+    }
+
     /// Which of a manifest's files have never been stored, each once.
     ///
     /// # Errors

@@ -48,6 +48,16 @@ fn wrong_keys_are_refused() {
 }
 
 #[test]
+fn a_worker_whose_bucket_is_none_ends_before_it_takes_a_job() {
+    let mut fleet = Fleet::empty().start(0);
+    let hub = fleet.noted("hub");
+    fleet.write("s/x.bue", "a:\n    python\n    f\n    `def f(): return 'x' * 100000`\np = | a\np()\n");
+    let run = fleet.bue(&["upload", "s/x.bue"]).expect(0).stdout.trim().to_owned();
+    fleet.bue(&["worker", "-k", &hub]).expect(3).says(&["is not a bucket", &hub, "-k"]);
+    assert_eq!(fleet.run_view(&run)["counts"]["available"], 1);
+}
+
+#[test]
 fn a_script_that_is_not_there_is_named() {
     let mut fleet = Fleet::empty();
     for command in ["upload", "check", "run"] {

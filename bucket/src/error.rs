@@ -24,6 +24,14 @@ pub enum BucketError {
         /// What happened, in the words of the service.
         reason: String,
     },
+    /// Something answers there, and it is no bucket: someone must correct the address.
+    #[error("what answers at {place} is not a bucket: {reason}")]
+    NoBucket {
+        /// The bucket's URL.
+        place: String,
+        /// What it answered.
+        reason: String,
+    },
     /// There is no such object.
     #[error("there is no object `{key}` in the bucket")]
     NotFound {
@@ -79,6 +87,12 @@ impl BucketError {
         matches!(self, Self::Unreachable { .. } | Self::Io { .. })
     }
 
+    /// Whether it is the fault of how the bucket was named or of its keys: never of an object.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NoBucket { .. })
+    }
+
     pub(crate) fn io(path: impl std::fmt::Display, source: io::Error) -> Self {
         Self::Io { path: path.to_string(), source }
     }
@@ -103,6 +117,35 @@ pub(crate) fn from_object_store(place: &str, key: &str, error: object_store::Err
     }
 }
 
+/// What `error`, met when writing, means for the caller. A bucket never answers a write with "no such object", and
+/// refuses one only in the words of S3: what does is no bucket.
+pub(crate) fn from_write(place: &str, key: &str, error: object_store::Error) -> BucketError {
+    let answer = Answer::read(&innermost(&error));
+    match from_object_store(place, key, error) {
+        BucketError::NotFound { .. } => no_bucket(place, answer),
+        BucketError::Invalid { .. } if answer.is_foreign() => no_bucket(place, answer),
+        other => other,
+    }
+}
+
+/// What `error`, met when asking whether a bucket is there, says of it.
+pub(crate) fn from_check(place: &str, error: object_store::Error) -> BucketError {
+    let answer = Answer::read(&innermost(&error));
+    match from_object_store(place, "check", error) {
+        BucketError::Invalid { reason, .. } if !answer.is_foreign() => {
+            BucketError::Refused { place: place.to_owned(), reason }
+        }
+        BucketError::NotFound { .. } | BucketError::Exists { .. } | BucketError::Invalid { .. } => {
+            no_bucket(place, answer)
+        }
+        other => other,
+    }
+}
+
+fn no_bucket(place: &str, answer: Answer) -> BucketError {
+    BucketError::NoBucket { place: place.to_owned(), reason: answer.reason }
+}
+
 /// Faults that object_store has no kind for: told apart by what lies under them.
 fn from_other(place: &str, key: String, error: &object_store::Error, answer: Answer) -> BucketError {
     let unreachable = |reason| BucketError::Unreachable { place: place.to_owned(), reason };
@@ -121,7 +164,9 @@ fn from_other(place: &str, key: String, error: &object_store::Error, answer: Ans
         // Too slow, too many: these pass.
         Some(408 | 429) => unreachable(answer.reason),
         Some(400..=499) => BucketError::Invalid { key, reason: answer.reason },
-        _ => unreachable(answer.reason),
+        Some(_) => unreachable(answer.reason),
+        // It answered that all is well, with something that S3 never says.
+        None => no_bucket(place, answer),
     }
 }
 
@@ -151,6 +196,11 @@ impl Answer {
             (code, Some(message)) => format!("the service answered {code}: {message}"),
         };
         Self { status, code, reason }
+    }
+
+    /// Whether a status came without the words that S3 gives with it.
+    fn is_foreign(&self) -> bool {
+        self.status.is_some() && self.code.is_empty()
     }
 }
 

@@ -28,6 +28,10 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
     let Some(bucket) = keys::open(context, &url, keys::Missing::Wait, &stop).await? else {
         return Ok(());
     };
+    tokio::select! {
+        looked = keys::first_look(&bucket) => looked?,
+        () = stop.cancelled() => return Ok(()),
+    }
     let token = secrets::token_of_client(sources, &context.data_dir)?;
     let hub = ::worker::HttpHub::new(&hub_address.to_string(), token).map_err(Error::machine)?;
     output::note(&format!(

@@ -81,20 +81,38 @@ async fn keys_of_server(
     }
 }
 
-/// Comes back only when the bucket answers that it does not accept the keys. One that is away is not asked to explain
-/// itself here: jobs that need it wait for it.
+/// Asks the bucket once whether it accepts us. One that is away is told of and no error: jobs that need it wait for it.
+pub async fn first_look(bucket: &Bucket) -> Result {
+    match bucket.check().await {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_misconfigured() => Err(explain(error)),
+        Err(error) => {
+            output::note(&format!("{error}; trying again until it answers"));
+            Ok(())
+        }
+    }
+}
+
+/// Comes back only when the bucket answers that it does not accept the keys, or is none. One that is away is not asked
+/// to explain itself here: jobs that need it wait for it.
 pub async fn refusal(bucket: &Bucket) -> Error {
     loop {
         match bucket.check().await {
             Ok(()) => return std::future::pending().await,
-            Err(error @ BucketError::Refused { .. }) => {
-                return Error::new(Kind::Refused, error).hint(
-                    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
-                     bucket/credentials of its data folder",
-                );
-            }
+            Err(error) if error.is_misconfigured() => return explain(error),
             Err(_) => tokio::time::sleep(CHECK_PAUSE).await,
         }
+    }
+}
+
+fn explain(error: BucketError) -> Error {
+    match error {
+        BucketError::NoBucket { .. } => Error::new(Kind::Unreachable, error)
+            .hint("is the port right? -k, BUE_BUCKET, or BUCKET_CLIENT_HOST and BUCKET_CLIENT_PORT name the bucket"),
+        refused => Error::new(Kind::Refused, refused).hint(
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
+             bucket/credentials of its data folder",
+        ),
     }
 }
 

@@ -32,6 +32,8 @@ enum Persistence {
 enum Failure {
     /// Try again.
     Passing(String),
+    /// Try again for a while; then somebody with better settings is to have it.
+    Misconfigured(String),
     /// Give up.
     Final(Trouble),
 }
@@ -62,10 +64,23 @@ impl<H: Hub> Attempts<H> {
     ) -> Result<Input, Trouble> {
         let outage = &self.shared.bucket_outage;
         self.insist(outage, end, Persistence::Patience, || async {
-            let input = self.values.materialize(value, folder, number).await;
-            input.map_err(|error| classify(error, ErrorKind::Input))
+            match self.values.materialize(value, folder, number).await {
+                Err(ValueError::Bucket(error @ BucketError::NotFound { .. })) => Err(self.missing(error).await),
+                input => input.map_err(|error| classify(error, ErrorKind::Input)),
+            }
         })
         .await
+    }
+
+    /// An object that is not there: lost, unless what was asked is no bucket of ours at all.
+    async fn missing(&self, error: BucketError) -> Failure {
+        match self.values.bucket().check().await {
+            Ok(()) => {
+                let message = format!("{error}: it was removed, and no retry brings it back; reset the job that made it");
+                Failure::Final(Trouble::Step(StepError::new(ErrorKind::Input, message)))
+            }
+            Err(error) => classify(error.into(), ErrorKind::Input),
+        }
     }
 
     /// A returned value, put where later steps find it.
@@ -123,13 +138,14 @@ impl<H: Hub> Attempts<H> {
                 answer = what() => answer,
                 () = end.wait() => return Err(Trouble::Stopped),
             };
-            let reason = match answer {
+            let (reason, persistence) = match answer {
                 Ok(value) => {
                     outage.worked();
                     return Ok(value);
                 }
                 Err(Failure::Final(trouble)) => return Err(trouble),
-                Err(Failure::Passing(reason)) => reason,
+                Err(Failure::Passing(reason)) => (reason, persistence),
+                Err(Failure::Misconfigured(reason)) => (reason, Persistence::Patience),
             };
             outage.failed(&reason);
             if persistence == Persistence::Patience && begun.elapsed() >= limits.patience {
@@ -143,11 +159,12 @@ impl<H: Hub> Attempts<H> {
     }
 }
 
-/// A bucket that is away or will not let us in is waited for: neither is the job's fault.
+/// A bucket that is away, will not let us in or is none is waited for: nothing of that is the job's fault.
 fn classify(error: ValueError, kind: ErrorKind) -> Failure {
-    let is_passing = error.is_transient() || matches!(error, ValueError::Bucket(BucketError::Refused { .. }));
-    if is_passing {
+    if error.is_transient() {
         Failure::Passing(error.to_string())
+    } else if error.is_misconfigured() {
+        Failure::Misconfigured(error.to_string())
     } else {
         Failure::Final(Trouble::Step(StepError::new(kind, error.to_string())))
     }

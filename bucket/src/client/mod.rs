@@ -15,7 +15,7 @@ use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use protocol::Digest;
 
-use crate::error::from_object_store;
+use crate::error::{from_check, from_object_store, from_write};
 use crate::{BucketError, BucketUrl, Credentials};
 use open::Patience;
 
@@ -78,16 +78,19 @@ impl Bucket {
     /// Whether the bucket is there and lets us in; answers within a few seconds.
     ///
     /// # Errors
-    /// [`BucketError::Unreachable`] or [`BucketError::Refused`].
+    /// [`BucketError::Unreachable`], [`BucketError::Refused`] or [`BucketError::NoBucket`].
     pub async fn check(&self) -> Result<(), BucketError> {
         let path = self.path("check")?;
         match self.shared.probe.head(&path).await {
             // An answer to HEAD has no body, so a missing bucket looks like a missing object: listing tells them apart.
             Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(self.error("check", error)),
+            Err(error) => match from_check(&self.shared.place, error) {
+                BucketError::NoBucket { .. } => {}
+                error => return Err(error),
+            },
         }
         let listed = self.shared.probe.list_with_delimiter(Some(&path)).await;
-        listed.map(|_| ()).map_err(|error| self.error("check", error))
+        listed.map(|_| ()).map_err(|error| from_check(&self.shared.place, error))
     }
 
     /// Writes an object, in place of one that has this key.
@@ -111,7 +114,7 @@ impl Bucket {
         let path = self.path(key)?;
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.shared.store.put_opts(&path, content.into(), options).await;
-        put.map(|_| stored).map_err(|error| self.error(key, error))
+        put.map(|_| stored).map_err(|error| self.write_error(key, error))
     }
 
     /// Reads an object of at most `bytes_max` bytes.
@@ -201,6 +204,10 @@ impl Bucket {
 
     fn error(&self, key: &str, error: object_store::Error) -> BucketError {
         from_object_store(&self.shared.place, key, error)
+    }
+
+    fn write_error(&self, key: &str, error: object_store::Error) -> BucketError {
+        from_write(&self.shared.place, key, error)
     }
 }
 

@@ -44,7 +44,7 @@ impl Bucket {
         }
 
         let path = self.path(key)?;
-        let upload = self.shared.store.put_multipart(&path).await.map_err(|error| self.error(key, error))?;
+        let upload = self.shared.store.put_multipart(&path).await.map_err(|error| self.write_error(key, error))?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, part_bytes as usize);
         upload.put(first);
         let mut part = second;
@@ -57,7 +57,7 @@ impl Bucket {
                 break Err(too_large(source.bytes));
             }
             if let Err(error) = upload.wait_for_capacity(PARTS_AT_ONCE).await {
-                break Err(self.error(key, error));
+                break Err(self.write_error(key, error));
             }
             part = match source.next().await {
                 Ok(part) => part,
@@ -65,7 +65,7 @@ impl Bucket {
             };
         };
         match outcome {
-            Ok(()) => upload.finish().await.map(|_| source.stored()).map_err(|error| self.error(key, error)),
+            Ok(()) => upload.finish().await.map(|_| source.stored()).map_err(|error| self.write_error(key, error)),
             Err(error) => {
                 // What is left of it is swept by the service's own rules where this fails too.
                 let _ = upload.abort().await;

@@ -69,6 +69,12 @@ impl ValueError {
         }
     }
 
+    /// Whether it is the fault of how the bucket was named or of its keys: never of the value.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        matches!(self, Self::Bucket(error) if error.is_misconfigured())
+    }
+
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::{Digest, Format, Outcome, Place, ValueKind, ValueRef};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fake_hub::{Fleet, open_bucket, python, until};
 
@@ -45,6 +46,45 @@ async fn a_bucket_that_is_away_hands_the_job_back_and_fails_nothing() {
     let Outcome::Release { reason, delay_ms } = settlement.outcome else { panic!("{settlement:?}") };
     assert!(reason.contains(&address.to_string()), "{reason}");
     assert_eq!(delay_ms, 1_234);
+}
+
+/// A server that knows nothing of buckets: all it says is that there is nothing.
+async fn stranger() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 1 << 16];
+                let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                let _ = connection.read(&mut request).await;
+                let _ = connection.write_all(answer).await;
+                // What is still being sent is read, so that the answer is not lost to a reset.
+                while connection.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {}
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_no_bucket_hands_the_job_back_and_fails_nothing() {
+    let bucket = open_bucket(&format!("s3://values?endpoint=http://{}", stranger().await));
+    let fleet = Fleet::over(tempfile::tempdir().unwrap(), bucket, |config| {
+        config.limits.patience = Duration::from_millis(10);
+        config.limits.release_delay = Duration::from_millis(1_234);
+    });
+    let place =
+        Place::Object { key: "runs/x/j0/1".to_owned(), format: Format::Json, bytes: 2, sha256: Digest::of(b"[]") };
+    let input = ValueRef { kind: ValueKind::List, length: None, place };
+    let reader = python("def step(x):\n    return x\n").value(input);
+    let writer = python("def step():\n    return 'x' * 1000000\n");
+    for work in [reader, writer] {
+        let settlement = fleet.run(work).await;
+        let Outcome::Release { reason, delay_ms } = settlement.outcome else { panic!("{settlement:?}") };
+        assert!(reason.contains("is not a bucket"), "{reason}");
+        assert_eq!(delay_ms, 1_234);
+    }
 }
 
 #[tokio::test]

@@ -146,12 +146,12 @@ fn belongs_to_a_running_attempt(pid: Pid, known: &Known) -> bool {
         .any(|mark| known.marks.contains_key(mark))
 }
 
-/// Children of this process, those of all its threads.
+/// Children of this process that it did not fork itself, and those its main thread forked.
+///
+/// The kernel gives orphans to the first thread that lives, and the main thread lives as long as the process: it is
+/// enough to look at one list, and every attempt that ends looks at it.
 fn children() -> Vec<Pid> {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
-    threads
-        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
-        .map(Pid::from_raw)
-        .collect()
+    let path = format!("/proc/self/task/{}/children", std::process::id());
+    let list = std::fs::read_to_string(path).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }

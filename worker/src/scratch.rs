@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! scratch/<session>.lock      held for as long as the worker lives
-//! scratch/<session>/<n>/files     current directory of the step: the bundle's files
+//! scratch/<session>/<n>/files     current directory of the step: the bundle's files; made when it is filled
 //! scratch/<session>/<n>/inputs    arguments that are too large for a line
 //! scratch/<session>/<n>/values    what the step returns, where that is too large for a line
-//! scratch/<session>/<n>/tmp       the step's HOME and TMPDIR
+//! scratch/<session>/<n>/tmp       the step's HOME and TMPDIR; made with the files
 //! ```
 
 use std::fs::{self, File, Permissions};
@@ -43,12 +43,12 @@ impl Scratches {
         Ok(Self { folder, count: AtomicU64::new(0), lock_path, _lock: lock })
     }
 
-    /// A new, empty scratch folder.
+    /// A new scratch folder, without files yet.
     pub(crate) fn make(&self) -> io::Result<Scratch> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let scratch = Scratch { root: self.folder.join(number.to_string()) };
         fs::create_dir(&scratch.root)?;
-        for folder in [scratch.files(), scratch.inputs(), scratch.values(), scratch.tmp()] {
+        for folder in [scratch.inputs(), scratch.values()] {
             fs::create_dir(folder)?;
         }
         Ok(scratch)
@@ -85,16 +85,18 @@ impl Scratch {
         self.root.join("tmp")
     }
 
-    /// Empties the files folder.
+    /// Takes the files back, so that it can be filled again.
     pub(crate) fn clear_files(&self) -> io::Result<()> {
         remove(&self.files())?;
-        fs::create_dir(self.files())
+        remove(&self.tmp())
     }
 
     /// Copies files to their paths (with `/` between folders) in the files folder. Copies, not links: a step may write
     /// to its files, and what it writes must not reach the cache.
     pub(crate) async fn fill(&self, files: Vec<(String, PathBuf)>) -> io::Result<()> {
         let folder = self.files();
+        fs::create_dir(&folder)?;
+        fs::create_dir(self.tmp())?;
         if files.len() <= INLINE_FILES_MAX {
             return copy_all(&folder, &files);
         }
@@ -120,6 +122,9 @@ fn copy(target: &Path, source: &Path) -> io::Result<()> {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        if remove_empty(self).is_ok() {
+            return;
+        }
         let root = std::mem::take(&mut self.root);
         let work = move || {
             if let Err(error) = remove(&root) {
@@ -132,6 +137,17 @@ impl Drop for Scratch {
             Err(_) => work(),
         }
     }
+}
+
+/// Removes a scratch folder in which nothing was written, as most are: that is too little work for another thread.
+fn remove_empty(scratch: &Scratch) -> io::Result<()> {
+    for folder in [scratch.inputs(), scratch.values(), scratch.tmp(), scratch.files()] {
+        match fs::remove_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::remove_dir(&scratch.root)
 }
 
 /// Removes a folder with all that is in it, also where a step took away its own permissions.
@@ -185,7 +201,24 @@ mod tests {
         fs::create_dir_all(dead.join("0/files")).unwrap();
         fs::write(dead.with_extension("lock"), "").unwrap();
         let _third = Scratches::open(root.path(), SessionId([3; 8])).unwrap();
-        assert!(!dead.exists() && scratch.files().exists());
+        assert!(!dead.exists() && scratch.values().exists());
+    }
+
+    #[tokio::test]
+    async fn a_scratch_folder_goes_with_all_that_is_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let scratches = Scratches::open(root.path(), SessionId([1; 8])).unwrap();
+        let (unused, used) = (scratches.make().unwrap(), scratches.make().unwrap());
+        used.fill(Vec::new()).await.unwrap();
+        fs::write(used.files().join("written"), "by the step").unwrap();
+        let (unused_path, used_path) = (unused.root.clone(), used.root.clone());
+        drop((unused, used));
+        assert!(!unused_path.exists());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while used_path.exists() && std::time::Instant::now() < deadline {
+            tokio::task::yield_now().await;
+        }
+        assert!(!used_path.exists());
     }
 
     #[tokio::test]

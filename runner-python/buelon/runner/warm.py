@@ -162,12 +162,10 @@ class _Server:
                 os.kill(pid, number)  # It has not made its group yet.
 
     def _report_ended(self):
-        _drain(self._wake)
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-            except ChildProcessError:
-                return
+        # Where more has come than is read at once, the next poll says so.
+        os.read(self._wake, _MESSAGE_BYTES_MAX)
+        while self._running:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
             if ended is None:
                 return
             _kill_group(ended.si_pid)
@@ -196,14 +194,6 @@ def _kill_group(pid):
     try:
         os.killpg(pid, signal.SIGKILL)
     except OSError:
-        return
-
-
-def _drain(descriptor):
-    try:
-        while os.read(descriptor, 4_096):
-            pass
-    except BlockingIOError:
         return
 
 

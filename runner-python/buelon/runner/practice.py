@@ -9,7 +9,7 @@ import sys
 
 from . import failures, start
 
-_TIMES = 20
+TIMES = 20
 """Enough for an interpreter to take code for hot."""
 
 _VARIABLE = "BUE_PRACTICE"
@@ -23,7 +23,7 @@ _FRAME = b"""{"protocol":1,"run":"","job":"","attempt":1,"step":"practice","lang
 def practise():
     """Leaves the interpreter as it was, to all that a step can see."""
     modules, path, arguments = set(sys.modules), sys.path[:], sys.argv[:]
-    for _ in range(_TIMES):
+    for _ in range(TIMES):
         os.environ[_VARIABLE] = "practice"
         start.answer(_FRAME)
         sys.path[:], sys.argv[:] = path, arguments

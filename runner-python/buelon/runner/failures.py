@@ -19,6 +19,12 @@ class Failure(Exception):
         self.trace = trace
 
 
+def type_of(value):
+    """The name of the value's type with its article: "an int", "a set"."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 def of_exception(kind, error, root, sources=None):
     """The failure for an exception that the step's code raised.
 

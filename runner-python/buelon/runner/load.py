@@ -4,7 +4,7 @@ import os
 import sys
 import types
 
-from .failures import Failure, of_exception
+from .failures import Failure, of_exception, type_of
 
 
 def load(code, function, root):
@@ -59,7 +59,7 @@ def _attribute(module, function, shown):
     except AttributeError:
         raise Failure("load", f"{shown} has no function `{function}`{_hint(module, function)}") from None
     if not callable(found):
-        raise Failure("load", f"`{function}` in {shown} is a {type(found).__name__}, which cannot be called")
+        raise Failure("load", f"`{function}` in {shown} is {type_of(found)}, which cannot be called")
     return found
 
 

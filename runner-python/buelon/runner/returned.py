@@ -1,7 +1,7 @@
 """Reads what a step returned: a value, a ``Result``, or a tuple that begins with a ``StepStatus``."""
 
 from ..core.step import Result, StepStatus
-from .failures import Failure, clip
+from .failures import Failure, clip, type_of
 
 _ANSWERS = {
     StepStatus.success: "success",
@@ -41,13 +41,13 @@ def _status(status, data):
         if data is not None:
             message += ": " + clip(_shown(data), _DATA_CHARACTERS_MAX)
         raise Failure("exception", message)
-    raise Failure("value", f"the status of a Result is a {type(status).__name__}; it must be a StepStatus")
+    raise Failure("value", f"the status of a Result is {type_of(status)}; it must be a StepStatus")
 
 
 def _priority(priority):
     if priority is None or (isinstance(priority, int) and -(2**63) <= priority < 2**63):
         return None if priority is None else int(priority)
-    raise Failure("value", f"the priority of a Result is a {type(priority).__name__}; it must be an int of 64 bit")
+    raise Failure("value", f"the priority of a Result is {type_of(priority)}; it must be an int of 64 bit")
 
 
 def _shown(data):

@@ -7,7 +7,7 @@ date, time, datetime and Decimal their text; NaN and infinities None; tables ins
 import sys
 
 from . import foreign
-from .failures import Failure
+from .failures import Failure, type_of
 
 DEPTH_MAX = 100
 """Deepest nesting of lists and dicts: other readers of JSON have a limit not far above."""
@@ -72,7 +72,7 @@ def _key(key, path):
     if isinstance(key, str):
         return str.__str__(key)
     holder = _place(path[:-1])
-    message = f"{holder} has the key {key!r}, a {type(key).__name__}; keys of a dict must be strings"
+    message = f"{holder} has the key {key!r}, {type_of(key)}; keys of a dict must be strings"
     raise Failure("value", f"the returned value cannot be stored: {message}")
 
 

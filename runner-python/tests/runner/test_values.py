@@ -60,7 +60,7 @@ def test_what_the_step_holds_is_not_changed():
         (b"x", "it is a bytes"),
         ([0, {"user": {"avatar": b"x"}}], "[1].user.avatar is a bytes"),
         ({"a b": [{1, 2}]}, "['a b'][0] is a set; return a sorted list"),
-        ([{5: 1}], "[0] has the key 5, a int"),
+        ([{5: 1}], "[0] has the key 5, an int"),
         (object(), "it is an object"),
         ({"f": len}, "f is a builtin_function_or_method"),
     ],

@@ -65,7 +65,7 @@ pub enum ClientError {
         hint: Option<String>,
     },
     /// Something answers there that is no hub, or a hub of another version.
-    #[error("what answers at {address} is not a hub of this version: {reason}")]
+    #[error("what answers at {address} is not a hub, or one of another version: {reason}")]
     Nonsense {
         /// The place.
         address: Address,

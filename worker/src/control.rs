@@ -247,22 +247,26 @@ async fn carry_out<H: Hub>(
     }
 }
 
+fn attempts_text(count: usize) -> String {
+    if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") }
+}
+
 /// Lets running attempts finish; hands back those that do not.
 async fn drain<H>((mut running, stop): (JoinSet<()>, CancellationToken), shared: &Shared<H>) {
     let limits = &shared.config.limits;
     if !running.is_empty() {
-        tracing::info!("finishing {} attempts, at most {} s", running.len(), limits.drain.as_secs());
+        tracing::info!("finishing {}, at most {} s", attempts_text(running.len()), limits.drain.as_secs());
     }
     let all_done = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(limits.drain, all_done).await.is_ok() {
         return;
     }
-    tracing::info!("handing back {} attempts", running.len());
+    tracing::info!("handing back {}", attempts_text(running.len()));
     stop.cancel();
     let patience = limits.stop_grace + limits.settle_drain;
     let handed_back = async { while running.join_next().await.is_some() {} };
     if tokio::time::timeout(patience, handed_back).await.is_err() {
-        tracing::warn!("{} attempts could not be handed back; their leases will lapse", running.len());
+        tracing::warn!("{} could not be handed back; the leases will lapse", attempts_text(running.len()));
         running.shutdown().await;
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::api::{
-    ApiError, ApiErrorKind, BeatAnswer, BeatRequest, ErrorBody, LeaseAnswer, LeaseRequest, PlanAnswer, SettleAnswer,
-    SettleRequest, Settled,
+    ApiError, ApiErrorKind, BeatAnswer, BeatRequest, ErrorBody, Health, LeaseAnswer, LeaseRequest, PlanAnswer,
+    SettleAnswer, SettleRequest, Settled,
 };
 use protocol::{Digest, Manifest};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -98,11 +98,24 @@ impl HttpHub {
 
     /// Sends it; once more where the token was refused and the source has another one by now.
     async fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<(StatusCode, Bytes), HubError> {
-        let answer = self.send_once(request()).await?;
+        let mut answer = self.send_once(request()).await?;
         if answer.0 == StatusCode::UNAUTHORIZED && self.reread_token() {
-            return self.send_once(request()).await;
+            answer = self.send_once(request()).await?;
+        }
+        if is_foreign(&answer) && !self.is_hub().await? {
+            return Err(self.not_a_hub(&format!("HTTP status {}", answer.0)));
         }
         Ok(answer)
+    }
+
+    /// Whether a hub answers here, as its health check says.
+    async fn is_hub(&self) -> Result<bool, HubError> {
+        let (_, body) = self.send_once(self.request(Method::GET, "health").timeout(ANSWER_TIMEOUT)).await?;
+        Ok(serde_json::from_slice::<Health>(&body).is_ok_and(|health| health.service == "bue-hub"))
+    }
+
+    fn not_a_hub(&self, reason: &str) -> HubError {
+        HubError::NotAHub { address: self.address.clone(), reason: reason.to_owned() }
     }
 
     async fn send_once(&self, request: RequestBuilder) -> Result<(StatusCode, Bytes), HubError> {
@@ -189,6 +202,11 @@ impl Hub for HttpHub {
         let (status, body) = self.send(|| self.request(Method::GET, &route).timeout(FILE_TIMEOUT)).await?;
         if status.is_success() { Ok(body) } else { Err(self.error(status, &body)) }
     }
+}
+
+/// Whether a request was refused in other words than those of this interface, as a proxy or a stranger does.
+fn is_foreign((status, body): &(StatusCode, Bytes)) -> bool {
+    status.is_client_error() && serde_json::from_slice::<ErrorBody>(body).is_err()
 }
 
 /// The kind that fits a status without a body of ours, as a proxy in between may send it.

@@ -36,11 +36,23 @@ pub enum HubError {
         reason: String,
     },
     /// The hub does not accept the token. Worth trying again: the token may be made or changed.
-    #[error("hub at {address} refuses this worker: {reason}")]
+    #[error(
+        "hub at {address} refuses this worker: {reason}; set BUE_TOKEN to what the hub keeps in hub/token of its data folder"
+    )]
     Refused {
         /// The hub.
         address: String,
         /// No token, or a wrong one.
+        reason: String,
+    },
+    /// Something answers there, and it is no hub.
+    #[error(
+        "what answers at {address} is not a hub: {reason}; -b, or PIPE_WORKER_HOST and PIPE_WORKER_PORT, name the hub"
+    )]
+    NotAHub {
+        /// The place.
+        address: String,
+        /// What it answered.
         reason: String,
     },
     /// The hub answered with an error.
@@ -60,7 +72,7 @@ impl HubError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Refused { .. } => false,
+            Self::Unreachable { .. } | Self::Refused { .. } | Self::NotAHub { .. } => false,
             Self::Answer { kind, .. } => {
                 matches!(kind, ApiErrorKind::NotFound | ApiErrorKind::Invalid | ApiErrorKind::TooLarge)
             }

@@ -76,7 +76,8 @@ impl<H: Hub> Attempts<H> {
     async fn missing(&self, error: BucketError) -> Failure {
         match self.values.bucket().check().await {
             Ok(()) => {
-                let message = format!("{error}: it was removed, and no retry brings it back; reset the job that made it");
+                let message =
+                    format!("{error}: it was removed, and no retry brings it back; reset the job that made it");
                 Failure::Final(Trouble::Step(StepError::new(ErrorKind::Input, message)))
             }
             Err(error) => classify(error.into(), ErrorKind::Input),

@@ -1,9 +1,10 @@
 //! Values and logs out of the bucket, for people to look at. Bounded; jobs never read through here.
 
 use axum::body::Bytes;
-use bucket::value::Values;
+use bucket::BucketError;
+use bucket::value::{ValueError, Values};
 use protocol::api::ApiErrorKind;
-use protocol::{JobId, Place};
+use protocol::{JobId, JobState, Place};
 
 use super::answer::Refusal;
 use crate::queue::Queue;
@@ -12,14 +13,17 @@ use crate::queue::Queue;
 pub(super) async fn value(queue: &Queue, job: JobId) -> Result<Bytes, Refusal> {
     let view = queue.job(job).await?;
     let Some(value) = view.value else {
-        let message = format!("job {job} (`{}`) has no value: it is {}", view.name, word(view.state));
+        let message = format!("job {job} (`{}`) has no value: it {}", view.name, word(view.state));
         return Err(Refusal::new(ApiErrorKind::NotFound, message, None));
     };
     if let Place::Json(text) = &value.place {
         return Ok(Bytes::copy_from_slice(text.get().as_bytes()));
     }
     let limit = queue.limits().shown_value_bytes_max;
-    let text = values(queue)?.read(&value, limit).await.map_err(|error| refusal(&error))?;
+    let text = values(queue)?.read(&value, limit).await.map_err(|error| match error {
+        ValueError::Bucket(BucketError::NotFound { .. }) => lost(job, &error),
+        error => refusal(&error),
+    })?;
     Ok(Bytes::from(String::from(Box::<str>::from(text))))
 }
 
@@ -29,8 +33,21 @@ pub(super) async fn object(queue: &Queue, key: &str) -> Result<Bytes, Refusal> {
     values(queue)?.bucket().get(key, limit).await.map_err(|error| refusal(&error))
 }
 
-fn word(state: protocol::JobState) -> String {
-    format!("{state:?}").to_lowercase()
+fn word(state: JobState) -> &'static str {
+    match state {
+        JobState::Waiting => "waits for others",
+        JobState::Available => "has not run yet, or is to run again",
+        JobState::Leased => "is running",
+        JobState::Succeeded => "has succeeded",
+        JobState::Failed => "has failed",
+        JobState::Cancelled => "was cancelled",
+    }
+}
+
+/// Waiting brings nothing back that was removed.
+fn lost(job: JobId, error: &ValueError) -> Refusal {
+    let message = format!("the value of job {job} is lost: {error}");
+    Refusal::new(ApiErrorKind::NotFound, message, Some("`bue reset JOB` has the job make it again"))
 }
 
 fn values(queue: &Queue) -> Result<&Values, Refusal> {

@@ -71,7 +71,7 @@ impl Store {
             let run = number_of(change, &what)?;
             change.flush()?;
             if !change.rows.set_pause(&json(&what)?, false)? {
-                return Err(QueueError::Conflict(format!("{} is not paused", name(&what))));
+                return Err(QueueError::Conflict(not_paused(&what)));
             }
             change.edited();
             if let Some(run) = run {
@@ -100,10 +100,10 @@ fn number_of(change: &mut Change<'_>, what: &Pause) -> Result<Option<i64>, Queue
     change.run_number(run).map(Some)
 }
 
-fn name(what: &Pause) -> String {
+fn not_paused(what: &Pause) -> String {
     match what {
-        Pause::Everything => "everything".to_owned(),
-        Pause::Scope(scope) => format!("scope `{scope}`"),
-        Pause::Run(run) => format!("run {run}"),
+        Pause::Everything => "there is no pause of everything; `bue status` shows what is paused".to_owned(),
+        Pause::Scope(scope) => format!("scope `{scope}` is not paused"),
+        Pause::Run(run) => format!("run {run} is not paused"),
     }
 }

@@ -59,7 +59,7 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
     match text.matches(':').count() {
         0 => Some((text, None)),
         1 => text.split_once(':').map(|(host, port)| (host, Some(port))),
-        _ => Some((text, None)),
+        _ => text.parse::<std::net::Ipv6Addr>().is_ok().then_some((text, None)),
     }
 }
 
@@ -123,9 +123,19 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_by_name() {
-        for text in
-            ["", ":80", "host:", "host:port", "host:70000", "a b:1", "[::1", "[::1]80", "s3://x/y", "host:1/path"]
-        {
+        for text in [
+            "",
+            ":80",
+            "host:",
+            "host:port",
+            "host:70000",
+            "a b:1",
+            "[::1",
+            "[::1]80",
+            "s3://x/y",
+            "host:1/path",
+            "nonsense:1:2",
+        ] {
             let error = text.parse::<PartialAddress>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");
         }

@@ -7,6 +7,7 @@ use crate::cli::HubPlace;
 use crate::client::{Client, Patience};
 use crate::data_dir::DataDir;
 use crate::error::{Error, Result};
+use crate::output;
 use crate::secrets;
 use crate::settings::{SettingError, Sources, places, table};
 
@@ -28,6 +29,7 @@ impl Context {
         let folder = std::env::current_dir()
             .map_err(|error| Error::machine(format_args!("cannot find the current folder: {error}")))?;
         let sources = Sources::load(&folder)?;
+        sources.warnings().iter().for_each(|warning| output::note(&format!("warning: {warning}")));
         let path = match data_dir {
             Some(path) => path,
             None => sources.read(&table::BUE_DATA_DIR)?.unwrap_or_else(|| PathBuf::from(DATA_DIR)),

@@ -4,15 +4,17 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bucket::Credentials;
 
 use crate::data_dir::{DataDir, DataDirError, Service};
 use crate::error::{Error, Result};
+use crate::output;
 use crate::settings::Sources;
 use crate::settings::table;
-use crate::settings::value::Token;
+use crate::settings::value::{Token, Value};
 
 /// The hub's token: BUE_TOKEN, else that of the data folder, which is made where there is none.
 pub fn token_of_hub(sources: &Sources, data_dir: &DataDir) -> Result<String> {
@@ -22,10 +24,24 @@ pub fn token_of_hub(sources: &Sources, data_dir: &DataDir) -> Result<String> {
     let folder = data_dir.create(Service::Hub)?;
     let path = folder.join("token");
     let text = create_or_read(&path, || Ok(format!("{}\n", random_hex::<32>()?)))?;
-    match text.trim() {
-        "" => Err(Error::machine(format_args!("the token file {} is empty", path.display()))
-            .hint("remove it, and the hub makes a new token")),
-        token => Ok(token.to_owned()),
+    warn_of_readers(&path);
+    match <Token as Value>::parse(text.trim()) {
+        Some(Token(token)) => Ok(token),
+        None => Err(Error::machine(format_args!(
+            "the token file {} holds no token: expected {}",
+            path.display(),
+            Token::EXPECTED
+        ))
+        .hint("remove it, and the hub makes a new token")),
+    }
+}
+
+/// A token that others can read is theirs as well.
+fn warn_of_readers(path: &Path) {
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        output::note(&format!("warning: others can read the token file {path}: `chmod 600 {path}` closes it"));
     }
 }
 
@@ -136,8 +152,6 @@ pub fn random_hex<const BYTES: usize>() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

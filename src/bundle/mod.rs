@@ -120,6 +120,8 @@ impl Listing {
         let missing = diagnostics.iter().filter(|diagnostic| diagnostic.kind == DiagnosticKind::File);
         missing
             .flat_map(|diagnostic| diagnostic.message.split('`').skip(1).step_by(2))
+            // One outside of the bundle has been told to be so.
+            .filter(|name| Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_))))
             .filter(|name| !self.files.contains_key(*name) && self.root.join(name).is_file())
             .map(|name| {
                 format!("`{name}` is there, but it does not travel with the script: see .gitignore and .bueignore")

@@ -5,12 +5,14 @@
 //! - [`value`]: how a text becomes a number, a time, a list.
 //! - [`limits`]: the bounds of hub, worker, bucket and bundle.
 //! - [`places`]: where services listen and where clients find them.
+//! - [`unknown`]: names in `.env` that are no settings.
 
 pub mod engines;
 pub mod limits;
 pub mod places;
 pub mod source;
 pub mod table;
+pub mod unknown;
 pub mod value;
 
 pub use source::{SettingError, Sources};

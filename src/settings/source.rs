@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::table::Setting;
+use super::unknown;
 use super::value::Value;
 
 /// Largest `.env` that is read, in bytes.
@@ -74,6 +75,16 @@ impl Sources {
         Ok(Self { environment, file: read_file(&path)?, path })
     }
 
+    /// What is doubtful about `.env`.
+    pub fn warnings(&self) -> Vec<String> {
+        let place = self.path.display();
+        if self.path.is_dir() {
+            return vec![format!("{place} is a folder: settings are read from a file of that name only")];
+        }
+        let unknown = self.file.keys().filter_map(|name| unknown::warning(name));
+        unknown.map(|warning| format!("in {place}: {warning}")).collect()
+    }
+
     /// The value of a setting, or `None` where it is not set. An empty text counts as not set.
     pub fn read<T: Value>(&self, setting: &Setting) -> Result<Option<T>, SettingError> {
         let Some((text, origin)) = self.find(setting.name) else { return Ok(None) };
@@ -112,7 +123,7 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingError> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(wrong(error.to_string())),
-        // Some projects keep a virtual environment or a pipe under this name; they hold no settings.
+        // Some projects keep a virtual environment or a pipe under this name; they hold no settings. A warning says so.
         Ok(metadata) if !metadata.is_file() => return Ok(BTreeMap::new()),
         Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
             return Err(wrong(format!("it is larger than {FILE_BYTES_MAX} bytes")));

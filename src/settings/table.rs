@@ -62,7 +62,7 @@ settings! {
     plain BUE_DATA_DIR, "`--data-dir`", ".bue", "Folder of all state: the hub's queue, the bucket's objects, the worker's cache, token and keys.";
     plain BUE_PYTHON, "`--python`", "python3", "The interpreter of Python steps: 3.9 or later.";
     plain BUE_DUCKDB, "", "beside `bue`", "The program that runs `duckdb` steps.";
-    plain BUE_LOG, "", "info", "What services log: `error`, `warn`, `info`, `debug`, or filters such as `info,hub=debug`.";
+    plain BUE_LOG, "", "info", "What services log: `error`, `warn`, `info`, `debug`, or filters such as `info,bue_hub=debug`.";
 }
 
 /// The table of the documentation, limits included.

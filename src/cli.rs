@@ -53,7 +53,9 @@ pub enum Command {
     Upload(UploadArguments),
     /// Show the hub, or one run
     Status(StatusArguments),
-    /// Show what a job printed in its last attempt
+    /// Show what the calls of a run's script came to
+    Results(ResultsArguments),
+    /// Show what a job printed in its last attempt that is over
     Logs(JobArguments),
     /// Show what a job returned, as JSON
     Value(JobArguments),
@@ -239,7 +241,24 @@ pub struct StatusArguments {
     /// Show the jobs of this run
     #[arg(value_name = "RUN")]
     pub run: Option<RunId>,
-    /// Print it as JSON
+    /// Show all jobs of the run, not only the first
+    #[arg(long, requires = "run")]
+    pub all: bool,
+    /// Print it as JSON: of a run with all its jobs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `bue results`.
+#[derive(Debug, Args)]
+pub struct ResultsArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The run
+    #[arg(value_name = "RUN")]
+    pub run: RunId,
+    /// Print them as one JSON document, with their values
     #[arg(long)]
     pub json: bool,
 }
@@ -339,6 +358,8 @@ mod tests {
             "bue plan a.bue --mermaid",
             "bue fmt --check a.bue",
             "bue --data-dir /data status",
+            "bue status r0123456789ab --all",
+            "bue results r0123456789ab --json",
             "bue logs j7 -b localhost",
             "bue reset j7",
             "bue reset r0123456789ab",

@@ -72,6 +72,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Worker(arguments) => commands::worker::run(&context, &arguments),
         Command::Upload(arguments) => commands::upload::run(&context, &arguments),
         Command::Status(arguments) => commands::status::run(&context, &arguments),
+        Command::Results(arguments) => commands::results::run(&context, &arguments),
         Command::Logs(arguments) => commands::job::logs(&context, &arguments),
         Command::Value(arguments) => commands::job::value(&context, &arguments),
         Command::Cancel(arguments) => commands::cancel::run(&context, &arguments),

@@ -2,6 +2,7 @@
 //!
 //! A reader that goes away early (`bue value j1 | head`) is no error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,8 +10,18 @@ use indicatif::ProgressBar;
 
 use crate::error::{Error, Result};
 
-/// Prints `text` and a line end to standard output.
+/// Prints `text` and a line end to standard output. Much of what is shown comes from steps, scripts and other machines:
+/// it cannot command the terminal.
 pub fn print(text: &str) -> Result {
+    write_out(&shown(text))
+}
+
+/// Prints what a job has printed or returned: byte for byte, unless a person looks at it.
+pub fn print_content(text: &str) -> Result {
+    if io::stdout().is_terminal() { print(text) } else { write_out(text) }
+}
+
+fn write_out(text: &str) -> Result {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| {
         if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }?;
@@ -22,6 +33,28 @@ pub fn print(text: &str) -> Result {
         }
         _ => Ok(()),
     }
+}
+
+/// Text with everything that would command a terminal, or reverse what stands there, written as `\u001b`; such a text
+/// stays the same JSON.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_command) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_command(character) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_command(character: char) -> bool {
+    let reverses = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    reverses || (character.is_control() && !matches!(character, '\n' | '\t'))
 }
 
 /// Narrower terminals get lines that are too long: a table cannot be squeezed without end.
@@ -37,6 +70,11 @@ pub fn set_bar(bar: Option<ProgressBar>) {
 
 /// Prints `text` and a line end to standard error. When nobody can read it, nobody is told.
 pub fn note(text: &str) {
+    note_coloured(&shown(text));
+}
+
+/// The same for a text of our own making that may hold colours.
+pub fn note_coloured(text: &str) {
     let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match bar {
         Some(bar) => bar.suspend(|| write_note(text)),
@@ -99,6 +137,17 @@ pub fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_command_a_terminal_is_shown_and_stays_the_same_json() {
+        assert_eq!(shown("a\n\tb ü"), "a\n\tb ü");
+        assert_eq!(shown("\u{1b}[2J\u{7}\r\u{9b}\u{202e}"), r"\u001b[2J\u0007\u000d\u009b\u202e");
+        let json = "\"\u{7f}\u{85}\"";
+        assert_eq!(
+            serde_json::from_str::<String>(&shown(json)).unwrap(),
+            serde_json::from_str::<String>(json).unwrap()
+        );
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -19,6 +19,10 @@ pub trait Runs {
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer>;
     /// The value of a job, as JSON text.
     async fn value(&self, job: JobId) -> Result<String>;
+    /// How the user gets at the whole value of a job.
+    fn way_to_value(&self, job: JobId) -> String;
+    /// How the user gets at the results that were not shown.
+    fn way_to_results(&self, run: &RunId) -> String;
     /// How the user gets at the log of a job, where there is a way.
     fn way_to_log(&self, job: JobId) -> Option<String>;
 }
@@ -38,6 +42,14 @@ impl Runs for Client {
 
     async fn value(&self, job: JobId) -> Result<String> {
         Ok(Self::value(self, job).await?)
+    }
+
+    fn way_to_value(&self, job: JobId) -> String {
+        format!("bue value {job}")
+    }
+
+    fn way_to_results(&self, run: &RunId) -> String {
+        format!("`bue results {run} -b {}` gives all", self.address())
     }
 
     fn way_to_log(&self, job: JobId) -> Option<String> {

@@ -60,7 +60,7 @@ impl Checked {
 pub fn show(checked: &Checked) {
     let diagnostics = &checked.compiled.diagnostics;
     if !diagnostics.is_empty() {
-        output::note(language::render(diagnostics, &checked.text, output::colours()).trim_end());
+        output::note_coloured(language::render(diagnostics, &checked.text, output::colours()).trim_end());
     }
     checked.notes.iter().for_each(|note| output::note(note));
 }

@@ -35,6 +35,7 @@ fn headline(job: &JobView) -> String {
         (JobState::Failed, _, Some(error)) => {
             format!("{name} failed after {}: {}", plural(job.attempts.into(), "attempt", "attempts"), error.message)
         }
+        (JobState::Failed | JobState::Succeeded, _, _) => format!("{name} has {}", job_word(job.state)),
         (state, _, _) => format!("{name} is {}", job_word(state)),
     }
 }

@@ -52,7 +52,7 @@ fn format(path: &Path) -> Result<Formatted> {
             for diagnostic in &mut diagnostics {
                 diagnostic.file = path.display().to_string();
             }
-            output::note(language::render(&diagnostics, &text, output::colours()).trim_end());
+            output::note_coloured(language::render(&diagnostics, &text, output::colours()).trim_end());
             Ok(Formatted::Wrong)
         }
         Err(error) => Err(Error::usage(format_args!("cannot format {}: {error}", path.display()))),

@@ -13,6 +13,7 @@ pub mod lsp;
 pub mod pause;
 pub mod plan;
 pub mod reset;
+pub mod results;
 pub mod run;
 pub mod status;
 pub mod upload;

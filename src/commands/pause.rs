@@ -21,7 +21,10 @@ pub fn resume(context: &Context, arguments: &PauseArguments) -> Result {
     let client = context.client(&arguments.hub)?;
     let what = what(arguments);
     block_on(async { Ok(client.resume(&what).await?) })?;
-    output::note(&format!("{} no longer paused", describe(&what)));
+    output::note(&match what {
+        Pause::Everything => "jobs are started again, unless their run or scope is paused".to_owned(),
+        what => format!("{} no longer paused", describe(&what)),
+    });
     Ok(())
 }
 

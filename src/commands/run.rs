@@ -41,7 +41,7 @@ fn compile(bundle: &Bundle, arguments: &RunArguments) -> Result<Plan> {
     }
     if !compiled.diagnostics.is_empty() {
         let text = String::from_utf8_lossy(&text);
-        output::note(language::render(&compiled.diagnostics, &text, output::colours()).trim_end());
+        output::note_coloured(language::render(&compiled.diagnostics, &text, output::colours()).trim_end());
         bundle.listing.explain_missing(&compiled.diagnostics).iter().for_each(|note| output::note(note));
     }
     match compiled.plan {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::RunId;
 use protocol::api::{Counts, JobView, RunView, ScopeView, StatusAnswer, WorkerView};
+use serde::Serialize;
 
 use super::pause;
 use crate::cli::StatusArguments;
@@ -11,6 +12,7 @@ use crate::client::Client;
 use crate::context::{Context, block_on};
 use crate::error::{Error, Result};
 use crate::output::{self, grouped, plural};
+use crate::runs::PAGE;
 use crate::show::value::{describe, drawn, shortened};
 use crate::show::{failures, job_word, run_word};
 
@@ -21,7 +23,7 @@ const JOBS_MAX: usize = 100;
 pub fn run(context: &Context, arguments: &StatusArguments) -> Result {
     let client = context.client(&arguments.hub)?;
     match &arguments.run {
-        Some(run) => block_on(show_run(&client, run, arguments.json)),
+        Some(run) => block_on(show_run(&client, run, arguments)),
         None => block_on(show_hub(&client, arguments.json)),
     }
 }
@@ -34,15 +36,17 @@ async fn show_hub(client: &Client, json: bool) -> Result {
     output::print(&hub_text(client, &status))
 }
 
-async fn show_run(client: &Client, run: &RunId, json: bool) -> Result {
+async fn show_run(client: &Client, run: &RunId, arguments: &StatusArguments) -> Result {
     let run = client.run(run).await?;
-    if json {
-        return print_json(&run);
+    if arguments.json {
+        let jobs = all_jobs(client, &run).await?;
+        return print_json(&RunDocument { run, jobs });
     }
-    let page = client.jobs(&run.id, None, JOBS_MAX).await?;
+    let jobs =
+        if arguments.all { all_jobs(client, &run).await? } else { client.jobs(&run.id, None, JOBS_MAX).await?.jobs };
     let mut text = run_line(&run);
     let mut table = drawn(&["job", "step", "scope", "state", "attempts", "value or error"]);
-    for job in &page.jobs {
+    for job in &jobs {
         table.add_row([
             job.id.to_string(),
             job.name.clone(),
@@ -52,17 +56,38 @@ async fn show_run(client: &Client, run: &RunId, json: bool) -> Result {
             outcome_of(job),
         ]);
     }
-    if !page.jobs.is_empty() {
+    if !jobs.is_empty() {
         text.push_str(&format!("\n{table}"));
     }
-    if page.next.is_some() {
-        text.push_str(&format!("\n… these are the first {} jobs", page.jobs.len()));
+    if !arguments.all && jobs.len() >= JOBS_MAX {
+        text.push_str(&format!("\n… these are the first {} jobs; --all shows all", jobs.len()));
     }
     output::print(&text)?;
     failures::show(client, &run).await
 }
 
-fn print_json(answer: &impl serde::Serialize) -> Result {
+/// What `--json` prints of a run.
+#[derive(Serialize)]
+struct RunDocument {
+    run: RunView,
+    jobs: Vec<JobView>,
+}
+
+/// The jobs of a run, page by page.
+async fn all_jobs(client: &Client, run: &RunView) -> Result<Vec<JobView>> {
+    let mut jobs = Vec::new();
+    let mut after = None;
+    loop {
+        let page = client.jobs(&run.id, after, PAGE).await?;
+        jobs.extend(page.jobs);
+        after = page.next;
+        if after.is_none() {
+            return Ok(jobs);
+        }
+    }
+}
+
+fn print_json(answer: &impl Serialize) -> Result {
     output::print(&serde_json::to_string_pretty(answer).map_err(Error::internal)?)
 }
 

@@ -97,7 +97,7 @@ fn show_diagnostics(bundle: &Bundle, diagnostics: &[protocol::Diagnostic], rende
     }
     let content = bundle.listing.read(&bundle.listing.script)?;
     let text = String::from_utf8_lossy(&content);
-    output::note(language::render(diagnostics, &text, output::colours()).trim_end());
+    output::note_coloured(language::render(diagnostics, &text, output::colours()).trim_end());
     bundle.listing.explain_missing(diagnostics).iter().for_each(|note| output::note(note));
     Ok(())
 }

@@ -139,6 +139,15 @@ impl Runs for Embedded {
         }
     }
 
+    fn way_to_value(&self, _: JobId) -> String {
+        // Values are gone with this process, which prints them all when it is asked to.
+        "whole with --json".to_owned()
+    }
+
+    fn way_to_results(&self, _: &RunId) -> String {
+        "values are not kept after a run without a hub; `bue run --json` prints all".to_owned()
+    }
+
     fn way_to_log(&self, _: JobId) -> Option<String> {
         // It was shown as the job ended, and is gone with this process.
         None

@@ -1,7 +1,7 @@
 //! What `--json` prints: one document about a run's jobs and results, or about what is wrong with a script.
 
-use protocol::api::{JobView, RunView};
-use protocol::{Diagnostic, DiagnosticKind, ErrorKind, JobId, JobState, Plan, Severity, Statement};
+use protocol::api::{JobView, ResultView, ResultsAnswer, RunView};
+use protocol::{Diagnostic, DiagnosticKind, ErrorKind, JobId, JobState, Place, Plan, Severity, Statement};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -54,8 +54,9 @@ struct JobError {
     trace: Option<String>,
 }
 
+/// What one call of a script came to, with its value.
 #[derive(Debug, Serialize)]
-struct CallResult {
+pub struct CallResult {
     pipe: String,
     variable: Option<String>,
     job: JobId,
@@ -94,21 +95,35 @@ impl Document {
     pub async fn of_run(embedded: &Embedded, run: &RunView, plan: &Plan) -> Result<Self> {
         let jobs = all_jobs(embedded, run).await?;
         let error = jobs.iter().find(|job| job.state == JobState::Failed).map(|job| run_time_error(job, plan));
-        let mut results = Vec::new();
-        for result in embedded.results(&run.id, usize::MAX).await?.results {
-            let value = match &result.value {
-                Some(value) if result.state == JobState::Succeeded => Some(embedded.read(value).await?),
-                _ => None,
-            };
-            results.push(CallResult {
-                pipe: result.pipe,
-                variable: result.variable,
+        let results = CallResult::all(embedded, &embedded.results(&run.id, usize::MAX).await?).await?;
+        Ok(Self { jobs: Some(jobs.into_iter().map(Job::from).collect()), results: Some(results), error, errors: None })
+    }
+}
+
+impl CallResult {
+    /// All of `answer`, with their values.
+    pub async fn all(runs: &impl Runs, answer: &ResultsAnswer) -> Result<Vec<Self>> {
+        let mut results = Vec::with_capacity(answer.results.len());
+        for result in &answer.results {
+            results.push(Self {
+                pipe: result.pipe.clone(),
+                variable: result.variable.clone(),
                 job: result.job,
                 status: status(result.state),
-                value,
+                value: Self::value(runs, result).await?,
             });
         }
-        Ok(Self { jobs: Some(jobs.into_iter().map(Job::from).collect()), results: Some(results), error, errors: None })
+        Ok(results)
+    }
+
+    async fn value(runs: &impl Runs, result: &ResultView) -> Result<Option<Box<RawValue>>> {
+        match &result.value {
+            Some(value) if result.state == JobState::Succeeded => match &value.place {
+                Place::Json(text) => Ok(Some(text.clone())),
+                _ => RawValue::from_string(runs.value(result.job).await?).map(Some).map_err(Error::internal),
+            },
+            _ => Ok(None),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the calls of a script came to, as a table.
 
-use protocol::api::{ResultView, RunView};
+use comfy_table::Table;
+use protocol::api::{ResultView, ResultsAnswer, RunView};
 use protocol::{JobState, Place, ValueRef};
 
 use super::value::{describe, drawn, rows, shortened};
@@ -21,6 +22,18 @@ pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
     if answer.results.is_empty() {
         return Ok(None);
     }
+    let mut text = drawn_table(runs, &answer).await?.to_string();
+    if answer.truncated {
+        let (first, way) = (output::grouped(RESULTS_MAX as u64), runs.way_to_results(&run.id));
+        text.push_str(&format!("\n… and more: these are the first {first}; {way}"));
+    } else if let Some(last) = last_rows(runs, &answer.results).await? {
+        text.push_str(&format!("\n\n{last}"));
+    }
+    Ok(Some(text))
+}
+
+/// Results as a table, their values shortened.
+pub async fn drawn_table(runs: &impl Runs, answer: &ResultsAnswer) -> Result<Table> {
     let mut table = drawn(&["pipe", "variable", "job", "state", "value"]);
     for result in &answer.results {
         table.add_row([
@@ -31,13 +44,7 @@ pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
             cell(runs, result).await?,
         ]);
     }
-    let mut text = table.to_string();
-    if answer.truncated {
-        text.push_str(&format!("\n… and more: these are the first {}", output::grouped(RESULTS_MAX as u64)));
-    } else if let Some(last) = last_rows(runs, &answer.results).await? {
-        text.push_str(&format!("\n\n{last}"));
-    }
-    Ok(Some(text))
+    Ok(table)
 }
 
 async fn cell(runs: &impl Runs, result: &ResultView) -> Result<String> {
@@ -46,7 +53,7 @@ async fn cell(runs: &impl Runs, result: &ResultView) -> Result<String> {
         Some(value) if size(value).is_some_and(|size| size <= FETCHED_BYTES_MAX) => {
             Ok(shortened(&json(runs, result, value).await?))
         }
-        Some(value) => Ok(format!("{} (bue value {})", describe(value), result.job)),
+        Some(value) => Ok(format!("{} ({})", describe(value), runs.way_to_value(result.job))),
     }
 }
 

@@ -83,9 +83,9 @@ fn field(value: &Value) -> String {
     }
 }
 
-/// Without line ends and other characters that would move the terminal's cursor.
+/// On one line, without characters that would command the terminal.
 fn flat(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    output::shown(&text.replace(['\n', '\t'], " ")).into_owned()
 }
 
 fn cut(text: &str, characters_max: usize) -> String {
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_list_of_records_is_shown_as_rows() {
-        let value = serde_json::json!([{"a": 1, "b": "x\ny"}, {"a": null, "c": [1]}]);
+        let value = serde_json::json!([{"a": 1, "b": "x\ny\u{1b}"}, {"a": null, "c": [1]}]);
         let text = rows(&value).unwrap();
-        for part in ["a", "b", "c", "x y", "[1]"] {
+        for part in ["a", "b", "c", r"x y\u001b", "[1]"] {
             assert!(text.contains(part), "{text}");
         }
         assert!(rows(&serde_json::json!([1, 2])).is_none());

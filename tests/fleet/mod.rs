@@ -242,11 +242,11 @@ impl Fleet {
         fs::read_to_string(note).map_or_else(|_| "127.0.0.1:0".to_owned(), |text| text.trim().to_owned())
     }
 
-    /// What `bue status RUN --json` says.
+    /// What `bue status RUN --json` says of the run.
     #[track_caller]
     pub fn run_view(&mut self, run: &str) -> serde_json::Value {
         let ended = self.bue(&["status", run, "--json"]).expect(0);
-        serde_json::from_str(&ended.stdout).unwrap()
+        serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap()["run"].take()
     }
 }
 

@@ -1,0 +1,117 @@
+//! Python steps from end to end: a real bucket, hub and worker as processes, each step forked in a process of its own.
+//!
+//! `cargo bench --bench steps` prints medians of several rounds. `BUE_BENCH_STEPS` sets how many trivial steps there are
+//! (default 10,000), `BUE_BENCH_CHAINS` how many chains (1,000), `BUE_BENCH_SLEEPS` how many sleeping steps (2,000),
+//! `BUE_BENCH_SINGLES` how many single ones (200), `BUE_BENCH_ROUNDS` the rounds (3).
+
+mod rig;
+
+use std::time::{Duration, Instant};
+
+use rig::fleet::{Cost, Fleet};
+use rig::{median, setting};
+
+/// Slots of the worker where steps compute; they have two processors or so.
+const SLOTS: usize = 16;
+/// How long a worker is left alone before its memory is measured.
+const SETTLING: Duration = Duration::from_secs(2);
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let rounds = setting("BUE_BENCH_ROUNDS", 3).max(1);
+    println!("| what | figure |\n|---|---|");
+    idle().await;
+    latency(setting("BUE_BENCH_SINGLES", 200)).await;
+    trivial(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
+    chains(setting("BUE_BENCH_CHAINS", 1_000), rounds).await;
+    sleeps(setting("BUE_BENCH_SLEEPS", 2_000)).await;
+    interpreters(setting("BUE_BENCH_SINGLES", 200).min(50));
+}
+
+async fn idle() {
+    let fleet = Fleet::start(SLOTS);
+    tokio::time::sleep(SETTLING).await;
+    println!("| idle worker with its warm interpreter | {:.1} MB |", fleet.worker_mb());
+}
+
+/// A script that runs `steps`, joined by pipes, once for each of `count` items.
+fn loop_over(count: usize, first: &str, rest: &[&str]) -> String {
+    let mut script = format!("items:\n    python\n    items\n    `def items(): return list(range({count}))`\n");
+    let mut pipe = Vec::new();
+    for (number, code) in [first].iter().chain(rest).enumerate() {
+        script.push_str(&format!("step{number}:\n    python\n    step\n    `{code}`\n"));
+        pipe.push(format!("step{number}"));
+    }
+    let pipe = if pipe.len() == 1 { format!("| {}", pipe[0]) } else { pipe.join(" | ") };
+    script.push_str(&format!("source = | items\nwork = {pipe}\nfor item in source():\n    work(item)\n"));
+    script
+}
+
+/// From the request of an upload to the answer that says it is done, one after another.
+async fn latency(count: usize) {
+    let script = "one:\n    python\n    one\n    `def one(): return 1`\np = | one\np()\n";
+    let fleet = Fleet::start(SLOTS);
+    fleet.prepare(script).await;
+    let mut times = Vec::new();
+    for _ in 0..count.max(1) {
+        let started = Instant::now();
+        let run = fleet.submit(script).await;
+        fleet.ended(&run).await;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    let p50 = median(&mut times);
+    println!("| one step, upload → done | p50 {p50:.1} ms, p95 {:.1} ms |", times[times.len() * 95 / 100]);
+}
+
+async fn trivial(count: usize, rounds: usize) {
+    let script = loop_over(count, "def step(x): return x + 1", &[]);
+    report(&format!("{count} trivial steps"), &script, count, rounds).await;
+}
+
+/// Four steps after another, each with a value of 10 KB for the next.
+async fn chains(count: usize, rounds: usize) {
+    let make = "def step(x): return str(x % 10) * 10_000";
+    let pass_on = "def step(text): return text[1:] + text[:1]";
+    let script = loop_over(count, make, &[pass_on, pass_on, pass_on]);
+    report(&format!("{count} chains of 4 with 10 KB values"), &script, 4 * count, rounds).await;
+}
+
+/// Prints rate and costs; memory in a further round, as looking at it takes time.
+async fn report(what: &str, script: &str, steps: usize, rounds: usize) {
+    let fleet = Fleet::start(SLOTS);
+    let mut costs = Vec::new();
+    for _ in 0..rounds {
+        costs.push(fleet.run(script, false).await);
+    }
+    let peak_mb = fleet.run(script, true).await.peak_mb;
+    let of = |figure: fn(&Cost) -> Duration| {
+        median(&mut costs.iter().map(|cost| figure(cost).as_secs_f64()).collect::<Vec<_>>()) / steps as f64
+    };
+    println!("| {what} | {:.0} steps/s |", 1.0 / of(|cost| cost.took));
+    println!("| … processor time for each: worker and step | {:.2} ms |", of(|cost| cost.worker_cpu) * 1e3);
+    println!("| … processor time for each: hub | {:.2} ms |", of(|cost| cost.hub_cpu) * 1e3);
+    println!("| … peak memory of the worker and its steps | {peak_mb:.0} MB |");
+}
+
+/// As many slots as steps, so that all sleep at once.
+async fn sleeps(count: usize) {
+    let fleet = Fleet::start(count);
+    let script = loop_over(count, "import time\ndef step(x):\n    time.sleep(1)", &[]);
+    let cost = fleet.run(&script, false).await;
+    println!("| {count} × time.sleep(1) at once | {:.1} s |", cost.took.as_secs_f64());
+    let cost = fleet.run(&script, true).await;
+    println!("| … peak memory of the worker and its steps | {:.0} MB |", cost.peak_mb);
+}
+
+/// What a new interpreter for each step would cost at least, beside which the figures above stand.
+fn interpreters(count: usize) {
+    let python = worker::find_python(None).expect("a Python");
+    let mut times = Vec::new();
+    for _ in 0..count.max(1) {
+        let started = Instant::now();
+        let status = std::process::Command::new(&python.path).args(["-I", "-c", "import json"]).status();
+        assert!(status.expect("Python starts").success());
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    println!("| a fresh interpreter instead of a fork, alone and without a step | {:.1} ms |", median(&mut times));
+}

@@ -161,3 +161,55 @@ fn a_local_run_that_is_stopped_leaves_no_step_behind() {
     run.end().expect(1).says(&["stopped before the run had ended"]);
     eventually("the end of the step", || (!is_alive(pid)).then_some(()));
 }
+
+/// A step that starts a process of its own, notes its id, and never ends.
+fn step_with_a_child(fleet: &Fleet) -> String {
+    let folder = fleet.path().display().to_string();
+    format!(
+        "a:\n    python\n    f\n    `def f():\n    import os, subprocess, time\n    \
+         child = subprocess.Popen(['sleep', '1000'])\n    \
+         open('{folder}/new', 'w').write(str(child.pid))\n    os.rename('{folder}/new', '{folder}/pid')\n    \
+         time.sleep(1000)`\np = | a\np()\n"
+    )
+}
+
+#[test]
+fn what_a_step_started_ends_with_a_worker_that_is_killed_or_told_twice_to_stop() {
+    let mut fleet = Fleet::empty().with("BUE_LAPSE", "1s").with("BUE_BEAT", "200ms").start(1);
+    fleet.write("s/x.bue", &step_with_a_child(&fleet));
+    fleet.bue(&["upload", "s/x.bue"]).expect(0);
+    let pid_file = fleet.path().join("pid");
+    let pid: i32 = eventually("the step's child", || fs::read_to_string(&pid_file).ok()?.parse().ok());
+    fs::remove_file(&pid_file).unwrap();
+    assert!(is_alive(pid));
+    fleet.workers.remove(0).kill();
+    eventually("the end of the child of a killed worker's step", || (!is_alive(pid)).then_some(()));
+
+    fleet.start_worker(&[]);
+    let pid: i32 = eventually("the child of a second attempt", || fs::read_to_string(&pid_file).ok()?.parse().ok());
+    assert!(is_alive(pid));
+    let mut worker = fleet.workers.remove(0);
+    worker.terminate();
+    worker.wait_for("finishing 1 attempt,");
+    worker.terminate();
+    worker.end().expect(130).says(&["told twice"]);
+    eventually("the end of the child of an impatient worker's step", || (!is_alive(pid)).then_some(()));
+}
+
+#[test]
+fn what_a_killed_local_run_left_is_swept_by_the_next_one() {
+    let fleet = Fleet::empty();
+    let temporary = fleet.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let mut fleet = fleet.with("TMPDIR", temporary.to_str().unwrap());
+    fleet.write("s/x.bue", &step_with_a_child(&fleet));
+    let mut killed = fleet.spawn(&["run", "s/x.bue"]);
+    let pid: i32 = eventually("the step", || fs::read_to_string(fleet.path().join("pid")).ok()?.parse().ok());
+    killed.kill();
+    eventually("the end of the step's child", || (!is_alive(pid)).then_some(()));
+    let left = || fs::read_dir(&temporary).unwrap().count();
+    assert_eq!(left(), 1);
+    fleet.write("s/y.bue", "a:\n    python\n    f\n    `def f(): return 1`\np = | a\np()\n");
+    fleet.bue(&["run", "s/y.bue"]).expect(0);
+    assert_eq!(left(), 0);
+}

@@ -3,6 +3,7 @@
 //! The queue and the worker are those of a fleet; [`embedded`] joins them without HTTP. Steps run in the script's folder, as the user.
 
 mod embedded;
+mod folder;
 
 use std::sync::Arc;
 
@@ -10,7 +11,6 @@ use bucket::value::{ValueLimits, Values};
 use bucket::{Bucket, BucketUrl};
 use protocol::api::{SubmitAnswer, SubmitRequest};
 use protocol::{Plan, RunId};
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::bundle::Bundle;
 use crate::commands::hub::failed as hub_failed;
 use crate::data_dir::DataDirError;
 use crate::error::{Error, Result};
+use folder::RunFolder;
 
 /// A queue in a temporary folder, and a worker on it.
 pub struct Engine {
@@ -27,7 +28,7 @@ pub struct Engine {
     pub embedded: Arc<Embedded>,
     worker: JoinHandle<Result<worker::Summary, worker::WorkerError>>,
     stop: CancellationToken,
-    folder: TempDir,
+    folder: RunFolder,
 }
 
 /// What an engine needs to know.
@@ -45,7 +46,7 @@ pub struct Options {
 impl Engine {
     /// Starts one for the steps of `plan`.
     pub async fn start(options: Options, plan: &Plan) -> Result<Self> {
-        let folder = temporary_folder()?;
+        let folder = RunFolder::make()?;
         let values_folder = folder.path().join("values");
         let cache_folder = folder.path().join("cache");
         for made in [&values_folder, &cache_folder] {
@@ -105,14 +106,7 @@ impl Engine {
         let ended = self.worker.await.map_err(Error::internal)?;
         ended.map_err(Error::machine)?;
         // What is left there would only be clutter: a failure to remove it is not the run's.
-        let _ = self.folder.close();
+        self.folder.close();
         Ok(())
     }
-}
-
-fn temporary_folder() -> Result<TempDir> {
-    tempfile::Builder::new().prefix("bue-run-").tempdir().map_err(|error| {
-        Error::machine(DataDirError::new("make a folder in", &std::env::temp_dir(), error))
-            .hint("TMPDIR names another folder for temporary files")
-    })
 }

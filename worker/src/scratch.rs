@@ -1,12 +1,13 @@
 //! The private folder of one attempt: filled from the cache, gone when the attempt is over.
 //!
 //! ```text
-//! scratch/<session>.lock      held for as long as the worker lives
+//! scratch/<session>.lock          held for as long as the worker lives
+//! scratch/<session>/<n>           arguments and values that are too large for a line, each a file
 //! scratch/<session>/<n>/files     current directory of the step: the bundle's files; made when it is filled
-//! scratch/<session>/<n>/inputs    arguments that are too large for a line
-//! scratch/<session>/<n>/values    what the step returns, where that is too large for a line
 //! scratch/<session>/<n>/tmp       the step's HOME and TMPDIR; made with the files
 //! ```
+//!
+//! Making and removing a folder costs a file system more than anything else an attempt asks of it, so there are few.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -48,9 +49,6 @@ impl Scratches {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let scratch = Scratch { root: self.folder.join(number.to_string()) };
         fs::create_dir(&scratch.root)?;
-        for folder in [scratch.inputs(), scratch.values()] {
-            fs::create_dir(folder)?;
-        }
         Ok(scratch)
     }
 }
@@ -73,12 +71,14 @@ impl Scratch {
         self.root.join("files")
     }
 
+    /// Where arguments go, under names that begin with `input`.
     pub(crate) fn inputs(&self) -> PathBuf {
-        self.root.join("inputs")
+        self.root.clone()
     }
 
+    /// Where the step's process puts what it returns, under names that begin with `value`.
     pub(crate) fn values(&self) -> PathBuf {
-        self.root.join("values")
+        self.root.clone()
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {
@@ -141,7 +141,7 @@ impl Drop for Scratch {
 
 /// Removes a scratch folder in which nothing was written, as most are: that is too little work for another thread.
 fn remove_empty(scratch: &Scratch) -> io::Result<()> {
-    for folder in [scratch.inputs(), scratch.values(), scratch.tmp(), scratch.files()] {
+    for folder in [scratch.tmp(), scratch.files()] {
         match fs::remove_dir(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -5,18 +5,23 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root = fs::canonicalize(Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../runner-python"))?;
+    // Relative paths: a target folder that several checkouts share must not remember one of them.
+    let root = Path::new("../runner-python");
+    let out = PathBuf::from(variable("OUT_DIR")?);
     let mut files = Vec::new();
     collect(&root.join("buelon"), &mut files)?;
     files.sort();
     let mut list = String::from("&[\n");
     for file in &files {
-        let name = file.strip_prefix(&root).map_err(io::Error::other)?.display().to_string();
-        let path = file.display().to_string();
-        writeln!(list, "    ({name:?}, include_bytes!({path:?})),").map_err(io::Error::other)?;
+        let name = file.strip_prefix(root).map_err(io::Error::other)?;
+        let copy = out.join(name);
+        fs::create_dir_all(copy.parent().unwrap_or(&out))?;
+        fs::write(&copy, fs::read(file)?)?;
+        let (name, copy) = (name.display().to_string(), copy.display().to_string());
+        writeln!(list, "    ({name:?}, include_bytes!({copy:?})),").map_err(io::Error::other)?;
     }
     list.push_str("]\n");
-    fs::write(Path::new(&variable("OUT_DIR")?).join("package.rs"), list)
+    fs::write(out.join("package.rs"), list)
 }
 
 /// Python files only: caches of an interpreter that ran here do not belong to the package.
@@ -28,6 +33,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         if path.is_dir() && name != "__pycache__" {
             collect(&path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "py") {
+            println!("cargo:rerun-if-changed={}", path.display());
             files.push(path);
         }
     }

@@ -56,6 +56,7 @@ impl Store {
                 change.rows.hold(run)?;
             }
             change.rows.set_pause(&json(&what)?, true)?;
+            change.effects.runs = true;
             change.pauses = Pauses::load(change.rows)?;
             Ok(())
         })
@@ -74,6 +75,7 @@ impl Store {
                 return Err(QueueError::Conflict(not_paused(&what)));
             }
             change.edited();
+            change.effects.runs = true;
             if let Some(run) = run {
                 change.rows.release(run)?;
             }

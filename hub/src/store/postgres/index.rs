@@ -14,7 +14,7 @@ fn key(row: &Row) -> Result<ReadyKey, QueueError> {
 
 pub(super) const SELECT_PAUSES: &str = "SELECT what FROM pauses ORDER BY what";
 
-pub(super) fn pause(row: &Row) -> Result<Pause, QueueError> {
+fn pause(row: &Row) -> Result<Pause, QueueError> {
     serde_json::from_str(get(row, 0)?).map_err(|error| QueueError::Unreadable(format!("a pause: {error}")))
 }
 
@@ -26,7 +26,7 @@ impl PostgresRows<'_> {
 
 impl IndexRows for PostgresRows<'_> {
     fn pauses(&mut self) -> Found<Vec<Pause>> {
-        match self.pauses.take() {
+        match self.own.beginning.as_mut().and_then(|beginning| beginning.pauses.take()) {
             Some(pauses) => Ok(pauses),
             None => self.all(SELECT_PAUSES, &[], pause),
         }

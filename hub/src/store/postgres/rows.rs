@@ -4,10 +4,11 @@ use deadpool_postgres::Object;
 use futures::future::try_join_all;
 use protocol::api::Pause;
 use tokio::runtime::{Handle, Runtime};
-use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
+use tokio_postgres::{Row, SimpleColumn, SimpleQueryRow};
 
 use crate::error::QueueError;
+use crate::store::row::Numbers;
 
 /// A parameter of a statement.
 pub(super) type Parameter<'p> = &'p (dyn ToSql + Sync);
@@ -34,10 +35,58 @@ impl Driver<'_> {
 pub(super) struct PostgresRows<'c> {
     connection: &'c Object,
     driver: Driver<'c>,
-    pub(super) hub: u64,
-    pub(super) reverse_priority: bool,
-    /// Read together with the numbers, and used up by the first who asks.
-    pub(super) pauses: Option<Vec<Pause>>,
+    pub(super) own: Own,
+    /// The number of the transaction, by which its fate can be asked for later.
+    pub(super) transaction: Option<i64>,
+}
+
+/// What a turn knows of its hub, and what it began with.
+#[derive(Default)]
+pub(super) struct Own {
+    pub hub: u64,
+    pub reverse_priority: bool,
+    /// Used up by those who ask first.
+    pub beginning: Option<Beginning>,
+}
+
+/// What every change begins with.
+#[derive(Default)]
+pub(super) struct Beginning {
+    pub numbers: Option<(Numbers, bool)>,
+    pub pauses: Option<Vec<Pause>>,
+}
+
+pub(super) const SELECT_NUMBERS: &str = "SELECT job, frame, loop, run, scope, reverse_priority FROM numbers";
+
+impl Beginning {
+    /// Adds a row of one of its queries.
+    pub(super) fn add(&mut self, row: &SimpleQueryRow) -> Result<(), QueueError> {
+        let wrong = |what: &str| QueueError::Unreadable(format!("{what} where a turn begins"));
+        match row.columns().first().map(SimpleColumn::name) {
+            Some("job") => {
+                let number = |name| {
+                    let text = row.try_get(name)?;
+                    text.and_then(|text| text.parse().ok()).ok_or_else(|| wrong(name))
+                };
+                let numbers = Numbers {
+                    job: number("job")?,
+                    frame: number("frame")?,
+                    of_loop: number("loop")?,
+                    run: number("run")?,
+                    scope: number("scope")?,
+                };
+                self.numbers = Some((numbers, row.try_get("reverse_priority")? == Some("t")));
+                self.pauses = Some(Vec::new());
+            }
+            Some("what") => {
+                let text = row.try_get("what")?.unwrap_or_default();
+                let pause = serde_json::from_str(text).map_err(|error| wrong(&format!("a pause ({error})")))?;
+                self.pauses.get_or_insert_default().push(pause);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// Statements to be carried out one after the other, sent without waiting for answers in between.
@@ -53,8 +102,8 @@ impl Batch {
 }
 
 impl<'c> PostgresRows<'c> {
-    pub(super) fn new(connection: &'c Object, driver: Driver<'c>, hub: u64, reverse_priority: bool) -> Self {
-        Self { connection, driver, hub, reverse_priority, pauses: None }
+    pub(super) fn new(connection: &'c Object, driver: Driver<'c>, own: Own) -> Self {
+        Self { connection, driver, own, transaction: None }
     }
 
     /// All rows of a query.

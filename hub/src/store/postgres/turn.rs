@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Object, Pool};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::connect::TURN_LOCK;
-use super::rows::{Driver, PostgresRows};
+use super::index::SELECT_PAUSES;
+use super::rows::{Beginning, Driver, Own, PostgresRows, SELECT_NUMBERS};
 use crate::error::QueueError;
 use crate::store::{Database, Inside, Reader};
 
@@ -29,8 +31,8 @@ pub(super) struct Turns {
 enum Failure {
     /// Nothing was committed. It may be repeated when the connection was to blame.
     Open { error: QueueError, cut: bool },
-    /// The connection was cut during the commit of this transaction.
-    Unknown { error: QueueError, transaction: i64 },
+    /// The connection was cut during the commit of this transaction, which has a number when it told others of something.
+    Unknown { error: QueueError, transaction: Option<i64> },
 }
 
 impl Failure {
@@ -64,15 +66,17 @@ impl Turns {
     /// Takes the turn and carries `inside` out. A connection with which something was wrong is not used again.
     fn turn(&mut self, inside: Inside<'_>) -> Result<(), Failure> {
         let connection = self.connect().map_err(Failure::cut)?;
-        let transaction = match self.runtime.block_on(begin(&connection)) {
-            Ok(transaction) => transaction,
+        let beginning = match self.runtime.block_on(begin(&connection)) {
+            Ok(beginning) => beginning,
             Err(error) => {
                 discard(connection);
                 return Err(Failure::cut(error));
             }
         };
-        let driver = Driver::Own(&self.runtime);
-        let done = inside(&mut PostgresRows::new(&connection, driver, self.hub, self.reverse_priority));
+        let own = Own { hub: self.hub, reverse_priority: self.reverse_priority, beginning: Some(beginning) };
+        let mut rows = PostgresRows::new(&connection, Driver::Own(&self.runtime), own);
+        let done = inside(&mut rows);
+        let transaction = rows.transaction;
         let last_word = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = self.runtime.block_on(connection.batch_execute(last_word));
         match ended {
@@ -121,11 +125,16 @@ impl Turns {
     }
 }
 
-/// Begins a turn: waits for the lock; answers with the number of the transaction, by which its fate can be asked for later.
-async fn begin(connection: &Object) -> Result<i64, QueueError> {
-    connection.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({TURN_LOCK})")).await?;
-    let statement = connection.prepare_cached("SELECT txid_current()").await?;
-    Ok(connection.query_one(&statement, &[]).await?.try_get(0)?)
+/// Begins a turn: waits for the lock, and reads what every change begins with, in one round trip.
+async fn begin(connection: &Object) -> Result<Beginning, QueueError> {
+    let sql = format!("BEGIN; SELECT pg_advisory_xact_lock({TURN_LOCK}); {SELECT_NUMBERS}; {SELECT_PAUSES}");
+    let mut beginning = Beginning::default();
+    for message in connection.simple_query(&sql).await? {
+        if let SimpleQueryMessage::Row(row) = message {
+            beginning.add(&row)?;
+        }
+    }
+    Ok(beginning)
 }
 
 /// Takes a connection out of the pool and closes it.
@@ -176,7 +185,9 @@ impl Database for Turns {
                 Err(Failure::Open { error, cut: true }) => error,
                 Err(Failure::Unknown { error, transaction }) => {
                     retry.tell(&error);
-                    match self.settle_fate(transaction, &mut retry) {
+                    // One that told nobody can be repeated whatever became of it.
+                    let fate = transaction.map_or(Some(Fate::Aborted), |number| self.settle_fate(number, &mut retry));
+                    match fate {
                         Some(Fate::Committed) => break,
                         Some(Fate::Aborted | Fate::Undecided) => continue,
                         None => return Err(error),
@@ -212,7 +223,7 @@ impl Snapshots {
         let connection = self.runtime.block_on(self.pool.get()).map_err(|error| cut(error.into()))?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         self.runtime.block_on(connection.batch_execute(begin)).map_err(|error| cut(error.into()))?;
-        let answer = inside(&mut PostgresRows::new(&connection, Driver::Others(&self.runtime), 0, false));
+        let answer = inside(&mut PostgresRows::new(&connection, Driver::Others(&self.runtime), Own::default()));
         let ended = self.runtime.block_on(connection.batch_execute("COMMIT"));
         let is_cut = connection.is_closed();
         if ended.is_err() {

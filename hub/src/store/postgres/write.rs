@@ -2,7 +2,6 @@
 
 use tokio_postgres::types::ToSql;
 
-use super::index::{SELECT_PAUSES, pause};
 use super::rows::{Batch, PostgresRows, get};
 use crate::error::QueueError;
 use crate::store::change::{Changes, JobChange};
@@ -25,21 +24,9 @@ fn one(value: impl ToSql + Sync + 'static) -> Box<dyn ToSql + Sync> {
 
 impl Rows for PostgresRows<'_> {
     fn numbers(&mut self) -> Found<Numbers> {
-        let sql = "SELECT job, frame, loop, run, scope, reverse_priority FROM numbers";
-        let read = |row: &tokio_postgres::Row| {
-            let numbers = Numbers {
-                job: get(row, 0)?,
-                frame: get(row, 1)?,
-                of_loop: get(row, 2)?,
-                run: get(row, 3)?,
-                scope: get(row, 4)?,
-            };
-            Ok((numbers, get::<bool>(row, 5)?))
-        };
-        let found = self.first(sql, &[], read)?;
-        self.pauses = Some(self.all(SELECT_PAUSES, &[], pause)?);
+        let found = self.own.beginning.as_mut().and_then(|beginning| beginning.numbers.take());
         match found {
-            Some((numbers, reverse)) if reverse == self.reverse_priority => Ok(numbers),
+            Some((numbers, reverse)) if reverse == self.own.reverse_priority => Ok(numbers),
             Some(_) => Err(QueueError::Conflict(
                 "another hub of this database was started with the other order of priorities; give all the same \
                  REVERSE_PRIORITY and start this one again"
@@ -82,8 +69,10 @@ impl Rows for PostgresRows<'_> {
     }
 
     fn announce(&mut self, effects: &Effects) -> Found<()> {
-        let text = json(&Notice::of(self.hub, effects))?;
-        self.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &text]).map(drop)
+        let text = json(&Notice::of(self.own.hub, effects))?;
+        let sql = "SELECT txid_current() FROM pg_notify($1, $2)";
+        self.transaction = self.first(sql, &[&CHANNEL, &text], |row| get(row, 0))?;
+        Ok(())
     }
 }
 

@@ -186,13 +186,37 @@ pub struct BucketArguments {
 
 /// Arguments of `bue hub`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct HubArguments {
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<HubCommand>,
     /// Where to listen [default: 127.0.0.1:65432]
     #[arg(short = 'b', long = "bind", value_name = "HOST:PORT")]
     pub bind: Option<PartialAddress>,
     /// Where the bucket is: host:port, file:///folder or s3://bucket/prefix?endpoint=… [default: 127.0.0.1:61535]
     #[arg(short = 'k', long = "bucket", value_name = "BUCKET")]
     pub bucket: Option<String>,
+    /// Keep the queue in this PostgreSQL database, which several hubs may share; without an address that of POSTGRES_HOST, …
+    #[arg(short = 'p', long = "postgres", value_name = "postgres://USER:PASSWORD@HOST:PORT/DATABASE", num_args = 0..=1, default_missing_value = "")]
+    pub postgres: Option<String>,
+}
+
+/// What `bue hub` can do beside serving.
+#[derive(Debug, Subcommand)]
+pub enum HubCommand {
+    /// Write a consistent copy of the queue into a new file, also while a hub serves it
+    Backup(CopyArguments),
+    /// Put a copy in place of the queue, while no hub serves it
+    Restore(CopyArguments),
+}
+
+/// Arguments of `bue hub backup` and `bue hub restore`.
+#[derive(Debug, Args)]
+pub struct CopyArguments {
+    /// The copy
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// Arguments of `bue worker`.

@@ -1,18 +1,39 @@
 //! `bue hub`: serves the queue.
 
-use crate::cli::HubArguments;
+use std::path::Path;
+
+use crate::cli::{HubArguments, HubCommand};
 use crate::context::{Context, block_on_all_cores};
 use crate::data_dir::Service;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::secrets;
 use crate::service::{keys, listen, log, stop};
-use crate::settings::{limits, places, table};
+use crate::settings::{engines, limits, places, table};
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(context: &Context, arguments: &HubArguments) -> Result {
-    log::start(&context.sources)?;
-    block_on_all_cores(serve(context, arguments))
+    match &arguments.command {
+        Some(HubCommand::Backup(copy)) => backup(context, &copy.file),
+        Some(HubCommand::Restore(copy)) => restore(context, &copy.file),
+        None => {
+            log::start(&context.sources)?;
+            block_on_all_cores(serve(context, arguments))
+        }
+    }
+}
+
+fn backup(context: &Context, file: &Path) -> Result {
+    ::hub::backup(&context.data_dir.of(Service::Hub), file).map_err(failed)?;
+    output::note(&format!("the queue is copied to {}", file.display()));
+    Ok(())
+}
+
+fn restore(context: &Context, file: &Path) -> Result {
+    let folder = context.data_dir.create(Service::Hub)?;
+    ::hub::restore(&folder, file).map_err(failed)?;
+    output::note(&format!("the queue is that of {}; start the hub", file.display()));
+    Ok(())
 }
 
 async fn serve(context: &Context, arguments: &HubArguments) -> Result {
@@ -21,6 +42,7 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     let url = places::bucket_of_client(arguments.bucket.as_deref(), sources, &context.data_dir)?;
     let (limits, policy) = (limits::hub(sources)?, limits::policy(sources)?);
     let reverse_priority = sources.read(&table::REVERSE_PRIORITY)?.unwrap_or(false);
+    let postgres = engines::database_of_hub(arguments.postgres.as_deref(), sources)?;
     let data_dir = context.data_dir.create(Service::Hub)?;
     let stop = stop::on_signal()?;
     let token = secrets::token_of_hub(sources, &context.data_dir)?;
@@ -31,8 +53,7 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     let checked = bucket.clone();
     // Without it the hub still serves the queue; only values cannot be shown.
     tokio::spawn(async move { output::note(&keys::refusal(&checked).await.to_string()) });
-    let config =
-        ::hub::Config { data_dir, token, postgres: None, bucket: Some(bucket), policy, reverse_priority, limits };
+    let config = ::hub::Config { data_dir, token, postgres, bucket: Some(bucket), policy, reverse_priority, limits };
     let health = format!("{}/v1/health", address.to_connect().url());
     let served = listen::until_ready(::hub::serve(listener, config, stop), &health, || {
         let note = context.data_dir.note_address(Service::Hub, &address)?;

@@ -1,0 +1,88 @@
+//! Where a hub keeps its queue: copies of the file, and PostgreSQL for several hubs.
+
+mod fleet;
+mod postgres;
+
+use std::fs;
+
+use fleet::{Ended, Fleet, Process, eventually};
+use postgres::Server;
+use serde_json::Value;
+
+const LOOP: &str = "\
+numbers:
+    python
+    numbers
+    `def numbers(): return list(range(20))`
+
+double:
+    python
+    double
+    `def double(number):
+    import time
+    time.sleep(0.1)
+    return 2 * number`
+
+all_numbers = | numbers
+one = | double
+for number in all_numbers():
+    one(number)
+";
+
+/// The id in `x.bue is run r…`.
+fn run_id(ended: &Ended) -> String {
+    let at = ended.stderr.find("is run ").unwrap() + "is run ".len();
+    ended.stderr[at..].split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_copy_made_while_the_hub_works_takes_the_place_of_the_queue() {
+    let mut fleet = Fleet::empty().start(0);
+    fleet.write("s/x.bue", LOOP);
+    let run = run_id(&fleet.bue(&["upload", "s/x.bue"]).expect(0));
+    fleet.bue(&["hub", "backup", "copy.db"]).expect(0).says(&["copy.db"]);
+    fleet.bue(&["hub", "backup", "copy.db"]).expect(5).says(&["copy.db"]);
+    fleet.bue(&["hub", "restore", "copy.db"]).expect(5).says(&["in use"]);
+    fleet.hub.as_mut().unwrap().kill();
+    for entry in fs::read_dir(fleet.path().join(".bue/hub")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("queue.db") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    fleet.write("no-copy", "this is no queue");
+    fleet.bue(&["hub", "restore", "no-copy"]).expect(5).says(&["no-copy"]);
+    fleet.bue(&["hub", "restore", "copy.db"]).expect(0);
+    fleet.start_hub();
+    fleet.start_worker(&[]);
+    eventually("the run from the copy", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
+}
+
+fn second_hub(fleet: &mut Fleet) -> (Process, String) {
+    let mut hub = fleet.spawn(&["--data-dir", "second", "hub", "-b", "127.0.0.1:0", "-p"]);
+    hub.wait_for("hub listens on http://");
+    let address = fs::read_to_string(fleet.path().join("second/hub/address")).unwrap().trim().to_owned();
+    (hub, address)
+}
+
+#[test]
+fn two_hubs_share_a_queue_in_postgresql_and_one_of_them_is_killed() {
+    let server = Server::shared();
+    let database = server.database();
+    let mut fleet = server.fleet(&database).with("BUE_TOKEN", "a-token-of-all-hubs");
+    fleet.start_bucket();
+    let mut first = fleet.spawn(&["hub", "-b", "127.0.0.1:0", "-p"]);
+    first.wait_for("hub listens on http://");
+    let (_second, address) = second_hub(&mut fleet);
+    fleet.start_worker(&["-b", &address, "-n", "2"]);
+    fleet.write("s/x.bue", LOOP);
+    let run = run_id(&fleet.bue(&["upload", "s/x.bue"]).expect(0));
+    first.kill();
+    let state = |fleet: &mut Fleet| {
+        let ended = fleet.bue(&["status", &run, "--json", "-b", &address]).expect(0);
+        serde_json::from_str::<Value>(&ended.stdout).unwrap()["run"].take()
+    };
+    let view = eventually("the run", || Some(state(&mut fleet)).filter(|run| run["state"] != "running"));
+    assert_eq!((&view["state"], &view["counts"]["succeeded"]), (&"succeeded".into(), &21.into()), "{view:#}");
+    assert_eq!(server.ask(&database, "SELECT count(*) FROM bue.runs"), "1");
+}

@@ -52,7 +52,7 @@ settings! {
     secret AWS_ACCESS_KEY_ID, "", "made by `bue bucket`", "Access key of the bucket; both keys or none.";
     secret AWS_SECRET_ACCESS_KEY, "", "made by `bue bucket`", "Secret key of the bucket.";
     secret AWS_SESSION_TOKEN, "", "", "Session token of temporary keys.";
-    secret BUE_POSTGRES, "-p", "", "Address of the PostgreSQL database that keeps the queue, `postgres://user:password@host:port/database`; without it the queue is a file.";
+    secret BUE_POSTGRES, "`-p`", "", "Address of the PostgreSQL database that keeps the queue, `postgres://user:password@host:port/database`; without it the queue is a file.";
     plain POSTGRES_HOST, "", "", "Database of `postgres` steps: host.";
     plain POSTGRES_PORT, "", "5432", "Database of `postgres` steps: port.";
     plain POSTGRES_USER, "", "", "Database of `postgres` steps: user.";

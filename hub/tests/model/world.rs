@@ -191,8 +191,7 @@ impl World {
         // Loops may have begun in this very burst.
         let known: BTreeSet<JobId> = self.model.jobs.keys().copied().collect();
         for run in self.open.clone() {
-            let has_loops = self.shape_of[run] >= 2;
-            if has_loops {
+            if self.model.runs[run].unmade > 0 || self.may_begin_a_loop(run, &requests) {
                 self.learn(run).await;
             }
         }
@@ -212,6 +211,15 @@ impl World {
             }
         }
         self.read_drawn_times().await;
+    }
+
+    /// Whether a settlement among these requests may begin a loop of a run.
+    fn may_begin_a_loop(&self, run: usize, requests: &[Request]) -> bool {
+        let feeds = |job: &JobId| self.model.jobs.get(job).is_some_and(|job| job.run == run && job.feeds);
+        requests.iter().any(|request| match request {
+            Request::Settle(request, _) => request.settlements.iter().any(|settlement| feeds(&settlement.job)),
+            Request::Lease(_) => false,
+        })
     }
 
     fn lease_request(&mut self) -> Request {

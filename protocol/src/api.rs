@@ -15,6 +15,7 @@
 //! | `GET /v1/runs/{run}/results?limit=` | → [`ResultsAnswer`] |
 //! | `POST /v1/runs/{run}/cancel` | → [`RunView`] |
 //! | `POST /v1/runs/{run}/reset` | → [`ResetAnswer`]: its failed jobs start over |
+//! | `POST /v1/runs/{run}/again` | → [`RunView`]: a new run of the same script and files |
 //! | `POST /v1/pause`, `POST /v1/resume` | [`Pause`] → 204 |
 //! | `GET /v1/jobs/{job}` | → [`JobView`] |
 //! | `POST /v1/jobs/{job}/reset` | → [`ResetAnswer`]: it and what follows it start over |

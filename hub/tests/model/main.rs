@@ -3,6 +3,7 @@
 //! `BUE_MODEL_SEED` replays a run, `BUE_MODEL_EVENTS` makes it longer, `BUE_MODEL_FOLDER` names where SQLite's file is made.
 
 mod chance;
+mod deeds;
 mod reference;
 #[path = "../rig/mod.rs"]
 mod rig;

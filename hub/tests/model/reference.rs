@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::deeds::Deed;
 use bue_hub::Policy;
 use protocol::api::{Counts, JobView, Settled};
 use protocol::{JobId, JobState, LeaseToken, RunId, SessionId};
@@ -51,25 +52,6 @@ pub struct Job {
     pub losses: u32,
     /// Whether its loop has begun: it begins once.
     pub fanned_out: bool,
-}
-
-/// What a settlement is to do.
-#[derive(Debug, Clone, Copy)]
-pub enum Deed {
-    /// With a list of so many elements, or a number.
-    Succeed {
-        list: Option<u64>,
-        priority: Option<i64>,
-    },
-    Pending {
-        priority: Option<i64>,
-    },
-    Reset,
-    Cancel,
-    Fail,
-    Release {
-        delay_ms: u64,
-    },
 }
 
 #[derive(Default)]

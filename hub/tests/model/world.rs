@@ -7,11 +7,11 @@ use std::time::Duration;
 use bue_hub::store::{Store, StoreOptions, Submission};
 use bue_hub::{Kept, Policy};
 use protocol::api::{HeldLease, Lease, LeaseRequest, Pause, SettleRequest, Settled, Settlement, WorkerInfo};
-use protocol::{ErrorKind, JobId, LeaseToken, Outcome, SessionId, StepError};
+use protocol::{JobId, LeaseToken, SessionId};
 
 use crate::chance::Chance;
-use crate::reference::{Deed, Is, Reference};
-use crate::rig;
+use crate::deeds::Deed;
+use crate::reference::{Is, Reference};
 use crate::shapes::{self, Shape};
 
 /// Where the store is opened from, again and again.
@@ -204,7 +204,7 @@ impl World {
                         let expected = self.model.settle(*job, *attempt, *token, *deed, self.now_ms);
                         assert_eq!(answer, expected, "{settlement:?} at event {}", self.events);
                         self.events += 1;
-                        self.note(kind(*deed, answer));
+                        self.note(deed.kind(answer));
                     }
                 }
                 _ => unreachable!("answers are in the order of requests"),
@@ -275,8 +275,8 @@ impl World {
             let (job, token) = match self.chance.below(20) {
                 0 => match self.old_attempt() {
                     Some((job, attempt, token)) => {
-                        let deed = self.deed();
-                        settlements.push(Settlement { job, attempt, token, outcome: outcome(deed), log: None });
+                        let deed = Deed::draw(&mut self.chance);
+                        settlements.push(Settlement { job, attempt, token, outcome: deed.outcome(), log: None });
                         deeds.push(deed);
                         continue;
                     }
@@ -287,8 +287,8 @@ impl World {
                 _ => held.swap_remove(self.chance.below(held.len())),
             };
             let attempt = self.model.jobs.get(&job).map_or(1, |job| job.attempts);
-            let deed = self.deed();
-            settlements.push(Settlement { job, attempt, token, outcome: outcome(deed), log: None });
+            let deed = Deed::draw(&mut self.chance);
+            settlements.push(Settlement { job, attempt, token, outcome: deed.outcome(), log: None });
             deeds.push(deed);
         }
         Request::Settle(SettleRequest { session, settlements }, deeds)
@@ -297,24 +297,6 @@ impl World {
     fn old_attempt(&mut self) -> Option<(JobId, u32, LeaseToken)> {
         let run = *self.chance.pick(&self.open)?;
         self.chance.pick(&self.model.runs[run].settled).copied()
-    }
-
-    fn deed(&mut self) -> Deed {
-        let priority = self.chance.once_in(8).then(|| self.chance.below(5) as i64);
-        match self.chance.below(40) {
-            0..27 => {
-                let lengths = [0, 1, 2, 3, 5, 130];
-                let longest = if self.chance.once_in(60) { 6 } else { 5 };
-                let length = lengths[self.chance.below(longest)];
-                Deed::Succeed { list: (!self.chance.once_in(12)).then_some(length), priority }
-            }
-            27..32 => Deed::Pending { priority },
-            32..35 => Deed::Fail,
-            35 => Deed::Reset,
-            36 if self.chance.once_in(2) => Deed::Cancel,
-            37 => Deed::Release { delay_ms: 300 },
-            _ => Deed::Release { delay_ms: 0 },
-        }
     }
 
     /// Pauses after errors are drawn, those after pending answers grow: their bounds are checked, then they are taken over.
@@ -504,33 +486,5 @@ impl World {
         self.keep().await;
         let counts = self.store().counts().await.unwrap();
         assert_eq!(counts.total(), 0, "jobs of runs that are gone");
-    }
-}
-
-fn kind(deed: Deed, answer: Settled) -> &'static str {
-    match (answer, deed) {
-        (Settled::Stale, _) => "stale settlements",
-        (_, Deed::Succeed { list: Some(_), .. }) => "lists",
-        (_, Deed::Succeed { .. }) => "numbers",
-        (_, Deed::Pending { .. }) => "pending answers",
-        (_, Deed::Reset) => "resets by steps",
-        (_, Deed::Cancel) => "cancellations by steps",
-        (_, Deed::Fail) => "errors",
-        (_, Deed::Release { .. }) => "releases",
-    }
-}
-
-fn outcome(deed: Deed) -> Outcome {
-    match deed {
-        Deed::Succeed { list: Some(length), priority } => {
-            let elements: Vec<String> = (0..length).map(|number| number.to_string()).collect();
-            Outcome::Success { value: rig::value(&format!("[{}]", elements.join(","))), priority }
-        }
-        Deed::Succeed { list: None, priority } => Outcome::Success { value: rig::value("7"), priority },
-        Deed::Pending { priority } => Outcome::Pending { priority },
-        Deed::Reset => Outcome::Reset,
-        Deed::Cancel => Outcome::Cancel,
-        Deed::Fail => Outcome::Error(StepError::new(ErrorKind::Exception, "ValueError: no")),
-        Deed::Release { delay_ms } => Outcome::Release { reason: "test".into(), delay_ms },
     }
 }

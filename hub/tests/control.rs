@@ -78,7 +78,10 @@ async fn a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held(on: On
 }
 
 async fn a_job_that_does_not_run_can_be_explained(on: On) {
-    let rig = Rig::with(on, |config| config.policy.pending_first = Duration::from_secs(60)).await;
+    let rig = Rig::with(on, |config| {
+        (config.policy.pending_first, config.policy.pending_max) = (Duration::from_secs(60), Duration::from_secs(60));
+    })
+    .await;
     let text = script(&["high !priority 9", "low", "end"], "p = | high\nq = low | end\np()\nq()\n");
     let run = rig.submit(&text).await;
     let jobs = rig.jobs(&run).await;

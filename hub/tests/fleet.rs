@@ -112,7 +112,11 @@ async fn a_worker_that_beats_at_one_hub_is_alive_for_all() {
 
 #[tokio::test]
 async fn parked_jobs_of_a_hub_that_is_gone_become_ready_at_another() {
-    let rig = Rig::with(On::Postgres, |config| config.policy.pending_first = Duration::from_millis(700)).await;
+    let rig = Rig::with(On::Postgres, |config| {
+        let pause = Duration::from_millis(700);
+        (config.policy.pending_first, config.policy.pending_max) = (pause, pause);
+    })
+    .await;
     let other = second(&rig).await;
     rig.submit(&script(&["a", "b"], CHAIN)).await;
     rig.settle(&rig.next_of("a").await, Outcome::Pending { priority: None }).await;

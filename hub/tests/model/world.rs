@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bue_hub::store::{Store, StoreOptions, Submission};
-use bue_hub::{Kept, Policy};
+use bue_hub::{Kept, Policy, QueueError};
 use protocol::api::{HeldLease, Lease, LeaseRequest, Pause, SettleRequest, Settled, Settlement, WorkerInfo};
 use protocol::{JobId, LeaseToken, SessionId};
 
@@ -140,11 +140,21 @@ impl World {
 
     async fn submit(&mut self) {
         let shape = self.chance.below(self.shapes.len());
-        let Shape { manifest, plan, .. } = &self.shapes[shape];
-        let (manifest, plan) = (manifest.clone(), plan.clone());
+        let Shape { manifest, plan, digest, text, .. } = &self.shapes[shape];
+        let (manifest, plan, digest, text) = (manifest.clone(), plan.clone(), *digest, text.clone());
         let submission =
             Submission { manifest, plan, key: None, random: self.chance.next() as u32, now_ms: self.now_ms };
-        let (id, repeated) = self.store().submit(submission).await.unwrap();
+        let submitted = match self.store().submit(submission.clone()).await {
+            // A day after the last run that named it is gone, a file is too: it is sent again.
+            Err(QueueError::MissingFiles(missing)) => {
+                assert_eq!(missing, [digest]);
+                self.store().put_file(digest, text.into_bytes().into(), self.now_ms).await.unwrap();
+                self.note("files sent again");
+                self.store().submit(submission).await
+            }
+            submitted => submitted,
+        };
+        let (id, repeated) = submitted.unwrap();
         assert!(!repeated);
         let run = self.model.runs.len();
         self.model.runs.push(crate::reference::Run { id: Some(id), ..Default::default() });

@@ -23,7 +23,11 @@
 //! | `GET /v1/jobs/{job}/value` | → the value as JSON |
 //! | `GET /v1/jobs/{job}/log` | → the log of its last attempt as text |
 //! | `GET /v1/status` | → [`StatusAnswer`] |
+//! | `PUT /v1/secrets/{name}` | [`SecretRequest`](crate::secret::SecretRequest) → 204 |
+//! | `DELETE /v1/secrets/{name}` | → 204 |
+//! | `GET /v1/secrets` | → `Vec<`[`SecretView`](crate::secret::SecretView)`>`, by name |
 //! | `POST /v1/lease` | [`LeaseRequest`] → [`LeaseAnswer`] |
+//! | `POST /v1/lease/secrets` | [`SecretsRequest`](crate::secret::SecretsRequest) → [`SecretsAnswer`](crate::secret::SecretsAnswer); 409 without that lease |
 //! | `POST /v1/settle` | [`SettleRequest`] → [`SettleAnswer`]; 409 where every settlement in it was stale |
 //! | `POST /v1/beat` | [`BeatRequest`] → [`BeatAnswer`] |
 //!

@@ -7,6 +7,7 @@
 //! - [`bundle`]: the files that travel with a script.
 //! - [`api`]: requests and answers of the hub's HTTP interface.
 //! - [`frame`]: lines exchanged with the process that runs one step.
+//! - [`secret`]: what users and workers ask about secrets.
 //! - [`diagnostic`]: what is wrong with a script, and where.
 //!
 //! Nothing here reads a file, opens a socket or asks for the time.
@@ -21,13 +22,17 @@ pub mod frame;
 pub mod id;
 pub mod job;
 pub mod plan;
+pub mod secret;
 pub mod value;
 
 pub use bundle::{FileEntry, Manifest};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Severity};
 pub use id::{Digest, JobId, LeaseToken, RunId, SessionId};
 pub use job::{ErrorKind, JobState, Outcome, RunState, StepError};
-pub use plan::{Argument, Call, CallId, Language, Loop, LoopId, Plan, Settings, Source, Statement, Step};
+pub use plan::{
+    Argument, Backoff, Call, CallId, Isolation, Language, Loop, LoopId, Plan, Runtime, Settings, Source, Statement,
+    Step,
+};
 pub use value::{Format, Place, ValueKind, ValueRef};
 
 /// Version of the hub's HTTP interface and of the runner frames. Peers with another major version are refused.

@@ -89,6 +89,82 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// Further attempts after an error, a timeout or a crash of the step.
     pub retries: u32,
+    /// Pauses before these; the hub's where the step names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
+    /// What its attempts run in and may use.
+    #[serde(default, skip_serializing_if = "Runtime::is_default")]
+    pub runtime: Runtime,
+}
+
+/// Pauses before further attempts: the bound doubles from `first_ms` to `longest_ms`, the pause is random below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Bound of the first pause, in milliseconds; at least 1.
+    pub first_ms: u64,
+    /// Bound of every pause, in milliseconds; at least `first_ms`.
+    pub longest_ms: u64,
+}
+
+impl Backoff {
+    /// The longest bound a step can ask for: a day.
+    pub const LONGEST_MS_MAX: u64 = 24 * 3_600_000;
+}
+
+/// What the attempts of a step run in and may use. What is not named is the worker's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Runtime {
+    /// How the interpreter of an attempt comes about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+    /// Most memory of an attempt, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Most time on a processor, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Most processes and threads at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+    /// Whether it may use the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<bool>,
+    /// Variables of the worker's environment that it gets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
+    /// Secrets of the hub that it gets as variables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Version of the interpreter, as `3.12`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
+    /// Python packages it needs, each as pip takes it; a file of the bundle is written `-r path`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<String>,
+    /// Name of the database connection of a postgres step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+}
+
+impl Runtime {
+    /// Whether the step asks for nothing of its own.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How the interpreter of an attempt comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Forked from a warm interpreter: the default.
+    Forked,
+    /// A new interpreter for each attempt.
+    Fresh,
+    /// One interpreter for many attempts of `async def` steps at once.
+    Shared,
 }
 
 impl Settings {
@@ -104,7 +180,14 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { scope: Self::DEFAULT_SCOPE.to_owned(), priority: 0, timeout_ms: Self::DEFAULT_TIMEOUT_MS, retries: 0 }
+        Self {
+            scope: Self::DEFAULT_SCOPE.to_owned(),
+            priority: 0,
+            timeout_ms: Self::DEFAULT_TIMEOUT_MS,
+            retries: 0,
+            backoff: None,
+            runtime: Runtime::default(),
+        }
     }
 }
 

@@ -71,7 +71,8 @@ mod tests {
     use super::*;
 
     fn filled(code: &str) -> String {
-        let settings = Settings { scope: "heavy".to_owned(), priority: -3, timeout_ms: 1_500, retries: 2 };
+        let settings =
+            Settings { scope: "heavy".to_owned(), priority: -3, timeout_ms: 1_500, retries: 2, ..Settings::default() };
         let mut count = 0;
         fill(code, &settings, || {
             count += 1;

@@ -22,6 +22,18 @@ pub const EXPRESSION_BYTES_MAX: usize = 256;
 pub const TAB_CHARS_MAX: usize = 16;
 /// Places in the chains of all calls: what one pass over every block makes in jobs.
 pub const PLANNED_JOBS_MAX: usize = 1_000_000;
+/// Least memory that `!memory` may give an attempt, in bytes: an interpreter needs some.
+pub const MEMORY_BYTES_MIN: u64 = 16_000_000;
+/// Most memory that `!memory` may give an attempt, in bytes.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 40;
+/// Most processor time that `!cpu` may give an attempt, in seconds: 30 days.
+pub const CPU_SECONDS_MAX: u64 = 30 * 86_400;
+/// Most processes that `!processes` may give an attempt.
+pub const PROCESSES_MAX: u32 = 10_000;
+/// Names in one `!env` or `!secret`.
+pub const VARIABLES_MAX: usize = 100;
+/// Words in one `!requirements`.
+pub const REQUIREMENTS_MAX: usize = 200;
 /// Lines that an opened bracket may be followed over once another one was never closed.
 pub(crate) const LINES_AFTER_UNCLOSED_MAX: usize = 30;
 /// Characters of the script that a message quotes.

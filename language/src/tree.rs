@@ -1,6 +1,6 @@
 //! The syntax tree: what is written in a script, piece by piece, each with its place. Names are not resolved.
 
-use protocol::Language;
+use protocol::{Backoff, Isolation, Language};
 
 use crate::text::Span;
 
@@ -61,6 +61,34 @@ pub enum SettingValue {
     },
     /// Further attempts.
     Retries(u32),
+    /// Pauses before these.
+    Backoff(Backoff),
+    /// How an attempt's interpreter comes about.
+    Isolation(Isolation),
+    /// Most memory.
+    Memory {
+        /// In bytes.
+        bytes: u64,
+    },
+    /// Most time on a processor.
+    Cpu {
+        /// In milliseconds.
+        milliseconds: u64,
+    },
+    /// Most processes.
+    Processes(u32),
+    /// Whether there is a network.
+    Network(bool),
+    /// Names of variables, apart by blanks.
+    Env(Span),
+    /// Names of secrets, apart by blanks.
+    Secret(Span),
+    /// A version of Python.
+    Python(Span),
+    /// Packages and files of packages, apart by blanks.
+    Requirements(Span),
+    /// The name of a database connection.
+    Connection(Span),
 }
 
 impl SettingValue {
@@ -72,6 +100,17 @@ impl SettingValue {
             Self::Priority(_) => "priority",
             Self::Timeout { .. } => "timeout",
             Self::Retries(_) => "retries",
+            Self::Backoff(_) => "backoff",
+            Self::Isolation(_) => "isolation",
+            Self::Memory { .. } => "memory",
+            Self::Cpu { .. } => "cpu",
+            Self::Processes(_) => "processes",
+            Self::Network(_) => "network",
+            Self::Env(_) => "env",
+            Self::Secret(_) => "secret",
+            Self::Python(_) => "python",
+            Self::Requirements(_) => "requirements",
+            Self::Connection(_) => "connection",
         }
     }
 }

@@ -173,6 +173,9 @@ scripts!(
     a_setting_in_a_loop_is_an_error,
     on_an_import_item_in_any_order,
     wrong_ones_on_an_import_item_are_errors,
+    what_an_attempt_may_use,
+    malformed_ones_of_an_attempt_are_errors,
+    one_that_means_nothing_in_its_language_earns_a_warning,
 );
 
 scripts!(

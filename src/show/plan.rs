@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use protocol::{Argument, Call, CallId, LoopId, Plan, Settings, Statement};
+use protocol::{Argument, Backoff, Call, CallId, LoopId, Plan, Runtime, Settings, Statement};
 use serde::Serialize;
 
 /// What a script would do.
@@ -29,6 +29,10 @@ struct PlannedJob {
     priority: i64,
     timeout: serde_json::Number,
     retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<Backoff>,
+    #[serde(skip_serializing_if = "Runtime::is_default")]
+    runtime: Runtime,
     status: &'static str,
     parents: Vec<String>,
 }
@@ -155,6 +159,8 @@ fn planned(id: String, name: String, language: &'static str, settings: &Settings
         priority: settings.priority,
         timeout: super::json::seconds(settings.timeout_ms),
         retries: settings.retries,
+        backoff: settings.backoff,
+        runtime: settings.runtime.clone(),
         status: if parents.is_empty() { "pending" } else { "queued" },
         parents,
     }

@@ -5,13 +5,13 @@ use std::collections::hash_map::Entry;
 
 use protocol::Settings;
 
-use super::Context;
 use super::unread::UnreadWords;
+use super::{Context, effect};
 use crate::finding::{Finding, Findings, quote};
 use crate::limits::{STEPS_MAX, SUGGESTIONS_MAX};
 use crate::suggest;
 use crate::text::Span;
-use crate::tree::{Import, Item, Pipe, Script, Setting, SettingValue, Statement, Step, Work};
+use crate::tree::{Import, Item, Pipe, Script, Setting, Statement, Step, Work};
 
 /// A step.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl<'t> Definitions<'t> {
         let mut margin = Settings::default();
         for item in &tree.items {
             match item {
-                Item::Settings(settings) => apply(context, settings, &mut margin),
+                Item::Settings(settings) => effect::apply(context, settings, &mut margin, findings),
                 Item::Step(step) => all.add_step(context, step, &margin, findings),
                 Item::Import(import) => all.add_import(context, import, &margin, findings),
                 Item::Statement(_) => {}
@@ -149,7 +149,10 @@ impl<'t> Definitions<'t> {
             }
         }
         let mut settings = margin.clone();
-        apply(context, own, &mut settings);
+        effect::apply(context, own, &mut settings, findings);
+        if let Some(work) = work {
+            effect::warn_of_idle(work.language, own, findings);
+        }
         warn_of_repeated(own, findings);
         self.steps.push(StepDefinition { name, work, settings, in_a_pipe: false });
     }
@@ -264,17 +267,6 @@ pub fn did_you_mean(near: &str) -> String {
 
 fn twice(kind: &str, name: &str, first: Span, second: Span) -> Finding {
     Finding::name(second, format!("{kind} {} is defined twice", quote(name))).related(first, "first defined here")
-}
-
-fn apply(context: &Context<'_>, settings: &[Setting], to: &mut Settings) {
-    for setting in settings {
-        match setting.value {
-            SettingValue::Scope(name) => name.of(context.text).clone_into(&mut to.scope),
-            SettingValue::Priority(priority) => to.priority = priority,
-            SettingValue::Timeout { milliseconds } => to.timeout_ms = milliseconds,
-            SettingValue::Retries(retries) => to.retries = retries,
-        }
-    }
 }
 
 fn warn_of_repeated(settings: &[Setting], findings: &mut Findings) {

@@ -2,6 +2,7 @@
 
 mod body;
 mod definitions;
+mod effect;
 pub mod paths;
 mod sources;
 mod unread;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use protocol::{Source, Statement, Step};
 
 use super::definitions::{Definitions, StepDefinition};
-use super::{Context, paths};
+use super::{Context, effect, paths};
 use crate::finding::{Finding, Findings, quote};
 use crate::limits::SUGGESTIONS_MAX;
 use crate::suggest;
@@ -73,7 +73,7 @@ fn lower(
         language: work.language,
         function: work.function.of(context.text).to_owned(),
         source,
-        settings: step.settings.clone(),
+        settings: effect::of_use(work.language, &step.settings),
         line: context.lines.line(step.name.start()),
     })
 }
@@ -121,7 +121,8 @@ fn check_files(context: &Context<'_>, definitions: &Definitions<'_>, used: &[boo
     }
 }
 
-fn problem(context: &Context<'_>, path: Span, suggest: bool) -> Option<Finding> {
+/// What is wrong with a path, if anything.
+pub fn problem(context: &Context<'_>, path: Span, suggest: bool) -> Option<Finding> {
     let written = path.of(context.text);
     let resolved = match paths::resolve(context.script, written) {
         Ok(resolved) => resolved,

@@ -13,7 +13,7 @@ pub fn of(plan: &Plan) -> String {
             Source::Code { text, line } => format!("code {text:?} from line {line}"),
         };
         let settings = &step.settings;
-        let _ = writeln!(
+        let _ = write!(
             text,
             "step {number} {:?} line {}: {} {:?} in {source}; scope {:?} priority {} timeout {} ms retries {}",
             step.name,
@@ -25,6 +25,13 @@ pub fn of(plan: &Plan) -> String {
             settings.timeout_ms,
             settings.retries
         );
+        if let Some(backoff) = settings.backoff {
+            let _ = write!(text, " backoff {}..{} ms", backoff.first_ms, backoff.longest_ms);
+        }
+        if !settings.runtime.is_default() {
+            let _ = write!(text, " {}", serde_json::to_string(&settings.runtime).expect("it is plain data"));
+        }
+        text.push('\n');
     }
     block(&plan.body, 0, &mut text);
     text

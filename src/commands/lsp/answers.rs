@@ -82,6 +82,25 @@ fn setting_help(word: &str) -> String {
         "priority" => "higher runs first within its scope. Default: 0. Also `!9`.",
         "timeout" => "seconds that one attempt may take; an arithmetic expression. Default: 1200.",
         "retries" => "further attempts after an error, a timeout or a crash. Default: 0.",
+        "backoff" => {
+            "bounds of the random pause before a further attempt: the first one, doubled up to the longest. Default: the hub's, 1s..5m."
+        }
+        "isolation" => {
+            "how an attempt gets its interpreter: `forked` from a warm one, a `fresh` one, or `shared` by `async def` steps. Default: `forked`."
+        }
+        "memory" => "the most memory that an attempt may use. Default: the worker's.",
+        "cpu" => "the most time on a processor, in seconds; an arithmetic expression. Default: the worker's.",
+        "processes" => "the most processes and threads at once. Default: the worker's.",
+        "network" => "`off` leaves the attempt no network. Default: `on`.",
+        "env" => "variables of the worker's environment that the step gets; all others are kept from it.",
+        "secret" => "secrets of the hub (`bue secret set NAME`) that the step gets as variables of its environment.",
+        "python" => "the version of the interpreter. Default: the worker's.",
+        "requirements" => {
+            "Python packages that the step needs, as pip takes them, or `-r` and a file beside the script."
+        }
+        "connection" => {
+            "the name of the database that a postgres step runs in. Default: the worker's default connection."
+        }
         _ => "",
     };
     format!("**{word}**: {meaning}\n\nExample: {example}")

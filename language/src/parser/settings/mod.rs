@@ -1,6 +1,11 @@
-//! Settings: `$ name`, `!9`, `!scope name`, `!priority 9`, `!timeout 20 * 60`, `!retries 2`.
+//! Settings: `$ name`, `!9`, `!scope name`, `!priority 9`, `!timeout 20 * 60`, `!retries 2`, and those of `runtime`.
+
+mod quantity;
+mod runtime;
 
 use protocol::Settings;
+
+pub use runtime::words;
 
 use crate::expression::{self, ExpressionError};
 use crate::finding::{Finding, Findings, quote};
@@ -17,18 +22,56 @@ enum Word {
     Priority,
     Timeout,
     Retries,
+    Backoff,
+    Isolation,
+    Memory,
+    Cpu,
+    Processes,
+    Network,
+    Env,
+    Secret,
+    Python,
+    Requirements,
+    Connection,
 }
 
 /// The words of the settings, each with an example in backticks.
-pub const WORDS: [(&str, &str); 4] = [
+pub const WORDS: [(&str, &str); 15] = [
     ("scope", "`!scope production-small`"),
     ("priority", "`!priority 9`"),
     ("timeout", "`!timeout 20 * 60`"),
     ("retries", "`!retries 2`"),
+    ("backoff", "`!backoff 1s..5m`"),
+    ("isolation", "`!isolation fresh`"),
+    ("memory", "`!memory 512MB`"),
+    ("cpu", "`!cpu 60`"),
+    ("processes", "`!processes 32`"),
+    ("network", "`!network off`"),
+    ("env", "`!env REGION`"),
+    ("secret", "`!secret API_TOKEN`"),
+    ("python", "`!python 3.12`"),
+    ("requirements", "`!requirements requests==2.32 pandas`"),
+    ("connection", "`!connection warehouse`"),
 ];
 
 impl Word {
-    const ALL: [Self; 4] = [Self::Scope, Self::Priority, Self::Timeout, Self::Retries];
+    const ALL: [Self; WORDS.len()] = [
+        Self::Scope,
+        Self::Priority,
+        Self::Timeout,
+        Self::Retries,
+        Self::Backoff,
+        Self::Isolation,
+        Self::Memory,
+        Self::Cpu,
+        Self::Processes,
+        Self::Network,
+        Self::Env,
+        Self::Secret,
+        Self::Python,
+        Self::Requirements,
+        Self::Connection,
+    ];
 
     fn find(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|candidate| candidate.as_str() == word)
@@ -36,6 +79,10 @@ impl Word {
 
     fn as_str(self) -> &'static str {
         WORDS[self as usize].0
+    }
+
+    fn sign(self) -> String {
+        format!("!{}", self.as_str())
     }
 
     fn example(self) -> &'static str {
@@ -90,23 +137,25 @@ pub fn read_one(text: &str, span: Span) -> Result<SettingValue, Wrong> {
         Word::Priority => priority(text, span, value, "!priority"),
         Word::Timeout => timeout(text, span, value),
         Word::Retries => retries(text, span, value),
+        word => runtime::read(word, text, span, value),
     }
 }
 
 fn unknown(span: Span, name: &str) -> Finding {
-    let words = Word::ALL.map(Word::as_str);
     let message = match name {
         "" => "`!` names no setting".to_owned(),
         _ => format!("unknown setting {}", quote(&format!("!{name}"))),
     };
+    let all: Vec<String> = Word::ALL.iter().map(|word| format!("`!{}`", word.as_str())).collect();
     Finding::syntax(span, message)
-        .expected("`!scope`, `!priority`, `!timeout` or `!retries`")
-        .hint(suggest::nearest(name, words).map(|near| format!("did you mean `!{near}`?")))
+        .expected(format!("one of {}", all.join(", ")))
+        .hint(suggest::nearest(name, Word::ALL.map(Word::as_str)).map(|near| format!("did you mean `!{near}`?")))
 }
 
-fn empty(span: Span, sign: &str, example: &str) -> Wrong {
+fn empty(span: Span, sign: impl AsRef<str>, example: &str) -> Wrong {
     Box::new(
-        Finding::syntax(span, format!("{} has no value", quote(sign))).expected(format!("a value, as in {example}")),
+        Finding::syntax(span, format!("{} has no value", quote(sign.as_ref())))
+            .expected(format!("a value, as in {example}")),
     )
 }
 
@@ -148,14 +197,20 @@ fn retries(text: &str, span: Span, value: Span) -> Result<SettingValue, Wrong> {
 }
 
 fn timeout(text: &str, span: Span, value: Span) -> Result<SettingValue, Wrong> {
-    let written = value.of(text);
-    if written.trim_matches(BLANKS).is_empty() {
+    if value.of(text).trim_matches(BLANKS).is_empty() {
         return Err(empty(span, "!timeout", Word::Timeout.example()));
     }
+    let milliseconds = seconds(text, value, "time limit", Settings::TIMEOUT_MS_MAX / 1_000)?;
+    Ok(SettingValue::Timeout { milliseconds })
+}
+
+/// Milliseconds of a time that is written as an expression in seconds: more than 0, at most `seconds_max`.
+fn seconds(text: &str, value: Span, what: &str, seconds_max: u64) -> Result<u64, Wrong> {
     let seconds = expression::evaluate(text, value).map_err(|error| Box::new(no_expression(text, value, error)))?;
-    milliseconds(seconds.as_f64()).map(|milliseconds| SettingValue::Timeout { milliseconds }).ok_or_else(|| {
-        let range = format!("more than 0 and at most {} seconds (30 days)", Settings::TIMEOUT_MS_MAX / 1_000);
-        let message = format!("{} is no time limit: it comes to {} seconds", quote(written), shown(seconds.as_f64()));
+    milliseconds(seconds.as_f64(), seconds_max * 1_000).ok_or_else(|| {
+        let range = format!("more than 0 and at most {seconds_max} seconds ({} days)", seconds_max / 86_400);
+        let written = quote(value.of(text));
+        let message = format!("{written} is no {what}: it comes to {} seconds", shown(seconds.as_f64()));
         Box::new(Finding::syntax(value, message).expected(range))
     })
 }
@@ -181,7 +236,7 @@ fn no_expression(text: &str, value: Span, error: ExpressionError) -> Finding {
 
 /// Milliseconds of a time limit in seconds, never rounded down to nothing.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-fn milliseconds(seconds: f64) -> Option<u64> {
+fn milliseconds(seconds: f64, milliseconds_max: u64) -> Option<u64> {
     let milliseconds = (seconds * 1_000.0).round().max(1.0);
-    (seconds > 0.0 && milliseconds <= Settings::TIMEOUT_MS_MAX as f64).then_some(milliseconds as u64)
+    (seconds > 0.0 && milliseconds <= milliseconds_max as f64).then_some(milliseconds as u64)
 }

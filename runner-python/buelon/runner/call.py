@@ -21,6 +21,16 @@ def call(function, arguments):
     return result
 
 
+def parameters(function, count):
+    """The function that has the parameters, and the names of those that take the first ``count`` arguments."""
+    code = _code(function)
+    if code is None:
+        return function, []
+    names = code.co_varnames[: code.co_argcount]
+    names = names[1:] if _is_bound(function) else names
+    return _target(function), [name for name in names if name != "mut"][:count]
+
+
 async def _awaited(result):
     return await result
 
@@ -53,14 +63,16 @@ def _is_bound(function):
 
 def _code(function):
     """The code whose parameters count, seen through decorators that say what they wrap."""
+    return getattr(_target(function), "__code__", None)
+
+
+def _target(function):
     target = _unwrapped(function)
     if isinstance(target, types.MethodType):
-        target = target.__func__
-    elif isinstance(target, type):
-        target = target.__init__
-    elif not isinstance(target, types.FunctionType):
-        target = type(target).__call__
-    return getattr(target, "__code__", None)
+        return target.__func__
+    if isinstance(target, type):
+        return target.__init__
+    return target if isinstance(target, types.FunctionType) else type(target).__call__
 
 
 def _unwrapped(function):

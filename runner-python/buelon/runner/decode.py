@@ -2,7 +2,46 @@
 
 import json
 
+from . import call
 from .failures import Failure
+
+
+def decode_all(entries, function):
+    """The arguments of a function: a table as its parameter's annotation asks for it, else as a list of dicts."""
+    if not entries:
+        return []
+    annotated, names = call.parameters(function, len(entries))
+    if not names or not _is_annotated(annotated):
+        return [decode(entry) for entry in entries]
+    from . import wanted
+
+    forms = wanted.forms(annotated, names)
+    # Further ones go to `*arguments`, or are one too many.
+    rest = len(entries) - len(forms)
+    wishes = zip(entries, forms + [None] * rest, names + [None] * rest)
+    return [_in_form(entry, form, name) if form else decode(entry) for entry, form, name in wishes]
+
+
+def _is_annotated(function):
+    try:
+        return bool(function.__annotations__)
+    except (AttributeError, NameError):
+        # They may be worked out when they are asked for, and name what is not there.
+        return False
+
+
+def _in_form(entry, form, name):
+    from . import wanted
+
+    ((kind, content),) = entry.items()
+    if kind != "arrow_file":
+        return wanted.of_value(form, decode(entry), name)
+    try:
+        return wanted.of_file(form, content, name)
+    except Failure:
+        raise
+    except Exception as error:
+        raise Failure("input", f"the argument `{name}` cannot be read: {error}") from None
 
 
 def decode(entry):

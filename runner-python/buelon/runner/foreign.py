@@ -7,6 +7,9 @@ import sys
 
 from . import columns
 
+_BATCH_ROWS_MAX = 65_536
+"""Rows of one batch: whoever reads a table holds a batch of it in memory."""
+
 
 def plain(value):
     """Whether the value is of a known kind, and its plain form."""
@@ -39,16 +42,33 @@ def write_table(value, path):
         import pyarrow
 
         with pyarrow.OSFile(path, "wb") as file, pyarrow.ipc.new_stream(file, arrow.schema) as writer:
-            writer.write(arrow)
+            writer.write_table(arrow, max_chunksize=_BATCH_ROWS_MAX)
         return arrow.num_rows
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(value, polars.DataFrame):
-        value.write_ipc_stream(path, compat_level=polars.CompatLevel.oldest())
-        return value.height
+        return _write_polars(polars, value, path)
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
         return _write_pandas(value, path)
     return None
+
+
+def _write_polars(polars, frame, path):
+    """One stream of small batches: polars itself writes a frame as one batch, and a batch is read whole."""
+    import io
+    import struct
+
+    end = b"\xff\xff\xff\xff\0\0\0\0"
+    with open(path, "wb") as file:
+        for start in range(0, max(frame.height, 1), _BATCH_ROWS_MAX):
+            part = io.BytesIO()
+            frame.slice(start, _BATCH_ROWS_MAX).write_ipc_stream(part, compat_level=polars.CompatLevel.oldest())
+            stream = part.getvalue()
+            # Each part has the same schema before its batches, which a stream has once.
+            begin = 8 + struct.unpack_from("<i", stream, 4)[0] if start else 0
+            file.write(stream[begin : -len(end)] if stream.endswith(end) else stream[begin:])
+        file.write(end)
+    return frame.height
 
 
 def _arrow_table(value):

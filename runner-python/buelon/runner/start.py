@@ -74,7 +74,7 @@ def _run(frame):
     sources = {}
     try:
         function, sources = load.load(frame["code"], frame["function"], root)
-        arguments = [decode.decode(entry) for entry in frame["inputs"]]
+        arguments = decode.decode_all(frame["inputs"], function)
         status, priority, data = returned.read(call.call(function, arguments))
         if status != "success":
             return frames.result(status, None, priority)

@@ -1,0 +1,96 @@
+"""Which form of table a step asks for, by the annotations of its parameters: pandas, polars or pyarrow.
+
+    def report(orders: pandas.DataFrame, rates: "polars.DataFrame", log: pyarrow.Table): ...
+
+A parameter without such an annotation gets plain data. The module is imported only where an argument is made with it.
+"""
+
+import importlib
+import types
+
+from .failures import Failure
+
+_FORMS = {("pandas", "DataFrame"): "pandas", ("polars", "DataFrame"): "polars", ("pyarrow", "Table"): "pyarrow"}
+_WORDS = {"pandas": "pandas.DataFrame", "polars": "polars.DataFrame", "pyarrow": "pyarrow.Table"}
+_KINDS = {type(None): "None", bool: "a bool", int: "a number", float: "a number", str: "a string", dict: "a dict"}
+
+
+def forms(function, parameters):
+    """For each parameter, by its name, the form that its annotation asks for, or None."""
+    annotations = function.__annotations__
+    names = getattr(function, "__globals__", {})
+    return [_form(annotations.get(parameter), names) for parameter in parameters]
+
+
+def _form(annotation, names):
+    if annotation is None:
+        return None
+    if isinstance(annotation, str):
+        return _form_of_text(annotation, names)
+    module = getattr(annotation, "__module__", None) or ""
+    return _FORMS.get((str(module).partition(".")[0], getattr(annotation, "__name__", None)))
+
+
+def _form_of_text(text, names):
+    """``pd.DataFrame``, whatever the module is called in the step's file, or ``DataFrame`` by itself."""
+    root, dot, name = text.strip().strip("\"'").rpartition(".")
+    if not dot:
+        found = names.get(name)
+        return None if found is None or isinstance(found, str) else _form(found, names)
+    module = names.get(root)
+    return _FORMS.get((module.__name__ if isinstance(module, types.ModuleType) else root, name))
+
+
+def of_file(form, path, parameter):
+    """The table in a file that holds an Arrow IPC stream."""
+    if form == "polars":
+        return _imported(form, parameter).read_ipc_stream(path)
+    pyarrow = _pyarrow(form, parameter)
+    if pyarrow is None:
+        from . import arrow_read
+
+        return of_value(form, arrow_read.read(path), parameter)
+    with pyarrow.memory_map(path) as source:
+        table = pyarrow.ipc.open_stream(source).read_all()
+    return table if form == "pyarrow" else table.to_pandas()
+
+
+def of_value(form, value, parameter):
+    """The table that a list of dicts is."""
+    if type(value) is not list:
+        _refuse(form, parameter, f"{_KINDS.get(type(value), 'something else')} came")
+    place = next((place for place, record in enumerate(value) if type(record) is not dict), None)
+    if place is not None:
+        _refuse(form, parameter, f"a list came whose element [{place}] is {_KINDS.get(type(value[place]), 'a list')}")
+    module = _imported(form, parameter)
+    if form == "pandas":
+        return module.DataFrame(value)
+    if form == "polars":
+        return module.DataFrame(value, infer_schema_length=None)
+    names = list({name: None for record in value for name in record})
+    return module.table({name: [record.get(name) for record in value] for name in names})
+
+
+def _refuse(form, parameter, what):
+    advice = "return a list of dicts, or a table, from the step before"
+    raise Failure("input", f"the parameter `{parameter}` asks for a {_WORDS[form]}, but {what}; {advice}")
+
+
+def _pyarrow(form, parameter):
+    """pyarrow with its reader of streams; None where pandas has to do without."""
+    if form == "pandas":
+        _imported(form, parameter)
+    try:
+        import pyarrow
+        import pyarrow.ipc
+    except ImportError:
+        return None if form == "pandas" else _imported(form, parameter)
+    return pyarrow
+
+
+def _imported(form, parameter):
+    try:
+        return importlib.import_module(form)
+    except ImportError as error:
+        message = f"the parameter `{parameter}` asks for a {_WORDS[form]}, and {form} cannot be imported: {error}"
+        raise Failure("input", f"{message}; install it in the environment of the step") from None

@@ -11,11 +11,11 @@
 //! | `POST /v1/runs` | [`SubmitRequest`] → [`SubmitAnswer`]; 422 with diagnostics; 409 with missing files |
 //! | `GET /v1/runs?limit=` | → `Vec<`[`RunView`]`>`, newest first |
 //! | `GET /v1/runs/{run}?wait_ms=&version=` | → [`RunView`], at once or when its version has passed `version` |
-//! | `GET /v1/runs/{run}/jobs?after=&limit=` | → [`JobPage`] |
+//! | `GET /v1/runs/{run}/jobs?after=&state=&limit=` | → [`JobPage`]: all jobs and items, or the jobs in one state |
 //! | `GET /v1/runs/{run}/results?limit=` | → [`ResultsAnswer`] |
 //! | `POST /v1/runs/{run}/cancel` | → [`RunView`] |
 //! | `POST /v1/runs/{run}/reset` | → [`ResetAnswer`]: its failed jobs start over |
-//! | `POST /v1/runs/{run}/again` | → [`RunView`]: a new run of the same script and files |
+//! | `POST /v1/runs/{run}/again` | → [`RunView`]: a new run of the same script and files; repeatable with an `Idempotency-Key` |
 //! | `POST /v1/pause`, `POST /v1/resume` | [`Pause`] → 204 |
 //! | `GET /v1/jobs/{job}` | → [`JobView`] |
 //! | `POST /v1/jobs/{job}/reset` | → [`ResetAnswer`]: it and what follows it start over |

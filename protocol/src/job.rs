@@ -1,5 +1,8 @@
 //! States, outcomes and errors of jobs, in the words used on the wire.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ValueRef;
@@ -20,6 +23,41 @@ pub enum JobState {
     Failed,
     /// Will not run.
     Cancelled,
+}
+
+impl JobState {
+    /// All states, in the order of a job's life.
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Available, Self::Leased, Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// The word for it, which is also its JSON form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Available => "available",
+            Self::Leased => "leased",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words = Self::ALL.map(Self::as_str).join(", ");
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is no state of a job; there are {words}"))
+    }
 }
 
 /// Where a run stands, as its jobs say.
@@ -118,4 +156,18 @@ pub enum ErrorKind {
     Loop,
     /// Too many workers were lost while they ran it.
     Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_for_a_state_is_its_json_form_and_reads_back() {
+        for state in JobState::ALL {
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
+            assert_eq!(state.as_str().parse(), Ok(state));
+        }
+        assert!("pending".parse::<JobState>().unwrap_err().contains("available"));
+    }
 }

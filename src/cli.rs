@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use protocol::{JobId, RunId};
+use protocol::{JobId, JobState, RunId};
 
 use crate::address::PartialAddress;
 
@@ -61,6 +61,8 @@ pub enum Command {
     Value(JobArguments),
     /// Cancel what is left of a run
     Cancel(CancelArguments),
+    /// Make a new run of the script and files of another one
+    Again(AgainArguments),
     /// Have the failed jobs of a run, or one job and what follows it, start over
     Reset(ResetArguments),
     /// Start no further jobs: of a run, of a scope, or none at all
@@ -268,6 +270,9 @@ pub struct StatusArguments {
     /// Show all jobs of the run, not only the first
     #[arg(long, requires = "run")]
     pub all: bool,
+    /// Show only the run's jobs in this state: waiting, available, leased, succeeded, failed or cancelled
+    #[arg(long, requires = "run", value_name = "STATE")]
+    pub state: Option<JobState>,
     /// Print it as JSON: of a run with all its jobs
     #[arg(long)]
     pub json: bool,
@@ -307,6 +312,20 @@ pub struct CancelArguments {
     /// The run
     #[arg(value_name = "RUN")]
     pub run: RunId,
+}
+
+/// Arguments of `bue again`.
+#[derive(Debug, Args)]
+pub struct AgainArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The run whose script is to run again
+    #[arg(value_name = "RUN")]
+    pub run: RunId,
+    /// Wait until nothing more can run, then show the results
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Arguments of `bue reset`.
@@ -383,6 +402,8 @@ mod tests {
             "bue fmt --check a.bue",
             "bue --data-dir /data status",
             "bue status r0123456789ab --all",
+            "bue status r0123456789ab --state failed",
+            "bue again r0123456789ab --wait",
             "bue results r0123456789ab --json",
             "bue logs j7 -b localhost",
             "bue reset j7",

@@ -75,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Results(arguments) => commands::results::run(&context, &arguments),
         Command::Logs(arguments) => commands::job::logs(&context, &arguments),
         Command::Value(arguments) => commands::job::value(&context, &arguments),
+        Command::Again(arguments) => commands::again::run(&context, &arguments),
         Command::Cancel(arguments) => commands::cancel::run(&context, &arguments),
         Command::Reset(arguments) => commands::reset::run(&context, &arguments),
         Command::Pause(arguments) => commands::pause::pause(&context, &arguments),

@@ -1,7 +1,7 @@
 //! Runs as they can be looked at: behind a hub's address, or in the queue of this very process.
 
 use protocol::api::{JobPage, ResultsAnswer, RunView};
-use protocol::{JobId, RunId};
+use protocol::{JobId, JobState, RunId};
 
 use crate::client::Client;
 use crate::error::Result;
@@ -13,8 +13,8 @@ pub const PAGE: usize = 1_000;
 pub trait Runs {
     /// One run, when something of it has changed since `version`, or after a while.
     async fn run_after(&self, run: &RunId, version: u64) -> Result<RunView>;
-    /// The next jobs of a run, by id.
-    async fn jobs(&self, run: &RunId, after: Option<JobId>) -> Result<JobPage>;
+    /// The next jobs of a run, block by block: all, or those in one state.
+    async fn jobs(&self, run: &RunId, after: Option<JobId>, state: Option<JobState>) -> Result<JobPage>;
     /// What the calls of a run's script came to, the first `limit`.
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer>;
     /// The value of a job, as JSON text.
@@ -32,8 +32,8 @@ impl Runs for Client {
         Ok(Self::run_after(self, run, version).await?)
     }
 
-    async fn jobs(&self, run: &RunId, after: Option<JobId>) -> Result<JobPage> {
-        Ok(Self::jobs(self, run, after, PAGE).await?)
+    async fn jobs(&self, run: &RunId, after: Option<JobId>, state: Option<JobState>) -> Result<JobPage> {
+        Ok(Self::jobs(self, run, after, state, PAGE).await?)
     }
 
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer> {

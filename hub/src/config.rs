@@ -79,7 +79,7 @@ pub struct Limits {
     pub timeout_grace: Duration,
     /// What is kept of finished runs.
     pub kept: Kept,
-    /// Connections to PostgreSQL; one more listens.
+    /// Connections for reading a queue in PostgreSQL; one more writes, one listens.
     pub postgres_connections_max: usize,
     /// How long changes wait for a PostgreSQL that is away before they are refused.
     pub postgres_patience: Duration,

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use protocol::{ErrorKind, Outcome, StepError};
+use protocol::{Backoff, ErrorKind, Outcome, Settings, StepError};
 
 /// State of a job as the store keeps it. The numbers are on disk: never change one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +58,12 @@ impl State {
         }
     }
 
+    /// The states that have this word on the wire.
+    #[must_use]
+    pub fn behind(word: protocol::JobState) -> Vec<Self> {
+        (0..7).filter_map(Self::from_number).filter(|state| state.on_the_wire() == word).collect()
+    }
+
     /// Whether something can still come of it without help.
     #[must_use]
     pub fn is_active(self) -> bool {
@@ -65,7 +71,7 @@ impl State {
     }
 }
 
-/// How long pauses are and how much is tolerated. Settings of the hub.
+/// How long pauses are and how much is tolerated. Settings of the hub; a step may name its own backoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Upper bound of the pause after a first error; doubles with each further one. The pause itself is drawn
@@ -111,6 +117,8 @@ pub struct Leased {
     pub tally: Tally,
     /// Retries its step allows.
     pub retries: u32,
+    /// Bounds of the pauses before these, where its step names its own.
+    pub backoff: Option<Backoff>,
 }
 
 /// Where a job goes from `leased`. There is one variant for each legal transition.
@@ -136,6 +144,12 @@ pub enum Next {
 }
 
 impl Leased {
+    /// A leased job of a step with these settings.
+    #[must_use]
+    pub fn under(settings: &Settings, tally: Tally) -> Self {
+        Self { tally, retries: settings.retries, backoff: settings.backoff }
+    }
+
     /// Where the outcome of an attempt takes the job. `random` is between 0 and 1.
     #[must_use]
     pub fn settle(self, outcome: &Outcome, policy: &Policy, now_ms: i64, random: f64) -> Next {
@@ -163,7 +177,8 @@ impl Leased {
         if failures > self.retries || !is_worth_a_retry(error.kind) {
             return Next::Failed(tally);
         }
-        let bound = doubled(policy.backoff_first, failures - 1).min(policy.backoff_max);
+        let (first, longest) = self.backoff.map_or((policy.backoff_first, policy.backoff_max), bounds);
+        let bound = doubled(first, failures - 1).min(longest);
         Next::Parked { from_ms: now_ms + milliseconds(bound.mul_f64(random.clamp(0.0, 1.0))), tally }
     }
 
@@ -176,7 +191,20 @@ impl Leased {
 }
 
 /// Longest delay that a worker can ask for when it gives a lease back.
-const RELEASE_DELAY_MS_MAX: i64 = 3_600_000;
+pub const RELEASE_DELAY_MS_MAX: i64 = 3_600_000;
+
+/// The longest pause that a job of a step with these settings can be parked for.
+#[must_use]
+pub fn longest_pause(settings: &Settings, policy: &Policy) -> Duration {
+    let backoff = settings.backoff.map_or(policy.backoff_max, |backoff| bounds(backoff).1);
+    backoff.max(policy.pending_max).max(Duration::from_millis(RELEASE_DELAY_MS_MAX.unsigned_abs()))
+}
+
+/// The bounds of a step's own pauses. A plan of another version cannot park a job for ever.
+fn bounds(backoff: Backoff) -> (Duration, Duration) {
+    let longest = Duration::from_millis(backoff.longest_ms.min(Backoff::LONGEST_MS_MAX));
+    (Duration::from_millis(backoff.first_ms), longest)
+}
 
 /// A loop over something that is no list would fail again in the same way.
 fn is_worth_a_retry(kind: ErrorKind) -> bool {
@@ -204,7 +232,7 @@ mod tests {
     use super::*;
 
     fn leased(retries: u32, tally: Tally) -> Leased {
-        Leased { tally, retries }
+        Leased { tally, retries, backoff: None }
     }
 
     fn error() -> Outcome {
@@ -242,6 +270,39 @@ mod tests {
         assert_eq!(from_ms, 300_000);
         let Next::Parked { from_ms, .. } = leased(99, tally).settle(&error(), &policy, 0, 0.0) else { panic!() };
         assert_eq!(from_ms, 0);
+    }
+
+    #[test]
+    fn a_step_with_a_backoff_of_its_own_is_paused_by_it_and_not_by_the_hubs() {
+        let backoff = Some(Backoff { first_ms: 100, longest_ms: 350 });
+        let mut tally = Tally::default();
+        let mut pauses = Vec::new();
+        for _ in 0..4 {
+            let leased = Leased { tally, retries: 9, backoff };
+            let Next::Parked { from_ms, tally: next } = leased.settle(&error(), &Policy::default(), 0, 1.0) else {
+                panic!()
+            };
+            pauses.push(from_ms);
+            tally = next;
+        }
+        assert_eq!(pauses, [100, 200, 350, 350]);
+        let leased = Leased { tally, retries: 9, backoff };
+        let Next::Parked { from_ms, .. } = leased.settle(&error(), &Policy::default(), 0, 0.5) else { panic!() };
+        assert_eq!(from_ms, 175, "the pause is drawn below its bound");
+    }
+
+    #[test]
+    fn no_backoff_parks_a_job_for_longer_than_a_day() {
+        let settings = Settings {
+            backoff: Some(Backoff { first_ms: u64::MAX, longest_ms: u64::MAX }),
+            retries: 1,
+            ..Settings::default()
+        };
+        let day_ms = i64::try_from(Backoff::LONGEST_MS_MAX).unwrap();
+        let next = Leased::under(&settings, Tally::default()).settle(&error(), &Policy::default(), 7, 1.0);
+        assert!(matches!(next, Next::Parked { from_ms, .. } if from_ms == 7 + day_ms), "{next:?}");
+        assert_eq!(milliseconds(longest_pause(&settings, &Policy::default())), day_ms);
+        assert_eq!(longest_pause(&Settings::default(), &Policy::default()), Duration::from_secs(3_600));
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::bell::Bell;
 use crate::clock::now_ms;
 use crate::config::{Config, Limits};
 use crate::error::{HubError, QueueError};
-use crate::job::Policy;
 use crate::sessions::Sessions;
 use crate::store::postgres::{self, PostgresOptions};
 use crate::store::{EffectsSink, Store, StoreOptions, Submission};
@@ -35,7 +34,6 @@ pub(crate) struct Shared {
     pub bell: Arc<Bell>,
     pub sessions: Sessions,
     pub limits: Limits,
-    pub policy: Policy,
     values: Option<Values>,
 }
 
@@ -78,7 +76,6 @@ impl Queue {
             bell,
             sessions: Sessions::default(),
             limits: config.limits,
-            policy: config.policy,
             values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
         });
         timers::start(&shared, fleet, &stop);
@@ -328,12 +325,18 @@ impl Queue {
         self.store().runs(limit.min(self.limits().page_max)).await
     }
 
-    /// Jobs and items of a run, a page at a time.
+    /// Jobs and items of a run, a page at a time; where a state is given only the jobs in it.
     ///
     /// # Errors
     /// There is no such run.
-    pub async fn jobs(&self, run: RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, QueueError> {
-        self.store().jobs(run, after, limit.clamp(1, self.limits().page_max)).await
+    pub async fn jobs(
+        &self,
+        run: RunId,
+        after: Option<JobId>,
+        state: Option<JobState>,
+        limit: usize,
+    ) -> Result<JobPage, QueueError> {
+        self.store().jobs(run, after, state, limit.clamp(1, self.limits().page_max)).await
     }
 
     /// One job.
@@ -381,13 +384,14 @@ impl Queue {
         Ok(ResetAnswer { jobs })
     }
 
-    /// Makes a new run of the script and files of another one.
+    /// Makes a new run of the script and files of another one. A request that is repeated with its key makes no further run.
     ///
     /// # Errors
-    /// There is no such run.
-    pub async fn run_again(&self, run: RunId) -> Result<RunView, QueueError> {
-        let id = self.store().run_again(run.clone(), random()?, now_ms()).await?;
-        tracing::info!(run = %id, of = %run, "run accepted again");
+    /// There is no such run, or the key belongs to a run of another script.
+    pub async fn run_again(&self, run: RunId, key: Option<String>) -> Result<RunView, QueueError> {
+        self.check_key(key.as_deref())?;
+        let (id, repeated) = self.store().run_again(run.clone(), key, random()?, now_ms()).await?;
+        tracing::info!(run = %id, of = %run, repeated, "run accepted again");
         self.store().run(id).await
     }
 

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::error::QueueError;
+use crate::job::RELEASE_DELAY_MS_MAX;
 use crate::queue::Shared;
 use crate::store::postgres::Fleet;
 
@@ -18,9 +19,6 @@ const LOOK: Duration = Duration::from_secs(30);
 
 /// Shortest time between two looks at leases.
 const LEASES_LOOK_MIN: Duration = Duration::from_millis(500);
-
-/// Longest pause that a release may ask for.
-const PARKED_MAX: Duration = Duration::from_secs(3_600);
 
 /// Pause between two steps of deleting, so that others come to their turns.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
@@ -54,16 +52,29 @@ where
 
 /// Makes parked jobs ready when their time comes; sleeps until then.
 async fn promote_in_time(shared: Arc<Shared>) {
-    let longest = PARKED_MAX.max(shared.policy.backoff_max).max(shared.policy.pending_max);
-    let latest_ms = now_ms() + milliseconds(longest);
-    let clamped = insist("look for jobs that a clock put too far off", || shared.store.clamp_parked(latest_ms)).await;
-    if clamped > 0 {
-        tracing::warn!(jobs = clamped, "the clock was set back: parked jobs are brought forward");
-    }
+    bring_forward(&shared).await;
     loop {
         shared.bell.parked.begin();
         let next = insist("look for jobs whose pause is over", || shared.store.promote(now_ms())).await;
         shared.bell.parked.sleep(next, LOOK).await;
+    }
+}
+
+/// Brings parked jobs forward that a clock put too far off. Pauses are short beside what a clock is wrong by, so looking once, at
+/// the start, is enough: while a hub runs, its clock only goes on.
+async fn bring_forward(shared: &Shared) {
+    let now_ms = now_ms();
+    let mut jobs = 0;
+    // Any job can be parked for this long.
+    let mut next = Some((now_ms.saturating_add(RELEASE_DELAY_MS_MAX), 0));
+    while let Some(after) = next {
+        let brought;
+        let what = "look for jobs that a clock put too far off";
+        (brought, next) = insist(what, || shared.store.bring_forward(after, now_ms)).await;
+        jobs += brought;
+    }
+    if jobs > 0 {
+        tracing::warn!(jobs, "the clock was set back: parked jobs are brought forward");
     }
 }
 
@@ -149,8 +160,4 @@ async fn keep_in_bounds(shared: Arc<Shared>) {
         }
         tokio::time::sleep(kept.look).await;
     }
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }

@@ -79,8 +79,14 @@ async fn a_run_can_be_made_again_from_its_own_script_and_files(on: On) {
     let rig = Rig::new(on).await;
     let first = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     rig.queue.cancel(first.clone()).await.unwrap();
-    let again = rig.queue.run_again(first.clone()).await.unwrap();
+    let again = rig.queue.run_again(first.clone(), Some("again".into())).await.unwrap();
     assert!(again.id != first && again.state == RunState::Running);
+    let repeated = rig.queue.run_again(first.clone(), Some("again".into())).await.unwrap();
+    assert_eq!(repeated.id, again.id, "a request that is repeated makes no further run");
+    let other = rig.submit(&script(&["b"], "p = | b\np()\n")).await;
+    let refused = rig.queue.run_again(other.clone(), Some("again".into())).await;
+    assert!(matches!(refused, Err(bue_hub::QueueError::Conflict(_))), "{refused:?}");
+    rig.queue.cancel(other).await.unwrap();
     rig.succeed(&rig.next_of("a").await, "1").await;
     assert_eq!(rig.run(&again.id).await.state, RunState::Succeeded);
     assert_eq!(rig.run(&first).await.state, RunState::Cancelled);

@@ -5,9 +5,9 @@ mod rig;
 use std::time::Duration;
 
 use bue_hub::QueueError;
-use protocol::api::{Pause, Reason, WorkerInfo};
+use protocol::api::{Pause, Reason, Settled, WorkerInfo};
 use protocol::{JobId, JobState, Outcome, RunState};
-use rig::{On, Rig, WORKER, error, script, texts};
+use rig::{On, Rig, WORKER, error, script, success, texts};
 
 async fn failed_jobs_of_a_run_start_over_with_all_their_retries(on: On) {
     let rig = Rig::new(on).await;
@@ -109,7 +109,60 @@ async fn a_job_that_does_not_run_can_be_explained(on: On) {
     assert!(until, "{reasons:?}");
 }
 
+async fn a_step_that_names_its_backoff_is_tried_again_within_it(on: On) {
+    let rig = Rig::with(on, |config| {
+        (config.policy.backoff_first, config.policy.backoff_max) = (Duration::from_secs(600), Duration::from_secs(600));
+    })
+    .await;
+    let run = rig.submit(&script(&["a !retries 2,!backoff 1ms..2ms"], "p = | a\np()\n")).await;
+    for _ in 0..2 {
+        rig.settle(&rig.next_of("a").await, error("ValueError: no")).await;
+    }
+    rig.succeed(&rig.next_of("a").await, "1").await;
+    assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
+}
+
+async fn jobs_can_be_listed_by_their_state(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a", "b", "c"], "p = a | b\nq = | c\nfor x in p():\n    q(x)\n")).await;
+    rig.succeed(&rig.next_of("a").await, "1").await;
+    rig.succeed(&rig.next_of("b").await, "[1, 2, 3]").await;
+    let leases = rig.lease(3).await;
+    rig.settle(&leases[1], error("ValueError: no")).await;
+    let names = async |state| {
+        let page = rig.queue.jobs(run.clone(), None, Some(state), 10).await.unwrap();
+        page.jobs.into_iter().map(|job| job.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(JobState::Succeeded).await, ["a", "b"], "items of the loop are left out");
+    assert_eq!(names(JobState::Failed).await, ["c"]);
+    assert_eq!(names(JobState::Leased).await, ["c", "c"]);
+    assert!(names(JobState::Waiting).await.is_empty());
+    let first = rig.queue.jobs(run.clone(), None, Some(JobState::Leased), 1).await.unwrap();
+    let rest = rig.queue.jobs(run.clone(), first.next, Some(JobState::Leased), 1).await.unwrap();
+    assert_eq!((first.jobs[0].id, rest.jobs[0].id, rest.next), (leases[0].job, leases[2].job, None));
+}
+
+async fn a_cancelled_run_of_which_a_job_starts_over_is_no_longer_cancelled(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a", "b", "c"], "p = a | b\nq = | c\np()\nq()\n")).await;
+    let a = rig.next_of("a").await;
+    rig.queue.cancel(run.clone()).await.unwrap();
+    assert_eq!(rig.settle(&a, success("1")).await, Settled::Stale);
+    assert_eq!(rig.run(&run).await.state, RunState::Cancelled);
+    assert_eq!(rig.queue.reset_failed(run.clone()).await.unwrap().jobs, 0);
+    assert_eq!(rig.run(&run).await.state, RunState::Cancelled, "nothing starts over, so it stays what it was");
+    assert_eq!(rig.queue.reset_job(a.job).await.unwrap().jobs, 2);
+    assert_eq!(rig.run(&run).await.state, RunState::Running);
+    rig.succeed(&rig.next_of("a").await, "1").await;
+    rig.succeed(&rig.next_of("b").await, "2").await;
+    let view = rig.run(&run).await;
+    assert_eq!((view.state, view.counts.succeeded, view.counts.cancelled), (RunState::Succeeded, 2, 1));
+}
+
 on_both_stores! {
+    a_step_that_names_its_backoff_is_tried_again_within_it,
+    jobs_can_be_listed_by_their_state,
+    a_cancelled_run_of_which_a_job_starts_over_is_no_longer_cancelled,
     failed_jobs_of_a_run_start_over_with_all_their_retries,
     one_job_and_what_follows_it_start_over,
     what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed,

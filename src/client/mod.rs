@@ -12,7 +12,7 @@ use protocol::api::{
     ErrorBody, Explanation, JobPage, MissingFiles, Pause, ResetAnswer, ResultsAnswer, RunView, StatusAnswer,
     SubmitAnswer, SubmitRequest,
 };
-use protocol::{Digest, JobId, Manifest, RunId};
+use protocol::{Digest, JobId, JobState, Manifest, RunId};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -110,10 +110,17 @@ impl Client {
         self.get(&route, NEWS_WAIT + ANSWER_TIMEOUT).await
     }
 
-    /// The next jobs of a run, by id.
-    pub async fn jobs(&self, run: &RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, ClientError> {
+    /// The next jobs of a run, block by block: all, or those in one state.
+    pub async fn jobs(
+        &self,
+        run: &RunId,
+        after: Option<JobId>,
+        state: Option<JobState>,
+        limit: usize,
+    ) -> Result<JobPage, ClientError> {
         let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
-        self.get(&format!("runs/{run}/jobs?limit={limit}{after}"), ANSWER_TIMEOUT).await
+        let state = state.map(|state| format!("&state={state}")).unwrap_or_default();
+        self.get(&format!("runs/{run}/jobs?limit={limit}{after}{state}"), ANSWER_TIMEOUT).await
     }
 
     /// What the calls of a run's script came to.
@@ -124,6 +131,14 @@ impl Client {
     /// Cancels what is left of a run.
     pub async fn cancel(&self, run: &RunId) -> Result<RunView, ClientError> {
         self.post(&format!("runs/{run}/cancel"), &()).await
+    }
+
+    /// A new run of the script and files of another one. Safe to repeat with the same key.
+    pub async fn run_again(&self, run: &RunId, key: &str) -> Result<RunView, ClientError> {
+        let route = format!("runs/{run}/again");
+        let request = || self.request(Method::POST, &route).header("idempotency-key", key).timeout(ANSWER_TIMEOUT);
+        let body = self.send(request).await?;
+        self.parse(&body)
     }
 
     /// Has the failed jobs of a run start over; tells how many there are.

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod again;
 pub mod bucket;
 pub mod cancel;
 pub mod check;

@@ -15,7 +15,9 @@ pub fn run(context: &Context, arguments: &ResetArguments) -> Result {
         })
     })?;
     match (jobs, &arguments.what) {
-        (0, RunOrJob::Run(run)) => output::note(&format!("run {run} has no failed jobs: nothing was changed")),
+        (0, RunOrJob::Run(run)) => output::note(&format!(
+            "run {run} has no failed jobs: nothing was changed; `bue again {run}` makes a new run of its script"
+        )),
         (0, RunOrJob::Job(job)) => output::note(&format!("job {job} has not run yet: nothing was changed")),
         (jobs, _) => output::note(&format!("{} over", output::plural(jobs, "job starts", "jobs start"))),
     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use protocol::RunId;
 use protocol::api::{Counts, JobView, RunView, ScopeView, StatusAnswer, WorkerView};
+use protocol::{JobState, RunId};
 use serde::Serialize;
 
 use super::pause;
@@ -39,11 +39,14 @@ async fn show_hub(client: &Client, json: bool) -> Result {
 async fn show_run(client: &Client, run: &RunId, arguments: &StatusArguments) -> Result {
     let run = client.run(run).await?;
     if arguments.json {
-        let jobs = all_jobs(client, &run).await?;
+        let jobs = all_jobs(client, &run, arguments.state).await?;
         return print_json(&RunDocument { run, jobs });
     }
-    let jobs =
-        if arguments.all { all_jobs(client, &run).await? } else { client.jobs(&run.id, None, JOBS_MAX).await?.jobs };
+    let jobs = if arguments.all {
+        all_jobs(client, &run, arguments.state).await?
+    } else {
+        client.jobs(&run.id, None, arguments.state, JOBS_MAX).await?.jobs
+    };
     let mut text = run_line(&run);
     let mut table = drawn(&["job", "step", "scope", "state", "attempts", "value or error"]);
     for job in &jobs {
@@ -74,11 +77,11 @@ struct RunDocument {
 }
 
 /// The jobs of a run, page by page.
-async fn all_jobs(client: &Client, run: &RunView) -> Result<Vec<JobView>> {
+async fn all_jobs(client: &Client, run: &RunView, state: Option<JobState>) -> Result<Vec<JobView>> {
     let mut jobs = Vec::new();
     let mut after = None;
     loop {
-        let page = client.jobs(&run.id, after, PAGE).await?;
+        let page = client.jobs(&run.id, after, state, PAGE).await?;
         jobs.extend(page.jobs);
         after = page.next;
         if after.is_none() {
@@ -172,7 +175,7 @@ fn counts_text(counts: &Counts) -> String {
 
 fn state_of(job: &JobView) -> String {
     match job.available_at_ms.and_then(until) {
-        Some(pause) if job.state == protocol::JobState::Available => format!("pending, again in {}", span(pause)),
+        Some(pause) if job.state == JobState::Available => format!("pending, again in {}", span(pause)),
         _ => job_word(job.state).to_owned(),
     }
 }

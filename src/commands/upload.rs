@@ -2,7 +2,7 @@
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use protocol::Digest;
-use protocol::api::{SubmitAnswer, SubmitRequest};
+use protocol::api::{RunView, SubmitAnswer, SubmitRequest};
 
 use crate::bundle::Bundle;
 use crate::cli::UploadArguments;
@@ -34,17 +34,24 @@ async fn upload(context: &Context, arguments: &UploadArguments) -> Result {
     }
     let client = context.client(&arguments.hub)?;
     let answer = submit(&client, &bundle, arguments.key.clone()).await?;
-    say(&answer, arguments.wait)?;
-    if !arguments.wait {
-        return Ok(());
+    let what = if answer.repeated { "was uploaded before: it is run" } else { "is run" };
+    output::note(&format!("{} {what} {}", answer.run.script, answer.run.id));
+    follow(client, answer.run, arguments.wait).await
+}
+
+/// Waits for the end of a run that the hub has accepted, or says how to look at it.
+pub async fn follow(client: Client, run: RunView, waiting: bool) -> Result {
+    if !waiting {
+        output::note(&format!("`bue status {}` shows how it goes", run.id));
+        return output::print(&run.id.to_string());
     }
     // The run is safe on the hub: from here on a hub that is away is waited for.
     let client = client.with_patience(Patience::Endless);
-    let (stop, run) = (stop::on_signal()?, answer.run.id.clone());
+    let (stop, id) = (stop::on_signal()?, run.id.clone());
     tokio::select! {
-        done = show::to_the_end(&client, answer.run) => done,
-        () = stop.cancelled() => Err(Error::new(Kind::Failed, format_args!("no longer waiting: run {run} goes on"))
-            .hint(format_args!("`bue status {run}` shows it, `bue cancel {run}` ends it"))),
+        done = show::to_the_end(&client, run) => done,
+        () = stop.cancelled() => Err(Error::new(Kind::Failed, format_args!("no longer waiting: run {id} goes on"))
+            .hint(format_args!("`bue status {id}` shows it, `bue cancel {id}` ends it"))),
     }
 }
 
@@ -100,15 +107,4 @@ fn show_diagnostics(bundle: &Bundle, diagnostics: &[protocol::Diagnostic], rende
     output::note_coloured(language::render(diagnostics, &text, output::colours()).trim_end());
     bundle.listing.explain_missing(diagnostics).iter().for_each(|note| output::note(note));
     Ok(())
-}
-
-fn say(answer: &SubmitAnswer, waiting: bool) -> Result {
-    let run = &answer.run.id;
-    let what = if answer.repeated { "was uploaded before: it is run" } else { "is run" };
-    output::note(&format!("{} {what} {run}", answer.run.script));
-    if waiting {
-        return Ok(());
-    }
-    output::note(&format!("`bue status {run}` shows how it goes"));
-    output::print(&run.to_string())
 }

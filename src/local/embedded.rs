@@ -11,7 +11,7 @@ use protocol::api::{
     BeatAnswer, BeatRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer, RunView,
     SettleAnswer, SettleRequest, Settlement,
 };
-use protocol::{Digest, JobId, Manifest, RunId, ValueRef};
+use protocol::{Digest, JobId, JobState, Manifest, RunId, ValueRef};
 use worker::HubError;
 
 use crate::error::{Error, Result};
@@ -123,8 +123,8 @@ impl Runs for Embedded {
         self.queue.run(run.clone(), Some(version), NEWS_WAIT).await.map_err(Error::internal)
     }
 
-    async fn jobs(&self, run: &RunId, after: Option<JobId>) -> Result<JobPage> {
-        self.queue.jobs(run.clone(), after, PAGE).await.map_err(Error::internal)
+    async fn jobs(&self, run: &RunId, after: Option<JobId>, state: Option<JobState>) -> Result<JobPage> {
+        self.queue.jobs(run.clone(), after, state, PAGE).await.map_err(Error::internal)
     }
 
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer> {

@@ -1,7 +1,7 @@
 //! Jobs that failed, with their errors and the way to their logs.
 
+use protocol::JobState;
 use protocol::api::{JobView, RunView};
-use protocol::{JobId, JobState};
 
 use crate::error::Result;
 use crate::output;
@@ -17,28 +17,15 @@ pub async fn show(runs: &impl Runs, run: &RunView) -> Result {
     if run.counts.failed == 0 {
         return Ok(());
     }
-    for job in first(runs, run).await? {
-        output::note(&describe(runs, &job));
+    let failed = runs.jobs(&run.id, None, Some(JobState::Failed)).await?.jobs;
+    for job in failed.iter().take(FAILURES_MAX) {
+        output::note(&describe(runs, job));
     }
     let more = run.counts.failed.saturating_sub(FAILURES_MAX as u64);
     if more > 0 {
         output::note(&format!("… and {} more", output::plural(more, "failed job", "failed jobs")));
     }
     Ok(())
-}
-
-async fn first(runs: &impl Runs, run: &RunView) -> Result<Vec<JobView>> {
-    let mut failed = Vec::new();
-    let mut after: Option<JobId> = None;
-    loop {
-        let page = runs.jobs(&run.id, after).await?;
-        failed.extend(page.jobs.into_iter().filter(|job| job.state == JobState::Failed));
-        failed.truncate(FAILURES_MAX);
-        after = page.next;
-        if after.is_none() || failed.len() >= FAILURES_MAX.min(run.counts.failed as usize) {
-            return Ok(failed);
-        }
-    }
 }
 
 fn describe(runs: &impl Runs, job: &JobView) -> String {

@@ -131,7 +131,7 @@ async fn all_jobs(embedded: &Embedded, run: &RunView) -> Result<Vec<JobView>> {
     let mut jobs = Vec::new();
     let mut after = None;
     loop {
-        let page = embedded.jobs(&run.id, after).await?;
+        let page = embedded.jobs(&run.id, after, None).await?;
         jobs.extend(page.jobs);
         after = page.next;
         if after.is_none() {

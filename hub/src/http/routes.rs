@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use axum::{Json, Router, middleware};
 use protocol::api::{
     ApiErrorKind, BeatRequest, Health, LeaseAnswer, LeaseRequest, LogRef, Pause, SettleRequest, Settled, SubmitRequest,
 };
-use protocol::{Digest, JobId, Manifest, PROTOCOL_VERSION, RunId};
+use protocol::{Digest, JobId, JobState, Manifest, PROTOCOL_VERSION, RunId};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -122,11 +122,15 @@ async fn submit(
 ) -> Result<(StatusCode, Json<protocol::api::SubmitAnswer>), Refusal> {
     let mut request = body?.0;
     if request.key.is_none() {
-        request.key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
+        request.key = key_of(&headers);
     }
     let answer = hub.queue.submit(request).await?;
     let status = if answer.repeated { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(answer)))
+}
+
+fn key_of(headers: &axum::http::HeaderMap) -> Option<String> {
+    headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned)
 }
 
 #[derive(Deserialize)]
@@ -161,15 +165,17 @@ async fn run(
 struct Page {
     after: Option<String>,
     limit: Option<usize>,
+    state: Option<JobState>,
 }
 
 async fn jobs(
     State(hub): State<Hub>,
     Path(run): Path<String>,
-    Query(page): Query<Page>,
+    page: Result<Query<Page>, QueryRejection>,
 ) -> Answer<protocol::api::JobPage> {
+    let Query(page) = page?;
     let after = page.after.as_deref().map(parse).transpose()?;
-    json(hub.queue.jobs(parse(&run)?, after, page.limit.unwrap_or(100)).await)
+    json(hub.queue.jobs(parse(&run)?, after, page.state, page.limit.unwrap_or(100)).await)
 }
 
 async fn results(
@@ -188,8 +194,12 @@ async fn reset_failed(State(hub): State<Hub>, Path(run): Path<String>) -> Answer
     json(hub.queue.reset_failed(parse(&run)?).await)
 }
 
-async fn run_again(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunView> {
-    json(hub.queue.run_again(parse(&run)?).await)
+async fn run_again(
+    State(hub): State<Hub>,
+    Path(run): Path<String>,
+    headers: axum::http::HeaderMap,
+) -> Answer<protocol::api::RunView> {
+    json(hub.queue.run_again(parse(&run)?, key_of(&headers)).await)
 }
 
 async fn reset_job(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::ResetAnswer> {

@@ -28,6 +28,7 @@ impl Store {
         self.write(move |change| {
             let number = change.run_number(&run)?;
             let failed = change.rows.jobs_in(number, &[State::Failed])?;
+            go_on(change, number, !failed.is_empty())?;
             start_all_over(change, &failed.into_iter().collect())
         })
         .await
@@ -45,11 +46,23 @@ impl Store {
                 let message = format!("{job} is an item of a loop: it has its value as soon as it exists");
                 return Err(QueueError::Invalid(message));
             }
+            go_on(change, found.run, true)?;
             let family = with_descendants(change, [id])?;
             start_all_over(change, &family)
         })
         .await
     }
+}
+
+/// A run of which somebody starts jobs over is no longer cancelled, though others of its jobs may be.
+fn go_on(change: &mut Change<'_>, run: i64, any: bool) -> Result<(), QueueError> {
+    if any {
+        change.flush()?;
+        change.edited();
+        change.rows.mark_cancelled(run, false)?;
+        change.touch(run);
+    }
+    Ok(())
 }
 
 fn start_all_over(change: &mut Change<'_>, family: &BTreeSet<i64>) -> Result<u64, QueueError> {
@@ -149,7 +162,7 @@ fn cancel_run(change: &mut Change<'_>, run: &RunId) -> Result<(), QueueError> {
     }
     if any {
         change.edited();
-        change.rows.mark_cancelled(number)?;
+        change.rows.mark_cancelled(number, true)?;
         change.touch(number);
     }
     Ok(())

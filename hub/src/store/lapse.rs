@@ -108,8 +108,8 @@ impl Store {
 }
 
 fn lapse(change: &mut Change<'_>, job: Job) -> Result<(), QueueError> {
-    let leased = Leased { tally: job.tally, retries: 0 };
-    let next = leased.lapse(&change.options.policy);
+    let run = change.run(job.run)?;
+    let next = Leased::under(&run.plan.step(job.step)?.settings, job.tally).lapse(&change.options.policy);
     let outcome = match &next {
         Next::Failed(tally) => Outcome::Error(StepError::new(
             ErrorKind::Lost,
@@ -117,7 +117,6 @@ fn lapse(change: &mut Change<'_>, job: Job) -> Result<(), QueueError> {
         )),
         _ => Outcome::Release { reason: "the worker was not heard from".to_owned(), delay_ms: 0 },
     };
-    let run = change.run(job.run)?;
     carry_out(change, &run, job, &outcome, next)
 }
 
@@ -134,8 +133,7 @@ fn time_out(change: &mut Change<'_>, job: Job, now_ms: i64) -> Result<(), QueueE
     let settings = &run.plan.step(job.step)?.settings;
     let message = format!("no outcome within its time limit of {} ms", settings.timeout_ms);
     let outcome = Outcome::Error(StepError::new(ErrorKind::Timeout, message));
-    let leased = Leased { tally: job.tally, retries: settings.retries };
-    let next = leased.settle(&outcome, &change.options.policy, now_ms, random_fraction()?);
+    let next = Leased::under(settings, job.tally).settle(&outcome, &change.options.policy, now_ms, random_fraction()?);
     // Under no token: what the worker hands in later is stale, not a repetition.
     let attempt = attempt(&job, &held, LeaseToken([0; 16]), held.session, &outcome, now_ms)?;
     change.add_attempt(attempt);

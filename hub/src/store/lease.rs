@@ -11,9 +11,9 @@ use super::passes::make_passes;
 use super::row::{self, Held, Input, Job, job_id};
 use super::writer::Expectation;
 use crate::error::QueueError;
-use crate::job::State;
+use crate::job::{State, longest_pause};
 
-/// Parked jobs made ready in one transaction.
+/// Parked jobs made ready, or looked at, in one transaction.
 const PROMOTED_AT_ONCE: i64 = 1_000;
 
 impl Store {
@@ -35,17 +35,13 @@ impl Store {
         self.write(move |change| promote(change, now_ms)).await
     }
 
-    /// Lets no parked job wait for longer than until `latest_ms`: a clock that was set back must not keep it. Answers with their number.
+    /// Lets parked jobs after `after` wait no longer than the longest pause of their step from `now_ms` on: a clock that was ahead
+    /// must not keep them. Answers with the number of those brought forward, and where to go on.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn clamp_parked(&self, latest_ms: i64) -> Result<u64, QueueError> {
-        self.write(move |change| {
-            change.flush()?;
-            change.edited();
-            change.rows.clamp_parked(latest_ms)
-        })
-        .await
+    pub async fn bring_forward(&self, after: (i64, i64), now_ms: i64) -> Result<(u64, Option<(i64, i64)>), QueueError> {
+        self.write(move |change| bring_forward(change, after, now_ms)).await
     }
 }
 
@@ -135,6 +131,29 @@ fn random_token() -> Result<LeaseToken, QueueError> {
     getrandom::fill(&mut bytes)
         .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
     Ok(LeaseToken(bytes))
+}
+
+fn bring_forward(
+    change: &mut Change<'_>,
+    after: (i64, i64),
+    now_ms: i64,
+) -> Result<(u64, Option<(i64, i64)>), QueueError> {
+    change.flush()?;
+    let parked = change.rows.parked(after, PROMOTED_AT_ONCE)?;
+    change.load_jobs(parked.iter().map(|(_, job)| *job))?;
+    let mut brought = 0;
+    for (from_ms, id) in &parked {
+        let Some(job) = change.job(*id)? else { continue };
+        let run = change.run(job.run)?;
+        let pause = longest_pause(&run.plan.step(job.step)?.settings, &change.options.policy);
+        let latest_ms = now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 4));
+        if *from_ms > latest_ms {
+            change.put_job(Job { from_ms: Some(latest_ms), ..job })?;
+            brought += 1;
+        }
+    }
+    let is_full = i64::try_from(parked.len()).is_ok_and(|count| count == PROMOTED_AT_ONCE);
+    Ok((brought, parked.last().copied().filter(|_| is_full)))
 }
 
 fn promote(change: &mut Change<'_>, now_ms: i64) -> Result<Option<i64>, QueueError> {

@@ -39,8 +39,8 @@ pub(crate) trait JobRows {
     fn children(&mut self, parents: &[i64]) -> Found<Vec<(i64, i64)>>;
     /// Jobs of a run in one of some states (items left out), in the order of their ids.
     fn jobs_in(&mut self, run: i64, states: &[State]) -> Found<Vec<i64>>;
-    /// Jobs and items of a run after a frame and an id, block by block.
-    fn page(&mut self, run: i64, after: (i64, i64), limit: i64) -> Found<Vec<i64>>;
+    /// Jobs and items of a run after a frame and an id, block by block; where states are given only jobs in one of them.
+    fn page(&mut self, run: i64, after: (i64, i64), states: &[State], limit: i64) -> Found<Vec<i64>>;
     /// The last jobs of the calls in some frames.
     fn ends(&mut self, run: i64, frames: &[i64]) -> Found<Vec<End>>;
 }
@@ -81,8 +81,8 @@ pub(crate) trait IndexRows {
     fn due(&mut self, now_ms: i64, limit: i64) -> Found<Vec<i64>>;
     /// When the first of the parked jobs is to be ready.
     fn next_due(&mut self) -> Found<Option<i64>>;
-    /// No parked job waits for a time after this one.
-    fn clamp_parked(&mut self, latest_ms: i64) -> Found<u64>;
+    /// Parked jobs with the times they wait for, in order, after a time and a job.
+    fn parked(&mut self, after: (i64, i64), limit: i64) -> Found<Vec<(i64, i64)>>;
     /// Moves what could run of a run out of the ready index.
     fn hold(&mut self, run: i64) -> Found<()>;
     /// Moves it back.
@@ -105,8 +105,8 @@ pub(crate) trait LeaseRows {
 
 /// Runs, plans, bundles and files.
 pub(crate) trait RunRows {
-    /// Marks a run as cancelled as a whole.
-    fn mark_cancelled(&mut self, run: i64) -> Found<()>;
+    /// Notes whether a run was cancelled as a whole.
+    fn mark_cancelled(&mut self, run: i64, cancelled: bool) -> Found<()>;
     /// A run by number.
     fn run(&mut self, number: i64) -> Found<Option<Run>>;
     /// A run by id.

@@ -63,7 +63,7 @@ fn settle(
     let run = change.run(job.run)?;
     let refused = refused_loop(change, &run, &job, &settlement.outcome)?;
     let outcome = refused.as_ref().unwrap_or(&settlement.outcome);
-    let leased = Leased { tally: job.tally, retries: run.plan.step(job.step)?.settings.retries };
+    let leased = Leased::under(&run.plan.step(job.step)?.settings, job.tally);
     let next = leased.settle(outcome, &change.options.policy, now_ms, random_fraction()?);
     let attempt = attempt(&job, &held, settlement.token, session, outcome, now_ms)?;
     let log = settlement.log.as_ref().map(json).transpose()?;

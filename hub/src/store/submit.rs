@@ -37,17 +37,30 @@ impl Store {
         self.write(move |change| submit(change, &submission)).await
     }
 
-    /// Makes a new run of the plan of another one.
+    /// Makes a new run of the plan of another one, or finds the one that an earlier request with the same key made. Answers
+    /// with its id and whether it was there before.
     ///
     /// # Errors
-    /// There is no such run.
-    pub async fn run_again(&self, run: RunId, random: u32, now_ms: i64) -> Result<RunId, QueueError> {
+    /// There is no such run, or the key belongs to a run of another plan.
+    pub async fn run_again(
+        &self,
+        run: RunId,
+        key: Option<String>,
+        random: u32,
+        now_ms: i64,
+    ) -> Result<(RunId, bool), QueueError> {
         let plans = Arc::clone(&self.plans);
         self.write(move |change| {
-            let number = change.run_number(&run)?;
-            let found = change.rows.run(number)?.ok_or_else(|| QueueError::not_found(format!("run {run}")))?;
-            let plan = plans.get(change.rows, found.plan)?;
-            make_run(change, None, plan, None, random, now_ms)
+            let plan = change.run_row(&run)?.plan;
+            if let Some(key) = &key
+                && let Some(id) = change.rows.run_of_key(key)?
+            {
+                let same = change.run_row(&id)?.plan == plan;
+                let message = || format!("the key `{key}` belongs to run {id} of another script");
+                return if same { Ok((id, true)) } else { Err(QueueError::Conflict(message())) };
+            }
+            let plan = plans.get(change.rows, plan)?;
+            Ok((make_run(change, key.clone(), plan, None, random, now_ms)?, false))
         })
         .await
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use protocol::api::{Counts, JobPage, JobView, LogRef, RunView};
-use protocol::{CallId, JobId, Language, RunId, RunState, ValueRef};
+use protocol::{CallId, JobId, JobState, Language, RunId, RunState, ValueRef};
 
 use super::Store;
 use super::change::element_of;
@@ -67,13 +67,21 @@ impl Store {
         .await
     }
 
-    /// Jobs and items of a run after `after`, in the order in which they were made, block by block.
+    /// Jobs and items of a run after `after`, in the order in which they were made, block by block; where a state is given only the
+    /// jobs in it.
     ///
     /// # Errors
     /// There is no such run.
-    pub async fn jobs(&self, run: RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, QueueError> {
+    pub async fn jobs(
+        &self,
+        run: RunId,
+        after: Option<JobId>,
+        state: Option<JobState>,
+        limit: usize,
+    ) -> Result<JobPage, QueueError> {
         let plans = Arc::clone(&self.plans);
-        self.read(move |rows| page(rows, &plans, &run, after, limit)).await
+        let states = state.map(State::behind).unwrap_or_default();
+        self.read(move |rows| page(rows, &plans, &run, after, &states, limit)).await
     }
 
     /// One job or item.
@@ -129,6 +137,7 @@ fn page(
     plans: &PlanCache,
     id: &RunId,
     after: Option<JobId>,
+    states: &[State],
     limit: usize,
 ) -> Result<JobPage, QueueError> {
     let run = find_run(rows, id)?;
@@ -137,7 +146,7 @@ fn page(
         Some(job) => rows.jobs(&[job_number(job)])?.first().map_or((0, job_number(job)), |job| (job.frame, job.id)),
         None => (0, 0),
     };
-    let mut ids = rows.page(run.number, after, i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)?;
+    let mut ids = rows.page(run.number, after, states, i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)?;
     let more = ids.len() > limit;
     ids.truncate(limit);
     let next = ids.last().filter(|_| more).map(|last| job_id(*last));

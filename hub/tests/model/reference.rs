@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::deeds::Deed;
 use bue_hub::Policy;
 use protocol::api::{Counts, JobView, Settled};
-use protocol::{JobId, JobState, LeaseToken, RunId, SessionId};
+use protocol::{Backoff, JobId, JobState, LeaseToken, RunId, SessionId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Is {
@@ -44,6 +44,8 @@ pub struct Job {
     pub followers: u64,
     pub parents: Vec<JobId>,
     pub retries: u32,
+    /// Bounds of its pauses after errors, first and longest, in milliseconds.
+    pub backoff_ms: (i64, i64),
     pub timeout_ms: i64,
     pub priority: i64,
     pub is: Is,
@@ -71,8 +73,8 @@ pub struct Reference {
     pub runs: Vec<Run>,
     pub paused_scopes: BTreeSet<String>,
     pub paused: bool,
-    /// Jobs whose pause is not known exactly: an error's is drawn.
-    pub drawn: Vec<JobId>,
+    /// Jobs whose pause is not known exactly, with its bound in milliseconds: an error's is drawn.
+    pub drawn: Vec<(JobId, i64)>,
 }
 
 impl Reference {
@@ -89,12 +91,13 @@ impl Reference {
     }
 
     /// Adds a job that the store made; its state follows from its parents.
-    pub fn add(&mut self, run: usize, view: &JobView, followers: u64) {
+    pub fn add(&mut self, run: usize, view: &JobView, followers: u64, backoff: Option<Backoff>) {
         for parent in &view.parents {
             if !self.jobs.get(parent).is_some_and(|parent| parent.item) {
                 self.children.entry(*parent).or_default().insert(view.id);
             }
         }
+        let of_hub = (milliseconds(self.policy.backoff_first), milliseconds(self.policy.backoff_max));
         let job = Job {
             run,
             name: view.name.clone(),
@@ -104,6 +107,7 @@ impl Reference {
             followers,
             parents: view.parents.clone(),
             retries: view.retries,
+            backoff_ms: backoff.map_or(of_hub, |backoff| (backoff.first_ms as i64, backoff.longest_ms as i64)),
             timeout_ms: view.timeout_ms as i64,
             priority: view.priority,
             is: if view.item { Is::Succeeded } else { Is::Waiting },
@@ -185,7 +189,7 @@ impl Reference {
                 let job = self.jobs.get_mut(&id).unwrap();
                 (job.is, job.losses) = (Is::Parked(now_ms), 0);
                 job.priority = priority.unwrap_or(job.priority);
-                self.drawn.push(id);
+                self.drawn.push((id, milliseconds(self.policy.pending_max)));
             }
             Deed::Reset => self.reset(id),
             Deed::Cancel => {
@@ -217,7 +221,8 @@ impl Reference {
         job.failures += 1;
         job.losses = 0;
         job.is = if job.failures > job.retries { Is::Failed } else { Is::Parked(now_ms) };
-        self.drawn.push(id);
+        let (first, longest) = job.backoff_ms;
+        self.drawn.push((id, (first << (job.failures - 1)).min(longest)));
     }
 
     fn descendants(&self, roots: impl IntoIterator<Item = JobId>) -> BTreeSet<JobId> {
@@ -345,6 +350,10 @@ impl Reference {
         self.jobs.retain(|_, job| job.run != run);
         let jobs = &self.jobs;
         self.children.retain(|id, _| jobs.contains_key(id));
-        self.drawn.retain(|id| jobs.contains_key(id));
+        self.drawn.retain(|(id, _)| jobs.contains_key(id));
     }
+}
+
+fn milliseconds(duration: std::time::Duration) -> i64 {
+    duration.as_millis() as i64
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use protocol::{Digest, FileEntry, Manifest, Plan};
+use protocol::{Backoff, Digest, FileEntry, Manifest, Plan};
 
 /// Steps are named by their pipe's letter and their place in it: so it is known how many follow.
 const SHAPES: &[(&[&str], &str)] = &[
-    (&["a0", "a1 !retries 1", "a2 !scope s1"], "p = a0 | a1 | a2\np()\n"),
+    (&["a0", "a1 !retries 3,!backoff 100ms..250ms", "a2 !scope s1"], "p = a0 | a1 | a2\np()\n"),
     (
         &["a0 !priority 2", "b0", "b1 !scope s1,!retries 2", "c0 !timeout 1"],
         "p = | a0\nq = b0 | b1\nr = | c0\nv = p()\nw = q(v)\nr(v, w, v)\nq(w)\n",
@@ -30,6 +30,11 @@ pub struct Shape {
 impl Shape {
     pub fn followers(&self, name: &str) -> u64 {
         self.followers.get(name).copied().unwrap_or(0)
+    }
+
+    /// The backoff that a step names for itself.
+    pub fn backoff(&self, name: &str) -> Option<Backoff> {
+        self.plan.steps.iter().find(|step| step.name == name)?.settings.backoff
     }
 }
 

@@ -168,11 +168,12 @@ impl World {
         let id = self.model.runs[run].id.clone().unwrap();
         let mut after = None;
         loop {
-            let page = self.store().jobs(id.clone(), after, 500).await.unwrap();
+            let page = self.store().jobs(id.clone(), after, None, 500).await.unwrap();
             for view in page.jobs {
                 if !self.model.jobs.contains_key(&view.id) {
-                    let followers = if view.item { 0 } else { self.shapes[self.shape_of[run]].followers(&view.name) };
-                    self.model.add(run, &view, followers);
+                    let shape = &self.shapes[self.shape_of[run]];
+                    let followers = if view.item { 0 } else { shape.followers(&view.name) };
+                    self.model.add(run, &view, followers, shape.backoff(&view.name));
                 }
             }
             after = page.next;
@@ -311,12 +312,12 @@ impl World {
 
     /// Pauses after errors are drawn, those after pending answers grow: their bounds are checked, then they are taken over.
     async fn read_drawn_times(&mut self) {
-        for id in std::mem::take(&mut self.model.drawn) {
+        for (id, longest_ms) in std::mem::take(&mut self.model.drawn) {
             let Some(job) = self.model.jobs.get(&id) else { continue };
             let Is::Parked(_) = job.is else { continue };
             let view = self.store().job(id).await.unwrap();
             let from_ms = view.available_at_ms.unwrap_or_else(|| panic!("{id} is parked; the store has {view:?}"));
-            assert!((self.now_ms..=self.now_ms + 2_000).contains(&from_ms), "{id}: {from_ms}");
+            assert!((self.now_ms..=self.now_ms + longest_ms).contains(&from_ms), "{id}: {from_ms} beyond {longest_ms}");
             self.model.jobs.get_mut(&id).unwrap().is = Is::Parked(from_ms);
         }
     }
@@ -442,7 +443,7 @@ impl World {
         let id = self.model.runs[run].id.clone().unwrap();
         let mut after = None;
         loop {
-            let page = self.store().jobs(id.clone(), after, 500).await.unwrap();
+            let page = self.store().jobs(id.clone(), after, None, 500).await.unwrap();
             for view in page.jobs {
                 let job = &self.model.jobs[&view.id];
                 let expected = job.is.on_the_wire();

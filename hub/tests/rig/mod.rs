@@ -182,7 +182,7 @@ impl Rig {
         let mut jobs = Vec::new();
         let mut after = None;
         loop {
-            let page = self.queue.jobs(run.clone(), after, 100).await.unwrap();
+            let page = self.queue.jobs(run.clone(), after, None, 100).await.unwrap();
             jobs.extend(page.jobs);
             after = page.next;
             if after.is_none() {

@@ -17,7 +17,7 @@ use super::StoreOptions;
 use super::effects::Effects;
 use super::pause::Pauses;
 use super::plans::{PlanCache, PlanEntry};
-use super::row::{Attempt, Delta, Frame, NewRun, Numbers};
+use super::row::{Attempt, Delta, Frame, NewRun, Numbers, Run};
 use super::rows::Rows;
 use crate::blueprint::Block;
 use crate::error::QueueError;
@@ -195,9 +195,13 @@ impl<'a> Change<'a> {
 
     /// The number of a run.
     pub(super) fn run_number(&mut self, id: &RunId) -> Result<i64, QueueError> {
+        self.run_row(id).map(|run| run.number)
+    }
+
+    /// A run as it is stored; its counts are those from before this change.
+    pub(super) fn run_row(&mut self, id: &RunId) -> Result<Run, QueueError> {
         self.flush()?;
-        let found = self.rows.run_by_id(id)?;
-        found.map(|run| run.number).ok_or_else(|| QueueError::not_found(format!("run {id}")))
+        self.rows.run_by_id(id)?.ok_or_else(|| QueueError::not_found(format!("run {id}")))
     }
 
     /// Adds a run with its plan; answers with its number and its frame.

@@ -87,12 +87,9 @@ impl IndexRows for PostgresRows<'_> {
         Ok(self.first("SELECT min(from_ms) FROM parked", &[], |row| get(row, 0))?.flatten())
     }
 
-    fn clamp_parked(&mut self, latest_ms: i64) -> Found<u64> {
-        self.execute(
-            "UPDATE jobs SET from_ms = $1 WHERE id IN (SELECT job FROM parked WHERE from_ms > $1)",
-            &[&latest_ms],
-        )?;
-        self.execute("UPDATE parked SET from_ms = $1 WHERE from_ms > $1", &[&latest_ms])
+    fn parked(&mut self, (from_ms, job): (i64, i64), limit: i64) -> Found<Vec<(i64, i64)>> {
+        let sql = "SELECT from_ms, job FROM parked WHERE (from_ms, job) > ($1, $2) ORDER BY from_ms, job LIMIT $3";
+        self.all(sql, &[&from_ms, &job, &limit], |row| Ok((get(row, 0)?, get(row, 1)?)))
     }
 
     fn hold(&mut self, run: i64) -> Found<()> {

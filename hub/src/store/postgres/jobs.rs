@@ -44,6 +44,10 @@ fn job(row: &Row) -> Result<Job, QueueError> {
     })
 }
 
+fn numbers(states: &[State]) -> Vec<i16> {
+    states.iter().map(|state| *state as i16).collect()
+}
+
 impl JobRows for PostgresRows<'_> {
     fn jobs(&mut self, ids: &[i64]) -> Found<Vec<Job>> {
         self.some(SELECT_JOBS, ids, job)
@@ -73,14 +77,15 @@ impl JobRows for PostgresRows<'_> {
     }
 
     fn jobs_in(&mut self, run: i64, states: &[State]) -> Found<Vec<i64>> {
-        let states: Vec<i16> = states.iter().map(|state| *state as i16).collect();
         let sql = "SELECT id FROM jobs WHERE run = $1 AND call IS NOT NULL AND state = ANY($2) ORDER BY id";
-        self.all(sql, &[&run, &states], |row| get(row, 0))
+        self.all(sql, &[&run, &numbers(states)], |row| get(row, 0))
     }
 
-    fn page(&mut self, run: i64, after: (i64, i64), limit: i64) -> Found<Vec<i64>> {
-        let sql = "SELECT id FROM jobs WHERE run = $1 AND (frame, id) > ($2, $3) ORDER BY frame, id LIMIT $4";
-        self.all(sql, &[&run, &after.0, &after.1, &limit], |row| get(row, 0))
+    fn page(&mut self, run: i64, after: (i64, i64), states: &[State], limit: i64) -> Found<Vec<i64>> {
+        let sql = "SELECT id FROM jobs WHERE run = $1 AND (frame, id) > ($2, $3)
+                AND (cardinality($4::smallint[]) = 0 OR call IS NOT NULL AND state = ANY($4))
+            ORDER BY frame, id LIMIT $5";
+        self.all(sql, &[&run, &after.0, &after.1, &numbers(states), &limit], |row| get(row, 0))
     }
 
     fn ends(&mut self, run: i64, frames: &[i64]) -> Found<Vec<End>> {

@@ -31,7 +31,7 @@ impl KeptRows for PostgresRows<'_> {
     }
 
     fn delete_some(&mut self, run: i64, limit: i64) -> Found<bool> {
-        let jobs = self.page(run, (0, 0), limit)?;
+        let jobs = self.page(run, (0, 0), &[], limit)?;
         let deleted = "DELETE FROM jobs WHERE id = ANY($1) RETURNING frame";
         let mut frames: Vec<i64> = self.all(deleted, &[&jobs], |row| get(row, 0))?;
         frames.sort_unstable();

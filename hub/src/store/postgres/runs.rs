@@ -40,8 +40,8 @@ fn run(row: &Row) -> Result<Run, QueueError> {
 }
 
 impl RunRows for PostgresRows<'_> {
-    fn mark_cancelled(&mut self, run: i64) -> Found<()> {
-        self.execute("UPDATE runs SET cancelled = true WHERE number = $1", &[&run]).map(drop)
+    fn mark_cancelled(&mut self, run: i64, cancelled: bool) -> Found<()> {
+        self.execute("UPDATE runs SET cancelled = $2 WHERE number = $1", &[&run, &cancelled]).map(drop)
     }
 
     fn run(&mut self, number: i64) -> Found<Option<Run>> {

@@ -86,17 +86,9 @@ impl IndexRows for SqliteRows<'_> {
         Ok(self.first("SELECT min(from_ms) FROM parked", [], |row| row.get(0))?.flatten())
     }
 
-    fn clamp_parked(&mut self, latest_ms: i64) -> Found<u64> {
-        self.execute(
-            "UPDATE jobs SET from_ms = ?1 WHERE id IN (SELECT job FROM parked WHERE from_ms > ?1)",
-            [latest_ms],
-        )?;
-        let count = self.execute(
-            "INSERT OR IGNORE INTO parked (from_ms, job) SELECT ?1, job FROM parked WHERE from_ms > ?1",
-            [latest_ms],
-        )?;
-        self.execute("DELETE FROM parked WHERE from_ms > ?1", [latest_ms])?;
-        Ok(count as u64)
+    fn parked(&mut self, (from_ms, job): (i64, i64), limit: i64) -> Found<Vec<(i64, i64)>> {
+        let sql = "SELECT from_ms, job FROM parked WHERE (from_ms, job) > (?1, ?2) ORDER BY from_ms, job LIMIT ?3";
+        self.all(sql, [from_ms, job, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     fn hold(&mut self, run: i64) -> Found<()> {

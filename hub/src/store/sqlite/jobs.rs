@@ -66,6 +66,12 @@ fn parents_of(text: &str) -> Result<Arc<[i64]>, QueueError> {
     numbers.collect::<Result<_, _>>().map_err(|error| QueueError::Unreadable(format!("parents of a job: {error}")))
 }
 
+/// The condition for jobs (items left out) in one of some states.
+fn is_job_in(states: &[State]) -> String {
+    let numbers: Vec<String> = states.iter().map(|state| (*state as i64).to_string()).collect();
+    format!("call IS NOT NULL AND state IN ({})", numbers.join(","))
+}
+
 impl JobRows for SqliteRows<'_> {
     fn jobs(&mut self, ids: &[i64]) -> Found<Vec<Job>> {
         self.each(SELECT_JOB, ids, raw)?.into_iter().map(parse).collect()
@@ -95,17 +101,16 @@ impl JobRows for SqliteRows<'_> {
     }
 
     fn jobs_in(&mut self, run: i64, states: &[State]) -> Found<Vec<i64>> {
-        let states: Vec<String> = states.iter().map(|state| (*state as i64).to_string()).collect();
-        let sql = format!(
-            "SELECT id FROM jobs WHERE run = ?1 AND call IS NOT NULL AND state IN ({}) ORDER BY id",
-            states.join(",")
-        );
+        let sql = format!("SELECT id FROM jobs WHERE run = ?1 AND {} ORDER BY id", is_job_in(states));
         self.all(&sql, [run], |row| row.get(0))
     }
 
-    fn page(&mut self, run: i64, after: (i64, i64), limit: i64) -> Found<Vec<i64>> {
-        let sql = "SELECT id FROM jobs WHERE run = ?1 AND (frame, id) > (?2, ?3) ORDER BY frame, id LIMIT ?4";
-        self.all(sql, params![run, after.0, after.1, limit], |row| row.get(0))
+    fn page(&mut self, run: i64, after: (i64, i64), states: &[State], limit: i64) -> Found<Vec<i64>> {
+        let filter = if states.is_empty() { "true".to_owned() } else { is_job_in(states) };
+        let sql = format!(
+            "SELECT id FROM jobs WHERE run = ?1 AND (frame, id) > (?2, ?3) AND {filter} ORDER BY frame, id LIMIT ?4"
+        );
+        self.all(&sql, params![run, after.0, after.1, limit], |row| row.get(0))
     }
 
     fn ends(&mut self, run: i64, frames: &[i64]) -> Found<Vec<End>> {

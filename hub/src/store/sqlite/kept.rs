@@ -34,7 +34,7 @@ impl KeptRows for SqliteRows<'_> {
     }
 
     fn delete_some(&mut self, run: i64, limit: i64) -> Found<bool> {
-        let jobs = self.page(run, (0, 0), limit)?;
+        let jobs = self.page(run, (0, 0), &[], limit)?;
         let mut frames: BTreeSet<i64> = BTreeSet::new();
         for id in &jobs {
             frames.extend(

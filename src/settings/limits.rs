@@ -44,7 +44,7 @@ whole_bounds!(u32, u64, usize);
 
 /// For each set of bounds: how it is read, and how it is documented.
 macro_rules! limits {
-    ($($(#[$doc:meta])* $reader:ident, $rows:ident: $limits:ty { $($field:ident $name:ident $meaning:literal;)* })*) => {
+    ($($(#[$doc:meta])* $reader:ident, $rows:ident: $limits:ty { $($($field:ident).+, $name:ident $meaning:literal;)* })*) => {
         $(
             $(#[$doc])*
             pub fn $reader(sources: &Sources) -> Result<$limits, SettingError> {
@@ -53,7 +53,7 @@ macro_rules! limits {
                     let setting =
                         Setting { name: stringify!($name), flag: "", default: "", meaning: $meaning, secret: false };
                     if let Some(value) = sources.read(&setting)? {
-                        limits.$field = value;
+                        limits.$($field).+ = value;
                     }
                 )*
                 Ok(limits)
@@ -64,7 +64,7 @@ macro_rules! limits {
                 let limits = <$limits>::default();
                 vec![$(Row {
                     name: stringify!($name),
-                    default: limits.$field.show(stringify!($name)),
+                    default: limits.$($field).+.show(stringify!($name)),
                     meaning: $meaning,
                 }),*]
             }
@@ -75,73 +75,83 @@ macro_rules! limits {
 limits! {
     /// Bounds of a hub.
     hub, hub_rows: hub::Limits {
-        request_bytes_max BUE_REQUEST_BYTES_MAX "Hub: largest JSON request.";
-        file_bytes_max BUE_FILE_BYTES_MAX "Hub and upload: largest file of a bundle.";
-        bundle_bytes_max BUE_BUNDLE_BYTES_MAX "Hub and upload: largest bundle.";
-        bundle_files_max BUE_BUNDLE_FILES_MAX "Hub and upload: most files of a bundle.";
-        wait_max BUE_WAIT_MAX "Hub: longest wait of a long poll.";
-        leases_max BUE_LEASES_MAX "Hub: most leases in one answer.";
-        scopes_max BUE_SCOPES_MAX "Hub: most scopes of one worker.";
-        page_max BUE_PAGE_MAX "Hub: most jobs or runs in one page of a listing.";
-        results_max BUE_RESULTS_MAX "Hub: most entries of a run's results.";
-        shown_value_bytes_max BUE_SHOWN_VALUE_BYTES_MAX "Hub: largest value it shows.";
-        key_bytes_max BUE_KEY_BYTES_MAX "Hub: longest idempotency key.";
-        lapse BUE_LAPSE "Hub: a worker not heard from for this long has lost its leases.";
-        beat BUE_BEAT "Hub: how often workers are told to beat.";
-        lost_on_the_way BUE_LOST_ON_THE_WAY "Hub: a lease its worker does not know after this time is given to another.";
-        write_queue_max BUE_WRITE_QUEUE_MAX "Hub: changes that may wait for the store's writer.";
-        write_batch_max BUE_WRITE_BATCH_MAX "Hub: most changes that share one transaction.";
-        attempts_kept BUE_ATTEMPTS_KEPT "Hub: attempts of a job whose history is kept.";
+        request_bytes_max, BUE_REQUEST_BYTES_MAX "Hub: largest JSON request.";
+        file_bytes_max, BUE_FILE_BYTES_MAX "Hub and upload: largest file of a bundle.";
+        bundle_bytes_max, BUE_BUNDLE_BYTES_MAX "Hub and upload: largest bundle.";
+        bundle_files_max, BUE_BUNDLE_FILES_MAX "Hub and upload: most files of a bundle.";
+        wait_max, BUE_WAIT_MAX "Hub: longest wait of a long poll.";
+        leases_max, BUE_LEASES_MAX "Hub: most leases in one answer.";
+        scopes_max, BUE_SCOPES_MAX "Hub: most scopes of one worker.";
+        page_max, BUE_PAGE_MAX "Hub: most jobs or runs in one page of a listing.";
+        results_max, BUE_RESULTS_MAX "Hub: most entries of a run's results.";
+        shown_value_bytes_max, BUE_SHOWN_VALUE_BYTES_MAX "Hub: largest value it shows.";
+        key_bytes_max, BUE_KEY_BYTES_MAX "Hub: longest idempotency key.";
+        lapse, BUE_LAPSE "Hub: a worker not heard from for this long has lost its leases.";
+        beat, BUE_BEAT "Hub: how often workers are told to beat.";
+        lost_on_the_way, BUE_LOST_ON_THE_WAY "Hub: a lease its worker does not know after this time is given to another.";
+        write_queue_max, BUE_WRITE_QUEUE_MAX "Hub: changes that may wait for the store's writer.";
+        write_batch_max, BUE_WRITE_BATCH_MAX "Hub: most changes that share one transaction.";
+        attempts_kept, BUE_ATTEMPTS_KEPT "Hub: attempts of a job whose history is kept.";
+        timeout_grace, BUE_TIMEOUT_GRACE "Hub: time that a worker has beyond a step's own to hand its outcome in; then it is a timeout.";
+        kept.succeeded_for, BUE_KEPT_SUCCEEDED_FOR "Hub: how long runs are kept that succeeded.";
+        kept.succeeded_runs_max, BUE_KEPT_SUCCEEDED_RUNS_MAX "Hub: most runs kept that succeeded.";
+        kept.failed_for, BUE_KEPT_FAILED_FOR "Hub: how long runs are kept in which a job failed.";
+        kept.failed_runs_max, BUE_KEPT_FAILED_RUNS_MAX "Hub: most runs kept in which a job failed.";
+        kept.cancelled_for, BUE_KEPT_CANCELLED_FOR "Hub: how long runs are kept that were cancelled.";
+        kept.cancelled_runs_max, BUE_KEPT_CANCELLED_RUNS_MAX "Hub: most runs kept that were cancelled.";
+        kept.look, BUE_KEPT_LOOK "Hub: time between two looks for runs that are no longer kept.";
+        postgres_connections_max, BUE_HUB_POSTGRES_CONNECTIONS_MAX "Hub: connections for reading a queue in PostgreSQL; one more writes, one listens.";
+        postgres_patience, BUE_HUB_POSTGRES_PATIENCE "Hub: how long changes wait for a PostgreSQL that is away before they are refused.";
     }
 
     /// Pauses and tolerances of a hub.
     policy, policy_rows: hub::Policy {
-        backoff_first BUE_BACKOFF_FIRST "Hub: longest pause after a first error; doubles with each further one.";
-        backoff_max BUE_BACKOFF_MAX "Hub: longest pause after any error.";
-        pending_first BUE_PENDING_FIRST "Hub: pause after a first pending answer; grows by half with each further one.";
-        pending_max BUE_PENDING_MAX "Hub: longest pause after a pending answer.";
-        losses_max BUE_LOSSES_MAX "Hub: a job that lost its worker this often in a row is failed.";
+        backoff_first, BUE_BACKOFF_FIRST "Hub: longest pause after a first error; doubles with each further one.";
+        backoff_max, BUE_BACKOFF_MAX "Hub: longest pause after any error.";
+        pending_first, BUE_PENDING_FIRST "Hub: pause after a first pending answer; grows by half with each further one.";
+        pending_max, BUE_PENDING_MAX "Hub: longest pause after a pending answer.";
+        losses_max, BUE_LOSSES_MAX "Hub: a job that lost its worker this often in a row is failed.";
     }
 
     /// Bounds of a worker.
     worker, worker_rows: worker::Limits {
-        lease_wait BUE_WORKER_LEASE_WAIT "Worker: how long the hub may keep a request for work waiting.";
-        beat BUE_WORKER_BEAT "Worker: time between beats until the hub names another.";
-        backoff_min BUE_WORKER_BACKOFF_MIN "Worker: shortest pause before something that failed is tried again.";
-        backoff_max BUE_WORKER_BACKOFF_MAX "Worker: longest pause before something that failed is tried again.";
-        stop_grace BUE_WORKER_STOP_GRACE "Worker: from the polite signal to the one that cannot be refused.";
-        exit_grace BUE_WORKER_EXIT_GRACE "Worker: from a step's answer to the end of its process.";
-        drain BUE_WORKER_DRAIN "Worker: how long running attempts may go on after it was told to stop.";
-        settle_drain BUE_WORKER_SETTLE_DRAIN "Worker: how long outcomes are offered to a hub that is away after it was told to stop.";
-        patience BUE_WORKER_PATIENCE "Worker: how long an attempt waits for a hub or bucket that is away.";
-        release_delay BUE_WORKER_RELEASE_DELAY "Worker: pause asked for when an attempt is handed back.";
-        inline_bytes_max BUE_WORKER_INLINE_BYTES_MAX "Worker: largest value that travels inside lease and settlement.";
-        value_bytes_max BUE_WORKER_VALUE_BYTES_MAX "Worker: largest value of a step.";
-        frame_bytes_max BUE_WORKER_FRAME_BYTES_MAX "Worker: longest line a step's process may answer with.";
-        log_bytes_max BUE_WORKER_LOG_BYTES_MAX "Worker: bytes of a step's log that are kept: the first and the last half.";
-        log_inline_bytes_max BUE_WORKER_LOG_INLINE_BYTES_MAX "Worker: largest log that travels inside the settlement.";
-        plans_max BUE_WORKER_PLANS_MAX "Worker: plans kept in memory.";
-        cache_bytes_max BUE_WORKER_CACHE_BYTES_MAX "Worker: size of the files of bundles kept on disk.";
-        postgres_connect_timeout BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
-        duckdb_memory_bytes_max BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step.";
-        duckdb_spill_bytes_max BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";
-        duckdb_threads_max BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
+        lease_wait, BUE_WORKER_LEASE_WAIT "Worker: how long the hub may keep a request for work waiting.";
+        beat, BUE_WORKER_BEAT "Worker: time between beats until the hub names another.";
+        backoff_min, BUE_WORKER_BACKOFF_MIN "Worker: shortest pause before something that failed is tried again.";
+        backoff_max, BUE_WORKER_BACKOFF_MAX "Worker: longest pause before something that failed is tried again.";
+        stop_grace, BUE_WORKER_STOP_GRACE "Worker: from the polite signal to the one that cannot be refused.";
+        exit_grace, BUE_WORKER_EXIT_GRACE "Worker: from a step's answer to the end of its process.";
+        drain, BUE_WORKER_DRAIN "Worker: how long running attempts may go on after it was told to stop.";
+        settle_drain, BUE_WORKER_SETTLE_DRAIN "Worker: how long outcomes are offered to a hub that is away after it was told to stop.";
+        patience, BUE_WORKER_PATIENCE "Worker: how long an attempt waits for a hub or bucket that is away.";
+        release_delay, BUE_WORKER_RELEASE_DELAY "Worker: pause asked for when an attempt is handed back.";
+        inline_bytes_max, BUE_WORKER_INLINE_BYTES_MAX "Worker: largest value that travels inside lease and settlement.";
+        value_bytes_max, BUE_WORKER_VALUE_BYTES_MAX "Worker: largest value of a step.";
+        frame_bytes_max, BUE_WORKER_FRAME_BYTES_MAX "Worker: longest line a step's process may answer with.";
+        log_bytes_max, BUE_WORKER_LOG_BYTES_MAX "Worker: bytes of a step's log that are kept: the first and the last half.";
+        log_inline_bytes_max, BUE_WORKER_LOG_INLINE_BYTES_MAX "Worker: largest log that travels inside the settlement.";
+        plans_max, BUE_WORKER_PLANS_MAX "Worker: plans kept in memory.";
+        cache_bytes_max, BUE_WORKER_CACHE_BYTES_MAX "Worker: size of the files of bundles kept on disk.";
+        postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
+        duckdb_memory_bytes_max, BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step.";
+        duckdb_spill_bytes_max, BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";
+        duckdb_threads_max, BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
     }
 
     /// Bounds of a bucket server.
     bucket_server, bucket_server_rows: bucket::server::Limits {
-        object_bytes_max BUE_BUCKET_OBJECT_BYTES_MAX "Bucket: largest object.";
-        connections_max BUE_BUCKET_CONNECTIONS_MAX "Bucket: connections served at once.";
-        header_timeout BUE_BUCKET_HEADER_TIMEOUT "Bucket: longest time for the head of a request, also on an idle connection.";
-        body_timeout BUE_BUCKET_BODY_TIMEOUT "Bucket: longest pause within the content of a request.";
-        write_timeout BUE_BUCKET_WRITE_TIMEOUT "Bucket: longest time in which a reader takes nothing of an answer.";
-        upload_age_max BUE_BUCKET_UPLOAD_AGE_MAX "Bucket: uploads in parts that are not completed are removed after this time.";
-        shutdown_grace BUE_BUCKET_SHUTDOWN_GRACE "Bucket: how long requests may go on after it was told to stop.";
+        object_bytes_max, BUE_BUCKET_OBJECT_BYTES_MAX "Bucket: largest object.";
+        connections_max, BUE_BUCKET_CONNECTIONS_MAX "Bucket: connections served at once.";
+        header_timeout, BUE_BUCKET_HEADER_TIMEOUT "Bucket: longest time for the head of a request, also on an idle connection.";
+        body_timeout, BUE_BUCKET_BODY_TIMEOUT "Bucket: longest pause within the content of a request.";
+        write_timeout, BUE_BUCKET_WRITE_TIMEOUT "Bucket: longest time in which a reader takes nothing of an answer.";
+        upload_age_max, BUE_BUCKET_UPLOAD_AGE_MAX "Bucket: uploads in parts that are not completed are removed after this time.";
+        shutdown_grace, BUE_BUCKET_SHUTDOWN_GRACE "Bucket: how long requests may go on after it was told to stop.";
     }
 
     /// Bounds of the files that travel with a script.
     bundle, bundle_rows: BundleLimits {
-        entries_max BUE_BUNDLE_ENTRIES_MAX "Upload: most files and folders looked at for a bundle.";
+        entries_max, BUE_BUNDLE_ENTRIES_MAX "Upload: most files and folders looked at for a bundle.";
     }
 }
 

@@ -69,6 +69,8 @@ pub enum Command {
     Pause(PauseArguments),
     /// End a pause
     Resume(PauseArguments),
+    /// Keep secrets for steps: set, list, remove
+    Secret(SecretArguments),
     /// Say why a job is, or is not, running
     Explain(JobArguments),
     /// Run one SQL step; workers call this
@@ -360,6 +362,47 @@ impl FromStr for RunOrJob {
     }
 }
 
+/// Arguments of `bue secret`.
+#[derive(Debug, Args)]
+pub struct SecretArguments {
+    /// What to do
+    #[command(subcommand)]
+    pub command: SecretCommand,
+}
+
+/// What can be done with secrets.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Set a secret, or change it: its value is read from standard input, or asked for without being shown
+    Set(SecretNameArguments),
+    /// List the names of all secrets
+    List(SecretListArguments),
+    /// Remove a secret
+    Remove(SecretNameArguments),
+}
+
+/// Arguments of commands about one secret.
+#[derive(Debug, Args)]
+pub struct SecretNameArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// Its name: that of the variable a step gets
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+/// Arguments of `bue secret list`.
+#[derive(Debug, Args)]
+pub struct SecretListArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `bue pause` and `bue resume`.
 #[derive(Debug, Args)]
 pub struct PauseArguments {
@@ -409,6 +452,9 @@ mod tests {
             "bue reset j7",
             "bue reset r0123456789ab",
             "bue pause -s production-small",
+            "bue secret set API_TOKEN -b localhost",
+            "bue secret list --json",
+            "bue secret remove API_TOKEN",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

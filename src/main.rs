@@ -81,6 +81,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Pause(arguments) => commands::pause::pause(&context, &arguments),
         Command::Resume(arguments) => commands::pause::resume(&context, &arguments),
         Command::Explain(arguments) => commands::explain::run(&context, &arguments),
+        Command::Secret(arguments) => commands::secret::run(&context, &arguments),
         Command::SqlStep => Err(Error::internal("a SQL step needs no context")),
     };
     done.map(|()| ExitCode::SUCCESS)

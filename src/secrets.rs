@@ -36,12 +36,27 @@ pub fn token_of_hub(sources: &Sources, data_dir: &DataDir) -> Result<String> {
     }
 }
 
+/// What seals the hub's secrets: BUE_SECRET_KEY, else the key of the data folder, which is made where there is none.
+pub fn keyring_of_hub(sources: &Sources, data_dir: &DataDir) -> Result<hub::Keyring> {
+    if let Some(keys) = sources.read::<String>(&table::BUE_SECRET_KEY)? {
+        return hub::Keyring::parse(&keys)
+            .map_err(|error| Error::usage(format_args!("BUE_SECRET_KEY cannot be used: {error}")));
+    }
+    let path = data_dir.create(Service::Hub)?.join("secret-key");
+    let text = create_or_read(&path, || Ok(format!("{}\n", random_hex::<32>()?)))?;
+    warn_of_readers(&path);
+    hub::Keyring::parse(&text).map_err(|error| {
+        Error::machine(format_args!("the key file {} cannot be used: {error}", path.display()))
+            .hint("put back the key that was in it: without it the secrets of this hub cannot be opened, and must be set again")
+    })
+}
+
 /// A token that others can read is theirs as well.
 fn warn_of_readers(path: &Path) {
     let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o077 != 0 {
         let path = path.display();
-        output::note(&format!("warning: others can read the token file {path}: `chmod 600 {path}` closes it"));
+        output::note(&format!("warning: others can read {path}: `chmod 600 {path}` closes it"));
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::job::Policy;
+use crate::secrets::keyring::Keyring;
 
 /// Everything a hub needs to know to start.
 #[derive(Clone)]
@@ -12,6 +13,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What requests must bring.
     pub token: String,
+    /// What seals secrets; without it none can be set or read.
+    pub keyring: Option<Keyring>,
     /// Address of the PostgreSQL database that keeps the queue, `postgres://user:password@host:port/database`, which several
     /// hubs may share; without it the queue is a file in the data folder.
     pub postgres: Option<String>,
@@ -63,6 +66,10 @@ pub struct Limits {
     pub shown_value_bytes_max: u64,
     /// Longest idempotency key, in bytes.
     pub key_bytes_max: usize,
+    /// Most secrets.
+    pub secrets_max: usize,
+    /// Longest value of a secret, in bytes.
+    pub secret_bytes_max: usize,
     /// A worker not heard from for this long has lost its leases.
     pub lapse: Duration,
     /// How often workers are told to beat.
@@ -134,6 +141,8 @@ impl Default for Limits {
             results_max: 10_000,
             shown_value_bytes_max: 64 << 20,
             key_bytes_max: 200,
+            secrets_max: 1_000,
+            secret_bytes_max: 64 << 10,
             lapse: Duration::from_secs(12),
             beat: Duration::from_secs(3),
             lost_on_the_way: Duration::from_secs(10),

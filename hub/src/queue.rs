@@ -17,6 +17,11 @@ use crate::bell::Bell;
 use crate::clock::now_ms;
 use crate::config::{Config, Limits};
 use crate::error::{HubError, QueueError};
+<<<<<<< work
+use crate::job::Policy;
+use crate::secrets::{self, keyring::Keyring};
+=======
+>>>>>>> new
 use crate::sessions::Sessions;
 use crate::store::postgres::{self, PostgresOptions};
 use crate::store::{EffectsSink, Store, StoreOptions, Submission};
@@ -25,7 +30,7 @@ use crate::timers;
 /// The queue of one hub. Cheap to clone; its timers end with the last clone.
 #[derive(Clone)]
 pub struct Queue {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     _timers: Arc<DropGuard>,
 }
 
@@ -34,6 +39,11 @@ pub(crate) struct Shared {
     pub bell: Arc<Bell>,
     pub sessions: Sessions,
     pub limits: Limits,
+<<<<<<< work
+    pub policy: Policy,
+    pub keyring: Option<Keyring>,
+=======
+>>>>>>> new
     values: Option<Values>,
 }
 
@@ -78,8 +88,16 @@ impl Queue {
             limits: config.limits,
             values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
         });
+<<<<<<< work
+            policy: config.policy,
+            keyring: config.keyring.clone(),
+=======
+>>>>>>> new
         timers::start(&shared, fleet, &stop);
         Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
+        if let Err(error) = secrets::reseal(&shared).await {
+            tracing::error!(%error, "failed to seal secrets with the newest key");
+        }
     }
 
     fn store(&self) -> &Store {

@@ -22,6 +22,7 @@ impl Server {
         let mut config = bue_hub::Config {
             data_dir: folder.path().to_owned(),
             token: "secret".to_owned(),
+            keyring: Some(bue_hub::Keyring::parse(&"07".repeat(32)).unwrap()),
             postgres: None,
             bucket: None,
             policy: rig::quick(),

@@ -150,6 +150,10 @@ pub enum ErrorKind {
     Timeout,
     /// The process could not be started.
     Start,
+    /// It declares a secret that nobody has set.
+    Secret,
+    /// The Python environment it asks for could not be made.
+    Environment,
     /// The process answered something that is no frame.
     Protocol,
     /// The value of a loop's source is no list.

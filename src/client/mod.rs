@@ -4,6 +4,7 @@
 //! [`Patience`] says how long. What a worker asks of a hub is not here but in the crate `worker`.
 
 mod error;
+mod secrets;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -46,6 +46,7 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     let data_dir = context.data_dir.create(Service::Hub)?;
     let stop = stop::on_signal()?;
     let token = secrets::token_of_hub(sources, &context.data_dir)?;
+    let keyring = Some(secrets::keyring_of_hub(sources, &context.data_dir)?);
     let Some(bucket) = keys::open(context, &url, keys::Missing::MakeForThisMachine, &stop).await? else {
         return Ok(());
     };
@@ -53,7 +54,8 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     let checked = bucket.clone();
     // Without it the hub still serves the queue; only values cannot be shown.
     tokio::spawn(async move { output::note(&keys::refusal(&checked).await.to_string()) });
-    let config = ::hub::Config { data_dir, token, postgres, bucket: Some(bucket), policy, reverse_priority, limits };
+    let bucket = Some(bucket);
+    let config = ::hub::Config { data_dir, token, keyring, postgres, bucket, policy, reverse_priority, limits };
     let health = format!("{}/v1/health", address.to_connect().url());
     let served = listen::until_ready(::hub::serve(listener, config, stop), &health, || {
         let note = context.data_dir.note_address(Service::Hub, &address)?;

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod reset;
 pub mod results;
 pub mod run;
+pub mod secret;
 pub mod status;
 pub mod upload;
 pub mod worker;

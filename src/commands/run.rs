@@ -1,10 +1,12 @@
 //! `bue run`: runs a script on this machine until nothing more can run, without a server.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Plan;
 use protocol::api::RunView;
+use protocol::secret::SecretText;
 
 use crate::bundle::Bundle;
 use crate::cli::RunArguments;
@@ -77,7 +79,14 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     limits.scopes_max = limits.scopes_max.max(worker.scopes.len());
     limits.results_max = usize::MAX;
     let reverse_priority = sources.read(&table::REVERSE_PRIORITY)?.unwrap_or(false);
-    Ok(Options { worker, policy: limits::policy(sources)?, limits, reverse_priority })
+    let secrets = declared_secrets(context, plan);
+    Ok(Options { worker, secrets, policy: limits::policy(sources)?, limits, reverse_priority })
+}
+
+/// Secrets of a run without a hub are variables of its user: of the environment, or of `.env`.
+fn declared_secrets(context: &Context, plan: &Plan) -> BTreeMap<String, SecretText> {
+    let declared = plan.steps.iter().flat_map(|step| &step.settings.runtime.secrets);
+    declared.filter_map(|name| Some((name.clone(), SecretText(context.sources.text(name)?.to_owned())))).collect()
 }
 
 /// All scopes of the script, in the order a worker of a fleet has, unknown ones last.

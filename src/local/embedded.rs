@@ -1,6 +1,6 @@
 //! The queue of this process, as its worker and its user see it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,11 @@ use protocol::api::{
     BeatAnswer, BeatRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer, RunView,
     SettleAnswer, SettleRequest, Settlement,
 };
+<<<<<<< work
+use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
+use protocol::{Digest, JobId, JobState, Manifest, RunId, Step, ValueRef};
+
+=======
 use protocol::{Digest, JobId, JobState, Manifest, RunId, ValueRef};
 use worker::HubError;
 
@@ -29,16 +34,18 @@ const SHOWN_BYTES_MAX: u64 = 1 << 30;
 pub struct Embedded {
     queue: Queue,
     values: Values,
-    /// Names of the plan's steps.
-    names: Vec<String>,
+    /// The plan's steps.
+    steps: Vec<Step>,
+    /// What the user's environment and `.env` have of the secrets they declare.
+    secrets: BTreeMap<String, SecretText>,
     /// Indexes of the steps of jobs that run.
     running: Mutex<HashMap<JobId, usize>>,
 }
 
 impl Embedded {
-    /// The queue, with the values that its jobs refer to and the names of its only plan's steps.
-    pub fn new(queue: Queue, values: Values, names: Vec<String>) -> Self {
-        Self { queue, values, names, running: Mutex::default() }
+    /// The queue, with the values that its jobs refer to, the steps of its only plan, and the secrets of these.
+    pub fn new(queue: Queue, values: Values, steps: Vec<Step>, secrets: BTreeMap<String, SecretText>) -> Self {
+        Self { queue, values, steps, secrets, running: Mutex::default() }
     }
 
     /// The queue itself.
@@ -58,7 +65,7 @@ impl Embedded {
 
     fn forget(&self, job: JobId) -> Option<&str> {
         let step = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job)?;
-        self.names.get(step).map(String::as_str)
+        self.steps.get(step).map(|step| step.name.as_str())
     }
 
     /// Shows what a step printed, each line with the step's name.
@@ -114,6 +121,19 @@ impl worker::Hub for Embedded {
     }
 
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {
+    async fn secrets(&self, request: SecretsRequest) -> Result<SecretsAnswer, HubError> {
+        let step = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&request.job).copied();
+        let declared = step.and_then(|step| self.steps.get(step)).map(|step| &step.settings.runtime.secrets);
+        let mut answer = SecretsAnswer::default();
+        for name in declared.into_iter().flatten() {
+            match self.secrets.get(name) {
+                Some(value) => drop(answer.secrets.insert(name.clone(), value.clone())),
+                None => answer.missing.push(name.clone()),
+            }
+        }
+        Ok(answer)
+    }
+
         answer(self.queue.file(file).await).map(Bytes::from)
     }
 }

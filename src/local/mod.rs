@@ -5,11 +5,13 @@
 mod embedded;
 mod folder;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bucket::value::{ValueLimits, Values};
 use bucket::{Bucket, BucketUrl};
 use protocol::api::{SubmitAnswer, SubmitRequest};
+use protocol::secret::SecretText;
 use protocol::{Plan, RunId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +37,8 @@ pub struct Engine {
 pub struct Options {
     /// Settings of the worker, except for its folder.
     pub worker: worker::Config,
+    /// What there is of the secrets that steps declare.
+    pub secrets: BTreeMap<String, SecretText>,
     /// Pauses and tolerances of the queue.
     pub policy: hub::Policy,
     /// Bounds of the queue.
@@ -58,6 +62,8 @@ impl Engine {
         let config = hub::Config {
             data_dir: folder.path().join("hub"),
             token: String::new(),
+            // Secrets of a run without a hub are variables of its user.
+            keyring: None,
             postgres: None,
             bucket: Some(bucket.clone()),
             policy: options.policy,
@@ -66,8 +72,7 @@ impl Engine {
         };
         let queue = hub::Queue::open(&config).await.map_err(hub_failed)?;
         let values = Values::new(bucket.clone(), &cache_folder, ValueLimits::default());
-        let names = plan.steps.iter().map(|step| step.name.clone()).collect();
-        let embedded = Arc::new(Embedded::new(queue, values, names));
+        let embedded = Arc::new(Embedded::new(queue, values, plan.steps.clone(), options.secrets));
         let stop = CancellationToken::new();
         let worker = worker::Config { data_dir: folder.path().join("worker"), ..options.worker };
         let worker = tokio::spawn(worker::run(worker, Arc::clone(&embedded), bucket, stop.clone()));

@@ -97,6 +97,11 @@ impl Sources {
         }
     }
 
+    /// The text of a variable that is no setting, or `None` where it is not set.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.find(name).map(|(text, _)| text)
+    }
+
     fn find(&self, name: &str) -> Option<(&str, Origin)> {
         let set = |values: &'_ BTreeMap<String, String>| values.get(name).is_some_and(|text| !text.trim().is_empty());
         if set(&self.environment) {

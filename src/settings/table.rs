@@ -60,6 +60,7 @@ settings! {
     plain POSTGRES_DATABASE, "", "", "Database of `postgres` steps: name.";
     plain REVERSE_PRIORITY, "", "false", "`true`: the hub starts lower priorities first.";
     secret BUE_TOKEN, "", "made by the hub", "The hub's token, on machines that do not share its data folder.";
+    secret BUE_SECRET_KEY, "", "made by the hub", "Keys that seal secrets in the hub's database, 64 hex digits each, with commas between them; the first one seals, all open.";
     plain BUE_DATA_DIR, "`--data-dir`", ".bue", "Folder of all state: the hub's queue, the bucket's objects, the worker's cache, token and keys.";
     plain BUE_PYTHON, "`--python`", "python3", "The interpreter of Python steps: 3.9 or later.";
     plain BUE_DUCKDB, "", "beside `bue`", "The program that runs `duckdb` steps.";

@@ -13,6 +13,7 @@ use bucket::value::{ValueLimits, Values};
 use protocol::api::{Lease, LogRef, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
 use protocol::{Language, Outcome, ValueRef};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -31,6 +32,7 @@ use crate::runner::{Isolation, Runner};
 use crate::scratch::{Scratch, Scratches};
 use crate::step_process::{self, Ending};
 use crate::trouble::Trouble;
+use crate::variables::Declared;
 use crate::warm::Warm;
 
 /// What can end an attempt from outside.
@@ -126,7 +128,8 @@ impl<H: Hub> Attempts<H> {
         let root = self.place_files(&plan, &scratch, end).await?;
         let assignment = Assignment { lease, plan: &plan, step, root, scratch: &scratch };
         let inputs = self.inputs(&assignment, end).await?;
-        let (ending, log) = self.converse(&assignment, inputs, end).await?;
+        let declared = self.declared(lease, step, end).await?;
+        let (ending, log) = self.converse(&assignment, inputs, &declared, end).await?;
         let outcome = match ending {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
             Ending::Stopped => Err(Trouble::Stopped),
@@ -140,7 +143,7 @@ impl<H: Hub> Attempts<H> {
             Err(Trouble::Step(error)) => Outcome::Error(error),
             Err(trouble) => return Err(trouble),
         };
-        Ok(Done { outcome, log: self.keep_log(lease, log).await })
+        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
     }
 
     /// The folder with the bundle's files: a copy in the scratch folder, or the user's own.
@@ -178,19 +181,31 @@ impl<H: Hub> Attempts<H> {
         &self,
         assignment: &Assignment<'_>,
         inputs: Vec<Input>,
+        declared: &Declared,
         end: &End,
     ) -> Result<(Ending, Log), Trouble> {
         let limits = &self.shared.config.limits;
         let frame = assignment.start_frame(inputs, &self.shared.config)?;
         let mark = Mark::new(assignment.lease.token.to_string());
-        let launch = self.launch(assignment, &mark);
+        let mut launch = self.launch(assignment, &mark);
+        launch.environment.extend(declared.variables.clone());
         let (started, mut input) = self.start(&launch, assignment.step.language).await;
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let conversation = step_process::run(started, input, timeout, end, limits).await;
+        let conversation = step_process::run(started, input, timeout, end, limits, self.log(declared)).await;
         mark.sweep().await;
         Ok((conversation.ending, conversation.log))
+    }
+
+    /// A log that says what the step does not get and never what is secret.
+    fn log(&self, declared: &Declared) -> Log {
+        let mut log = Log::hiding(self.shared.config.limits.log_bytes_max, declared.redactor.clone());
+        for name in &declared.absent {
+            let line = format!("this worker has no variable {name}; the step runs without it");
+            log.note(&line, OffsetDateTime::now_utc());
+        }
+        log
     }
 
     /// A process for the step, and what it must be told before its start frame.

@@ -9,6 +9,7 @@ use protocol::api::{
     ApiError, ApiErrorKind, BeatAnswer, BeatRequest, ErrorBody, Health, LeaseAnswer, LeaseRequest, PlanAnswer,
     SettleAnswer, SettleRequest, Settled,
 };
+use protocol::secret::{SecretsAnswer, SecretsRequest};
 use protocol::{Digest, Manifest};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
@@ -195,6 +196,10 @@ impl Hub for HttpHub {
 
     async fn manifest(&self, bundle: Digest) -> Result<Manifest, HubError> {
         self.get(&format!("bundles/{bundle}")).await
+    }
+
+    async fn secrets(&self, request: SecretsRequest) -> Result<SecretsAnswer, HubError> {
+        self.post("lease/secrets", &request, ANSWER_TIMEOUT).await
     }
 
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {

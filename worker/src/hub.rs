@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::api::{
     ApiErrorKind, BeatAnswer, BeatRequest, LeaseAnswer, LeaseRequest, PlanAnswer, SettleAnswer, SettleRequest,
 };
+use protocol::secret::{SecretsAnswer, SecretsRequest};
 use protocol::{Digest, Manifest};
 
 /// A hub as a worker sees it. Every method may be called again after any error.
@@ -20,6 +21,8 @@ pub trait Hub: Send + Sync + 'static {
     fn plan(&self, plan: Digest) -> impl Future<Output = Result<PlanAnswer, HubError>> + Send;
     /// The list of a bundle's files.
     fn manifest(&self, bundle: Digest) -> impl Future<Output = Result<Manifest, HubError>> + Send;
+    /// What the step of a lease declares of secrets; never kept.
+    fn secrets(&self, request: SecretsRequest) -> impl Future<Output = Result<SecretsAnswer, HubError>> + Send;
     /// The content of one file; the caller verifies its digest.
     fn file(&self, file: Digest) -> impl Future<Output = Result<Bytes, HubError>> + Send;
 }

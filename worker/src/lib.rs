@@ -7,6 +7,7 @@
 //! - `process`, `orphans`: child processes and their end.
 //! - `warm`: the interpreter that steps are forked from.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
+//! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
 //! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
 //!
 //! It knows nothing of the hub's code, and never runs a step in its own process.
@@ -30,6 +31,7 @@ mod outage;
 mod patience;
 mod process;
 mod python;
+mod redact;
 mod runner;
 mod scratch;
 mod settler;
@@ -38,6 +40,7 @@ mod sql;
 mod step_process;
 mod template;
 mod trouble;
+mod variables;
 mod warm;
 
 pub use config::{Config, Limits, Mode, Start, default_scopes};
@@ -46,4 +49,5 @@ pub use engines::{Engines, Postgres};
 pub use http_hub::HttpHub;
 pub use hub::{Hub, HubError};
 pub use python::{Python, PythonError, find_python};
+pub use redact::SECRET_BYTES_HIDDEN_MIN;
 pub use sql::sql_step_main;

@@ -6,6 +6,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use crate::redact::{Redactor, Stream};
+
 /// `2026-11-22T19:13:11.123Z `
 const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z ");
@@ -18,16 +20,47 @@ pub(crate) struct Log {
     last: VecDeque<u8>,
     left_out: u64,
     line_open: bool,
+    hiding: Option<Stream>,
 }
 
 impl Log {
     /// An empty log that keeps at most `bytes_max` bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { half_max: bytes_max / 2, first: Vec::new(), last: VecDeque::new(), left_out: 0, line_open: false }
+        Self::hiding(bytes_max, None)
+    }
+
+    /// One in which secrets are hidden as they come.
+    pub(crate) fn hiding(bytes_max: usize, secrets: Option<Redactor>) -> Self {
+        Self {
+            half_max: bytes_max / 2,
+            first: Vec::new(),
+            last: VecDeque::new(),
+            left_out: 0,
+            line_open: false,
+            hiding: secrets.map(Stream::new),
+        }
     }
 
     /// Adds what was printed at `now`. Each line begins with the time at which its first part came.
     pub(crate) fn push(&mut self, printed: &[u8], now: OffsetDateTime) {
+        match &mut self.hiding {
+            Some(hiding) => {
+                let shown = hiding.push(printed);
+                self.add(&shown, now);
+            }
+            None => self.add(printed, now),
+        }
+    }
+
+    /// Adds what was held back because a secret could have begun there.
+    fn release(&mut self, now: OffsetDateTime) {
+        if let Some(hiding) = &mut self.hiding {
+            let rest = hiding.finish();
+            self.add(&rest, now);
+        }
+    }
+
+    fn add(&mut self, printed: &[u8], now: OffsetDateTime) {
         let stamp = now.format(TIME_FORMAT).unwrap_or_default();
         for part in printed.split_inclusive(|byte| *byte == b'\n') {
             if !self.line_open {
@@ -40,14 +73,16 @@ impl Log {
 
     /// Adds a line of the worker's own.
     pub(crate) fn note(&mut self, line: &str, now: OffsetDateTime) {
+        self.release(now);
         if self.line_open {
-            self.push(b"\n", now);
+            self.add(b"\n", now);
         }
-        self.push(format!("bue: {line}\n").as_bytes(), now);
+        self.add(format!("bue: {line}\n").as_bytes(), now);
     }
 
     /// The whole of it; where something is missing, a line in the middle says how much.
-    pub(crate) fn into_text(self) -> String {
+    pub(crate) fn into_text(mut self) -> String {
+        self.release(OffsetDateTime::now_utc());
         let mut text = String::from_utf8_lossy(&self.first).into_owned();
         if self.left_out > 0 {
             text.push_str(&format!("\n… {} bytes left out …\n", self.left_out));

@@ -47,8 +47,8 @@ pub(crate) async fn run(
     timeout: Duration,
     end: &End,
     limits: &Limits,
+    mut log: Log,
 ) -> Conversation {
-    let mut log = Log::new(limits.log_bytes_max);
     let (process, pipes) = match started {
         Ok(started) => started,
         Err(error) => return Conversation { ending: Ending::Fault(error), log },

@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod routes;
+mod secrets;
 mod shown;
 
 use std::time::Duration;

@@ -23,8 +23,8 @@ use crate::queue::Queue;
 
 /// What handlers share.
 #[derive(Clone)]
-struct Hub {
-    queue: Queue,
+pub(super) struct Hub {
+    pub(super) queue: Queue,
     shutdown: CancellationToken,
 }
 
@@ -55,6 +55,7 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/lease", post(lease))
         .route("/v1/settle", post(settle))
         .route("/v1/beat", post(beat))
+        .merge(super::secrets::routes())
         .layer(DefaultBodyLimit::max(limits.request_bytes_max));
     let closed = files.merge(rest).layer(middleware::from_fn_with_state(Token::new(&config.token), require));
     Router::new()
@@ -64,9 +65,9 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .with_state(Hub { queue, shutdown })
 }
 
-type Answer<T> = Result<Json<T>, Refusal>;
+pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
-fn json<T: Serialize>(answer: Result<T, crate::QueueError>) -> Answer<T> {
+pub(super) fn json<T: Serialize>(answer: Result<T, crate::QueueError>) -> Answer<T> {
     Ok(Json(answer?))
 }
 

@@ -6,7 +6,7 @@
 //! - [`writer`]: the one thread that writes; requests that arrive together share a transaction.
 //! - [`change`]: the working set.
 //! - [`submit`], [`lease`], [`settle`], [`family`], [`passes`], [`lapse`], [`pause`], [`retention`]: the use cases.
-//! - [`views`], [`results`], [`explain`]: what is shown.
+//! - [`views`], [`results`], [`explain`]: what is shown. [`secrets`]: what is kept sealed.
 //! - [`sqlite`]: one file, one hub. [`postgres`]: several hubs over one database.
 
 mod change;
@@ -23,6 +23,7 @@ mod results;
 mod retention;
 mod row;
 mod rows;
+mod secrets;
 mod settle;
 pub(crate) mod sqlite;
 mod submit;
@@ -35,6 +36,7 @@ use crate::error::QueueError;
 use crate::job::Policy;
 
 pub use effects::Effects;
+pub use secrets::Sealed;
 pub use submit::Submission;
 pub use views::ScopeLoad;
 

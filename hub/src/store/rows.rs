@@ -9,6 +9,7 @@ use protocol::{Digest, LeaseToken, RunId, SessionId};
 use super::change::Changes;
 use super::effects::Effects;
 use super::row::{Delta, End, Frame, Input, Job, LoopRow, Numbers, ReadyKey, Run, Texts};
+use super::secrets::Sealed;
 use crate::error::QueueError;
 use crate::job::State;
 
@@ -16,7 +17,7 @@ use crate::job::State;
 pub(crate) type Found<T> = Result<T, QueueError>;
 
 /// One open transaction. What is not there is left out of an answer.
-pub(crate) trait Rows: JobRows + LoopRows + IndexRows + LeaseRows + RunRows + KeptRows {
+pub(crate) trait Rows: JobRows + LoopRows + IndexRows + LeaseRows + RunRows + KeptRows + SecretRows {
     /// The next numbers to give out.
     fn numbers(&mut self) -> Found<Numbers>;
     /// Writes what a change came to.
@@ -142,6 +143,16 @@ pub(crate) trait KeptRows {
     fn delete_some(&mut self, run: i64, limit: i64) -> Found<bool>;
     /// Deletes plans and bundles that no run uses, and files that no bundle names and that were stored before `stored_before_ms`.
     fn delete_unused(&mut self, stored_before_ms: i64) -> Found<u64>;
+}
+
+/// Sealed secrets.
+pub(crate) trait SecretRows {
+    /// All of them, by name.
+    fn secrets(&mut self) -> Found<Vec<Sealed>>;
+    /// Stores one in place of that of the same name.
+    fn put_secret(&mut self, secret: &Sealed) -> Found<()>;
+    /// Deletes one; answers with whether there was one.
+    fn remove_secret(&mut self, name: &str) -> Found<bool>;
 }
 
 /// Which finished runs are no longer kept.

@@ -71,6 +71,7 @@ impl Rig {
         let mut config = Config {
             data_dir: folder.path().to_owned(),
             token: "secret".to_owned(),
+            keyring: Some(bue_hub::Keyring::parse(&"07".repeat(32)).unwrap()),
             postgres: match on {
                 On::Sqlite => None,
                 On::Postgres => Some(postgres::database().await),

@@ -1,6 +1,6 @@
 //! A hub in memory and a worker over it: jobs are put in, outcomes are waited for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,7 @@ use protocol::api::{
     Settled, Settlement,
 };
 use protocol::plan::Settings;
+use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
 use protocol::{
     Digest, FileEntry, JobId, Language, LeaseToken, Manifest, Outcome, Place, RunId, Source, Step, StepError,
     ValueKind, ValueRef,
@@ -41,6 +42,8 @@ pub struct FakeHub {
     pub outage: AtomicU32,
     /// How many more settlements are kept, and their answers lost.
     pub lost_answers: AtomicU32,
+    /// Secrets that are set, by name.
+    pub secrets: Mutex<BTreeMap<String, String>>,
     /// Leases given and not settled, and the most there ever were.
     open: AtomicUsize,
     pub open_max: AtomicUsize,
@@ -140,6 +143,21 @@ impl Hub for FakeHub {
         Ok(self.manifests.lock().unwrap()[&bundle].clone())
     }
 
+    async fn secrets(&self, request: SecretsRequest) -> Result<SecretsAnswer, HubError> {
+        self.is_away()?;
+        let plan = Digest::of(&(request.job.0 as u32).to_le_bytes());
+        let declared = self.plans.lock().unwrap()[&plan].steps[0].settings.runtime.secrets.clone();
+        let kept = self.secrets.lock().unwrap();
+        let mut answer = SecretsAnswer::default();
+        for name in declared {
+            match kept.get(&name) {
+                Some(value) => drop(answer.secrets.insert(name, SecretText(value.clone()))),
+                None => answer.missing.push(name),
+            }
+        }
+        Ok(answer)
+    }
+
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {
         self.is_away()?;
         Ok(self.files.lock().unwrap()[&file].clone())
@@ -191,6 +209,12 @@ impl Work {
 
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout_ms = timeout.as_millis() as u64;
+        self
+    }
+
+    /// Changes the settings of the step.
+    pub fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
         self
     }
 

@@ -6,3 +6,4 @@ mod hub_and_bucket;
 mod processes;
 mod python_steps;
 mod sql_steps;
+mod variables;

@@ -8,7 +8,7 @@
 //!
 //! - [`connect`]: addresses, sessions' settings, the pool, migrations.
 //! - [`turn`]: one transaction that writes; what happens when the connection is cut.
-//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`]: reading rows.
+//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`], [`secrets`]: reading rows.
 //! - `write`: writing what a batch came to.
 //! - [`listen`]: what other hubs changed. [`fleet`]: whom other hubs heard from.
 
@@ -23,6 +23,7 @@ mod listen;
 mod loops;
 mod rows;
 mod runs;
+mod secrets;
 mod turn;
 mod write;
 

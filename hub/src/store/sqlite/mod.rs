@@ -1,7 +1,7 @@
 //! The queue in one SQLite file: opened by one hub, written by one thread, read beside it.
 //!
 //! - [`open`]: the file, its schema and its lock.
-//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`]: reading rows.
+//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`], [`secrets`]: reading rows.
 //! - `write`: writing what a batch came to.
 //! - [`copy`]: backup and restore.
 
@@ -14,6 +14,7 @@ mod leases;
 mod loops;
 mod open;
 mod runs;
+mod secrets;
 mod write;
 
 use std::fs::File;

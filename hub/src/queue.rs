@@ -17,11 +17,7 @@ use crate::bell::Bell;
 use crate::clock::now_ms;
 use crate::config::{Config, Limits};
 use crate::error::{HubError, QueueError};
-<<<<<<< work
-use crate::job::Policy;
 use crate::secrets::{self, keyring::Keyring};
-=======
->>>>>>> new
 use crate::sessions::Sessions;
 use crate::store::postgres::{self, PostgresOptions};
 use crate::store::{EffectsSink, Store, StoreOptions, Submission};
@@ -39,16 +35,14 @@ pub(crate) struct Shared {
     pub bell: Arc<Bell>,
     pub sessions: Sessions,
     pub limits: Limits,
-<<<<<<< work
-    pub policy: Policy,
     pub keyring: Option<Keyring>,
-=======
->>>>>>> new
     values: Option<Values>,
 }
 
-/// Shortest time between two looks at a run for one who waits for it to change.
-const WATCH_PAUSE: Duration = Duration::from_millis(50);
+/// Pause before the second look at a run for one who waits for it to change; each further one is twice as long.
+const WATCH_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// The longest of these pauses: changes come in thousands a second, most of them of other runs.
+const WATCH_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 impl Queue {
     /// Opens the queue and starts its timers.
@@ -58,7 +52,6 @@ impl Queue {
     pub async fn open(config: &Config) -> Result<Self, HubError> {
         let bell = Arc::new(Bell::new());
         let options = StoreOptions {
-            policy: config.policy,
             reverse_priority: config.reverse_priority,
             write_queue_max: config.limits.write_queue_max,
             write_batch_max: config.limits.write_batch_max,
@@ -86,18 +79,15 @@ impl Queue {
             bell,
             sessions: Sessions::default(),
             limits: config.limits,
-            values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
-        });
-<<<<<<< work
             policy: config.policy,
             keyring: config.keyring.clone(),
-=======
->>>>>>> new
-        timers::start(&shared, fleet, &stop);
-        Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
+            values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
+        });
         if let Err(error) = secrets::reseal(&shared).await {
             tracing::error!(%error, "failed to seal secrets with the newest key");
         }
+        timers::start(&shared, fleet, &stop);
+        Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
     }
 
     fn store(&self) -> &Store {
@@ -322,6 +312,7 @@ impl Queue {
     pub async fn run(&self, id: RunId, version: Option<u64>, wait: Duration) -> Result<RunView, QueueError> {
         let deadline = Instant::now() + wait.min(self.limits().wait_max);
         let mut changes = self.shared.bell.runs.subscribe();
+        let mut pause = Duration::ZERO;
         loop {
             changes.mark_unchanged();
             let run = self.store().run(id.clone()).await?;
@@ -330,7 +321,8 @@ impl Queue {
                 return Ok(run);
             }
             if tokio::time::timeout(left, changes.changed()).await.is_ok() {
-                tokio::time::sleep(WATCH_PAUSE.min(left)).await;
+                tokio::time::sleep(pause.min(left)).await;
+                pause = (2 * pause).clamp(WATCH_PAUSE_MIN, WATCH_PAUSE_MAX);
             }
         }
     }

@@ -11,12 +11,9 @@ use protocol::api::{
     BeatAnswer, BeatRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer, RunView,
     SettleAnswer, SettleRequest, Settlement,
 };
-<<<<<<< work
 use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
 use protocol::{Digest, JobId, JobState, Manifest, RunId, Step, ValueRef};
 
-=======
-use protocol::{Digest, JobId, JobState, Manifest, RunId, ValueRef};
 use worker::HubError;
 
 use crate::error::{Error, Result};
@@ -120,7 +117,6 @@ impl worker::Hub for Embedded {
         answer(self.queue.manifest(bundle).await)
     }
 
-    async fn file(&self, file: Digest) -> Result<Bytes, HubError> {
     async fn secrets(&self, request: SecretsRequest) -> Result<SecretsAnswer, HubError> {
         let step = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&request.job).copied();
         let declared = step.and_then(|step| self.steps.get(step)).map(|step| &step.settings.runtime.secrets);
@@ -134,6 +130,7 @@ impl worker::Hub for Embedded {
         Ok(answer)
     }
 
+    async fn file(&self, file: Digest) -> Result<Bytes, HubError> {
         answer(self.queue.file(file).await).map(Bytes::from)
     }
 }

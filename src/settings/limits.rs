@@ -86,6 +86,8 @@ limits! {
         results_max, BUE_RESULTS_MAX "Hub: most entries of a run's results.";
         shown_value_bytes_max, BUE_SHOWN_VALUE_BYTES_MAX "Hub: largest value it shows.";
         key_bytes_max, BUE_KEY_BYTES_MAX "Hub: longest idempotency key.";
+        secrets_max, BUE_SECRETS_MAX "Hub: most secrets.";
+        secret_bytes_max, BUE_SECRET_BYTES_MAX "Hub: longest value of a secret.";
         lapse, BUE_LAPSE "Hub: a worker not heard from for this long has lost its leases.";
         beat, BUE_BEAT "Hub: how often workers are told to beat.";
         lost_on_the_way, BUE_LOST_ON_THE_WAY "Hub: a lease its worker does not know after this time is given to another.";

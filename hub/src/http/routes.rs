@@ -165,6 +165,7 @@ async fn run(
 #[derive(Deserialize)]
 struct Page {
     after: Option<String>,
+    state: Option<JobState>,
     limit: Option<usize>,
     state: Option<JobState>,
 }

@@ -1,0 +1,93 @@
+//! Rules on files and signals, kept by Landlock: a second wall where there is a root of its own, the only one where not.
+
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, Scope,
+};
+use nix::libc;
+
+use crate::cell::{Cell, STEP_FOLDER};
+use crate::error::{Result, SandboxError};
+use crate::root;
+
+/// The newest version whose rights are asked for; an older kernel keeps those it knows.
+const NEWEST: ABI = ABI::V7;
+const CREATE_RULESET_VERSION: libc::c_uint = 1;
+
+/// The version of Landlock this kernel has; `None`: it has none.
+pub(crate) fn version() -> Option<i64> {
+    // SAFETY: with this flag the kernel reads neither of the other arguments.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, CREATE_RULESET_VERSION)
+    };
+    (answer > 0).then_some(answer)
+}
+
+/// Fences this process in, with all it starts.
+pub(crate) fn apply(cell: &Cell) -> Result {
+    let mut fence = Fence::new()?;
+    for path in root::SYSTEM.iter().chain(&root::ETC).chain(&["/etc/passwd", "/etc/group"]) {
+        fence.allow_read(Path::new(path))?;
+    }
+    for readable in &cell.readable {
+        fence.allow_read(if cell.walls.namespaces { &readable.at } else { &readable.from })?;
+    }
+    fence.allow_all(Path::new("/dev"), cell.walls.namespaces)?;
+    fence.allow_read(Path::new("/proc"))?;
+    let scratch = match cell.walls.namespaces {
+        // The folder below which that of the attempt is mounted, whichever that is.
+        true => Path::new(STEP_FOLDER).parent().map_or_else(PathBuf::new, Path::to_owned),
+        false => cell.scratch.clone(),
+    };
+    fence.allow_all(&scratch, true)?;
+    fence.close()
+}
+
+struct Fence(RulesetCreated);
+
+impl Fence {
+    fn new() -> Result<Self> {
+        let all = AccessFs::from_all(NEWEST);
+        let ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(all)
+            .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
+            .and_then(Ruleset::create)
+            .map_err(failed)?;
+        Ok(Self(ruleset))
+    }
+
+    fn allow_read(&mut self, path: &Path) -> Result {
+        self.allow(path, AccessFs::from_read(NEWEST))
+    }
+
+    /// Everything; of devices only what needs no rights over others.
+    fn allow_all(&mut self, path: &Path, is_own: bool) -> Result {
+        if is_own {
+            return self.allow(path, AccessFs::from_all(NEWEST));
+        }
+        let shared = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::from_read(NEWEST);
+        for name in ["null", "zero", "full", "random", "urandom"] {
+            self.allow(&path.join(name), shared)?;
+        }
+        Ok(())
+    }
+
+    /// What is not there needs no rule.
+    fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result {
+        let Ok(descriptor) = PathFd::new(path) else { return Ok(()) };
+        let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
+        (&mut self.0).add_rule(PathBeneath::new(descriptor, access)).map(drop).map_err(failed)
+    }
+
+    fn close(self) -> Result {
+        self.0.restrict_self().map(drop).map_err(failed)
+    }
+}
+
+fn failed(error: impl std::error::Error) -> SandboxError {
+    let source = std::io::Error::other(error.to_string());
+    SandboxError::Kernel { what: "set up Landlock".to_owned(), source }
+}

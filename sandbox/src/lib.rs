@@ -1,0 +1,34 @@
+//! The sandbox of steps: programs are started such that they reach their own folder and little else.
+//!
+//! - `cell`: what an enclosed program may reach. Pure data: a worker writes it, the launcher carries it out.
+//! - `layers`, `probe`: which layers this machine has, found out by trying; `policy`: what follows from it.
+//! - `launcher`: the small single-threaded program that builds a cell around itself and becomes the program in it.
+//! - `broker`, `attempt_cell`: cells within a cell, one for each process that is forked from a warm interpreter.
+//! - `namespaces`, `root`, `fence`, `syscalls`, `privileges`, `bounds`: the layers, one file each.
+//!
+//! All `unsafe` and all that is the kernel's is here. It knows nothing of steps, leases or Python.
+
+mod attempt_cell;
+mod bounds;
+mod broker;
+mod cell;
+mod error;
+mod fence;
+mod launcher;
+mod layers;
+mod messages;
+mod namespaces;
+mod policy;
+mod privileges;
+mod probe;
+mod relay;
+mod root;
+mod syscalls;
+
+pub use bounds::Bounds;
+pub use cell::{Cell, Identity, Readable, STEP_FOLDER, Walls};
+pub use error::SandboxError;
+pub use launcher::{WORD, broker_command, enclosed_command, launch};
+pub use layers::{Finding, Layer, Report};
+pub use policy::{Level, Policy};
+pub use probe::probe;

@@ -1,0 +1,139 @@
+//! Programs in cells, as they find the world: run for real, as whoever runs the tests.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use bue_sandbox::{Bounds, Cell, Identity, Level, STEP_FOLDER, Walls, enclosed_command, probe};
+use tempfile::TempDir;
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_bue-sandbox-launcher");
+
+/// Who steps run as: not root, whoever runs the tests.
+fn identity() -> Identity {
+    match Identity::own() {
+        Identity { user: 0, .. } => Identity { user: 65_530, group: 65_530 },
+        own => own,
+    }
+}
+
+struct Place(TempDir);
+
+impl Place {
+    fn make() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        for folder in ["root", "scratch/files", "scratch/tmp"] {
+            std::fs::create_dir_all(place.path(folder)).unwrap();
+        }
+        for folder in ["scratch", "scratch/files", "scratch/tmp"] {
+            let Identity { user, group } = identity();
+            std::os::unix::fs::chown(place.path(folder), Some(user), Some(group)).unwrap();
+        }
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn cell(&self) -> Cell {
+        Cell {
+            walls: Walls { namespaces: true, network: false, fence: true, syscalls: true },
+            mountpoint: self.path("root"),
+            scratch: self.path("scratch"),
+            readable: Vec::new(),
+            folder: Path::new(STEP_FOLDER).join("files"),
+            identity: identity(),
+            unix_sockets: false,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+fn shell(cell: &Cell, script: &str) -> Output {
+    let arguments = ["-c".into(), script.into()];
+    enclosed_command(Path::new(LAUNCHER), cell, Path::new("/bin/sh"), &arguments).output().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn this_machine_has_all_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = probe(Path::new(LAUNCHER), folder.path(), identity()).unwrap();
+    assert_eq!(Level { report: Some(report.clone()) }.summary(), "full", "{report:#?}");
+}
+
+#[test]
+fn a_program_sees_its_own_folder_and_the_system_and_no_other() {
+    let place = Place::make();
+    let output = shell(&place.cell(), "pwd; ls -d /*; id -un; ls /home /root /var/lib; echo kept > here; cat here");
+    let text = printed(&output);
+    assert!(text.starts_with("/run/step/files\n"), "{text}");
+    assert!(text.contains("\nstep\n") && text.contains("\nkept\n"), "{text}");
+    for name in ["/home\n", "/root\n", "/work\n"] {
+        assert!(!text.contains(name), "{text}");
+    }
+    assert_eq!(std::fs::read_to_string(place.path("scratch/files/here")).unwrap(), "kept\n");
+}
+
+#[test]
+fn a_program_ends_as_it_ends_without_a_cell() {
+    let place = Place::make();
+    assert_eq!(shell(&place.cell(), "exit 7").status.code(), Some(7));
+    let killed = shell(&place.cell(), "kill -9 $$").status;
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed), Some(9));
+}
+
+#[test]
+fn nothing_of_a_cell_outlives_its_program() {
+    let place = Place::make();
+    let output = shell(&place.cell(), "setsid sh -c 'sleep 2; echo alive > late' >/dev/null 2>&1 & sleep 0.2");
+    assert!(output.status.success(), "{}", printed(&output));
+    // The launcher ends when the last process of the cell is gone: nobody is left who could still write.
+    let found = Command::new("pgrep").args(["-f", "echo alive > late"]).output().unwrap();
+    assert!(found.stdout.is_empty(), "{}", printed(&found));
+}
+
+#[test]
+fn what_a_program_may_read_besides_is_shown_read_only() {
+    let place = Place::make();
+    std::fs::write(place.path("data"), "seen").unwrap();
+    let readable = vec![bue_sandbox::Readable::in_place(place.path("data"))];
+    let cell = Cell { readable, ..place.cell() };
+    let data = place.path("data");
+    let output =
+        shell(&cell, &format!("cat {0}; echo changed > {0}; ls -A {1}", data.display(), place.0.path().display()));
+    assert!(printed(&output).starts_with("seen"), "{}", printed(&output));
+    assert_eq!(std::fs::read_to_string(data).unwrap(), "seen");
+    assert!(!printed(&output).contains("scratch"), "{}", printed(&output));
+}
+
+#[test]
+fn a_bound_of_processes_holds_for_the_cell_alone() {
+    let place = Place::make();
+    let bounds = Bounds { processes: Some(4), ..Bounds::default() };
+    let cell = Cell { bounds, ..place.cell() };
+    let output = shell(&cell, "sleep 0 & sleep 0 & wait; echo few; for i in 1 2 3 4 5 6; do sleep 1 & done; wait");
+    let text = printed(&output);
+    assert!(text.starts_with("few\n"), "{text}");
+    assert!(text.to_lowercase().contains("fork"), "{text}");
+}
+
+#[test]
+fn a_cell_without_a_network_has_its_own_loopback_and_nothing_else() {
+    let place = Place::make();
+    let cell = Cell { walls: Walls { network: true, ..place.cell().walls }, ..place.cell() };
+    let text = printed(&shell(&cell, "cat /proc/net/dev"));
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("lo:"), "{text}");
+}
+
+#[test]
+fn a_launcher_that_cannot_start_its_program_says_why() {
+    let place = Place::make();
+    let output = enclosed_command(Path::new(LAUNCHER), &place.cell(), Path::new("/nowhere"), &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(printed(&output).contains("failed to start /nowhere"), "{}", printed(&output));
+}

@@ -52,6 +52,7 @@ impl Queue {
     pub async fn open(config: &Config) -> Result<Self, HubError> {
         let bell = Arc::new(Bell::new());
         let options = StoreOptions {
+            policy: config.policy,
             reverse_priority: config.reverse_priority,
             write_queue_max: config.limits.write_queue_max,
             write_batch_max: config.limits.write_batch_max,
@@ -79,7 +80,6 @@ impl Queue {
             bell,
             sessions: Sessions::default(),
             limits: config.limits,
-            policy: config.policy,
             keyring: config.keyring.clone(),
             values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
         });

@@ -167,7 +167,6 @@ struct Page {
     after: Option<String>,
     state: Option<JobState>,
     limit: Option<usize>,
-    state: Option<JobState>,
 }
 
 async fn jobs(

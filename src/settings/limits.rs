@@ -127,6 +127,7 @@ limits! {
         settle_drain, BUE_WORKER_SETTLE_DRAIN "Worker: how long outcomes are offered to a hub that is away after it was told to stop.";
         patience, BUE_WORKER_PATIENCE "Worker: how long an attempt waits for a hub or bucket that is away.";
         release_delay, BUE_WORKER_RELEASE_DELAY "Worker: pause asked for when an attempt is handed back.";
+        request_pause, BUE_WORKER_REQUEST_PAUSE "Worker: shortest time between two requests of a kind while there is much to do.";
         inline_bytes_max, BUE_WORKER_INLINE_BYTES_MAX "Worker: largest value that travels inside lease and settlement.";
         value_bytes_max, BUE_WORKER_VALUE_BYTES_MAX "Worker: largest value of a step.";
         frame_bytes_max, BUE_WORKER_FRAME_BYTES_MAX "Worker: longest line a step's process may answer with.";

@@ -110,6 +110,8 @@ pub struct Limits {
     pub patience: Duration,
     /// Pause the hub is asked for when an attempt is handed back.
     pub release_delay: Duration,
+    /// Shortest time between two requests of a kind while there is much to do: what gathers meanwhile goes in one.
+    pub request_pause: Duration,
     /// Values up to this size travel inside lease and settlement.
     pub inline_bytes_max: u64,
     /// Largest value of a step.
@@ -149,6 +151,7 @@ impl Default for Limits {
             settle_drain: Duration::from_secs(10),
             patience: Duration::from_secs(60),
             release_delay: Duration::from_secs(15),
+            request_pause: Duration::from_millis(4),
             inline_bytes_max: 16 * 1024,
             value_bytes_max: 1024 * 1024 * 1024,
             lists_bytes_max: 2 * 1024 * 1024 * 1024,

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::outage::Outage;
+use crate::pace::Pace;
 use crate::settler::{self, Parcel};
 use crate::{attempt, beat, orphans};
 
@@ -144,12 +145,13 @@ impl<H: Hub> Worker<H> {
         let slots = Arc::new(Semaphore::new(self.shared.config.slots));
         let limits = self.shared.config.limits.clone();
         let mut backoff = Backoff::new(limits.backoff_min, limits.backoff_max);
+        let mut pace = Pace::new(limits.request_pause);
         while !shutdown.is_cancelled() {
             let asked = Instant::now();
             let leases = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                leases = self.lease(&slots) => leases,
+                leases = self.lease(&slots, &mut pace) => leases,
             };
             while self.running.try_join_next().is_some() {}
             // A hub may say at once that there is nothing, though it was asked to wait.
@@ -172,9 +174,10 @@ impl<H: Hub> Worker<H> {
     }
 
     /// Waits for a free slot, then asks for work; `None` where the hub could not be asked.
-    async fn lease(&self, slots: &Semaphore) -> Option<Vec<Lease>> {
+    async fn lease(&self, slots: &Semaphore, pace: &mut Pace) -> Option<Vec<Lease>> {
         // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
         drop(slots.acquire().await.ok()?);
+        pace.keep().await;
         let free = slots.available_permits();
         let request = LeaseRequest {
             session: self.shared.session,

@@ -28,6 +28,7 @@ mod launch;
 mod log;
 mod orphans;
 mod outage;
+mod pace;
 mod patience;
 mod process;
 mod python;

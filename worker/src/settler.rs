@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backoff::Backoff;
 use crate::control::Shared;
 use crate::hub::{Hub, HubError};
+use crate::pace::Pace;
 
 /// One outcome on its way, and who waits for the hub's word on it.
 #[derive(Debug)]
@@ -23,7 +24,14 @@ const BATCH_MAX: usize = if SETTLEMENTS_MAX < 64 { SETTLEMENTS_MAX } else { 64 }
 /// Runs until every sender is gone and every parcel is answered.
 pub(crate) async fn run<H: Hub>(shared: Arc<Shared<H>>, mut parcels: mpsc::Receiver<Parcel>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut pace = Pace::new(shared.config.limits.request_pause);
     while parcels.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        pace.keep().await;
+        while batch.len() < BATCH_MAX
+            && let Ok(parcel) = parcels.try_recv()
+        {
+            batch.push(parcel);
+        }
         deliver(&shared, std::mem::take(&mut batch)).await;
     }
 }

@@ -55,8 +55,8 @@ pub enum Command {
     Status(StatusArguments),
     /// Show what the calls of a run's script came to
     Results(ResultsArguments),
-    /// Show what a job printed in its last attempt that is over
-    Logs(JobArguments),
+    /// Show what a job, or each job of a run, has printed
+    Logs(LogsArguments),
     /// Show what a job returned, as JSON
     Value(JobArguments),
     /// Cancel what is left of a run
@@ -305,6 +305,23 @@ pub struct JobArguments {
     pub job: JobId,
 }
 
+/// Arguments of `bue logs`.
+#[derive(Debug, Args)]
+pub struct LogsArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The job; or the run, for all its jobs
+    #[arg(value_name = "RUN|JOB")]
+    pub what: RunOrJob,
+    /// Go on as the job prints, until it has ended
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+    /// Show this attempt, not the last one
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    pub attempt: Option<u32>,
+}
+
 /// Arguments of `bue cancel`.
 #[derive(Debug, Args)]
 pub struct CancelArguments {
@@ -449,6 +466,9 @@ mod tests {
             "bue again r0123456789ab --wait",
             "bue results r0123456789ab --json",
             "bue logs j7 -b localhost",
+            "bue logs j7 -f",
+            "bue logs j7 --attempt 2",
+            "bue logs r0123456789ab",
             "bue reset j7",
             "bue reset r0123456789ab",
             "bue pause -s production-small",

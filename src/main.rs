@@ -73,7 +73,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Upload(arguments) => commands::upload::run(&context, &arguments),
         Command::Status(arguments) => commands::status::run(&context, &arguments),
         Command::Results(arguments) => commands::results::run(&context, &arguments),
-        Command::Logs(arguments) => commands::job::logs(&context, &arguments),
+        Command::Logs(arguments) => commands::logs::run(&context, &arguments),
         Command::Value(arguments) => commands::job::value(&context, &arguments),
         Command::Again(arguments) => commands::again::run(&context, &arguments),
         Command::Cancel(arguments) => commands::cancel::run(&context, &arguments),

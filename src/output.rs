@@ -21,6 +21,16 @@ pub fn print_content(text: &str) -> Result {
     if io::stdout().is_terminal() { print(text) } else { write_out(text) }
 }
 
+/// Prints a part of what a job prints, as it comes.
+pub fn print_part(text: &str) -> Result {
+    let mut out = io::stdout().lock();
+    let text = if io::stdout().is_terminal() { shown(text) } else { Cow::Borrowed(text) };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) => Err(Error::machine(format_args!("cannot write to standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
 fn write_out(text: &str) -> Result {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| {

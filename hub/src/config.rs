@@ -66,6 +66,10 @@ pub struct Limits {
     pub shown_value_bytes_max: u64,
     /// Longest idempotency key, in bytes.
     pub key_bytes_max: usize,
+    /// Attempts whose logs can be followed while they run.
+    pub live_logs_max: usize,
+    /// Bytes of such a log that are kept in memory: the last ones.
+    pub live_log_bytes_max: usize,
     /// Most secrets.
     pub secrets_max: usize,
     /// Longest value of a secret, in bytes.
@@ -141,6 +145,8 @@ impl Default for Limits {
             results_max: 10_000,
             shown_value_bytes_max: 64 << 20,
             key_bytes_max: 200,
+            live_logs_max: 1_000,
+            live_log_bytes_max: 64 << 10,
             secrets_max: 1_000,
             secret_bytes_max: 64 << 10,
             lapse: Duration::from_secs(12),

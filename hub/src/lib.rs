@@ -4,6 +4,7 @@
 //! - [`blueprint`]: what one pass over a block of a script makes. Pure.
 //! - [`store`]: where the queue is kept; each use case is one transaction.
 //! - [`queue`]: submit, lease, beat, settle, cancel and what is shown; waiting, waking, lapsing.
+//! - `live_logs`, `queue_logs`: logs of attempts that run, and those that were kept.
 //! - [`secrets`]: what is sealed in the store, and who gets it opened.
 //! - [`http`]: routes to use cases, errors to status codes.
 //!
@@ -16,7 +17,9 @@ pub mod config;
 pub mod error;
 pub mod http;
 pub mod job;
+mod live_logs;
 pub mod queue;
+mod queue_logs;
 pub mod secrets;
 mod sessions;
 pub mod store;
@@ -29,5 +32,6 @@ pub use error::{HubError, QueueError};
 pub use http::serve;
 pub use job::Policy;
 pub use queue::Queue;
+pub use queue_logs::Known;
 pub use secrets::keyring::{Keyring, KeyringError};
 pub use store::sqlite::copy::{backup, restore};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bucket::value::{ValueLimits, Values};
 use protocol::api::{
-    BeatAnswer, BeatRequest, Explanation, JobPage, JobView, LeaseAnswer, LeaseRequest, LogRef, MissingFiles, Pause,
-    PlanAnswer, Reason, ResetAnswer, ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest,
-    Settled, StatusAnswer, SubmitAnswer, SubmitRequest,
+    BeatAnswer, BeatRequest, Explanation, JobPage, JobView, LeaseAnswer, LeaseRequest, MissingFiles, Pause, PlanAnswer,
+    Reason, ResetAnswer, ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest, Settled,
+    StatusAnswer, SubmitAnswer, SubmitRequest,
 };
 use protocol::{Digest, JobId, JobState, Manifest, RunId};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,6 +17,7 @@ use crate::bell::Bell;
 use crate::clock::now_ms;
 use crate::config::{Config, Limits};
 use crate::error::{HubError, QueueError};
+use crate::live_logs::LiveLogs;
 use crate::secrets::{self, keyring::Keyring};
 use crate::sessions::Sessions;
 use crate::store::postgres::{self, PostgresOptions};
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub sessions: Sessions,
     pub limits: Limits,
     pub keyring: Option<Keyring>,
+    pub live_logs: LiveLogs,
     values: Option<Values>,
 }
 
@@ -81,6 +83,7 @@ impl Queue {
             sessions: Sessions::default(),
             limits: config.limits,
             keyring: config.keyring.clone(),
+            live_logs: LiveLogs::new(config.limits.live_logs_max, config.limits.live_log_bytes_max),
             values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
         });
         if let Err(error) = secrets::reseal(&shared).await {
@@ -281,7 +284,9 @@ impl Queue {
         let jobs: Vec<JobId> = request.settlements.iter().map(|settlement| settlement.job).collect();
         let answers = self.store().settle(request, now_ms()).await?;
         for (job, answer) in jobs.iter().zip(&answers) {
-            if *answer == Settled::Stale {
+            if *answer == Settled::Settled {
+                self.shared.live_logs.forget(*job);
+            } else {
                 tracing::warn!(%job, %session, "refused a stale settlement: the lease was no longer this worker's");
             }
         }
@@ -355,15 +360,6 @@ impl Queue {
     /// There is no such job.
     pub async fn job(&self, job: JobId) -> Result<JobView, QueueError> {
         self.store().job(job).await
-    }
-
-    /// The log of a job's newest attempt that left one.
-    ///
-    /// # Errors
-    /// There is no such job.
-    pub async fn log(&self, job: JobId) -> Result<Option<LogRef>, QueueError> {
-        self.store().job(job).await?;
-        self.store().log(job).await
     }
 
     /// What the calls of a run came to.

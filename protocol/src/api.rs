@@ -21,7 +21,9 @@
 //! | `POST /v1/jobs/{job}/reset` | → [`ResetAnswer`]: it and what follows it start over |
 //! | `GET /v1/jobs/{job}/explain` | → [`Explanation`] |
 //! | `GET /v1/jobs/{job}/value` | → the value as JSON |
-//! | `GET /v1/jobs/{job}/log` | → the log of its last attempt as text |
+//! | `GET /v1/jobs/{job}/log?attempt=` | → the log of that attempt, or of the newest one that left one, as text |
+//! | `GET /v1/jobs/{job}/log/live?attempt=&running=&after=&wait_ms=` | → [`LogNews`](crate::log::LogNews), when there is more than that |
+//! | `POST /v1/logs` | [`LogRequest`](crate::log::LogRequest) → 204 |
 //! | `GET /v1/status` | → [`StatusAnswer`] |
 //! | `PUT /v1/secrets/{name}` | [`SecretRequest`](crate::secret::SecretRequest) → 204 |
 //! | `DELETE /v1/secrets/{name}` | → 204 |

@@ -1,6 +1,7 @@
 //! The words that hub, worker, runner and command line share: plain data and its JSON form.
 //!
 //! - [`id`]: run, job, lease and session identifiers, and content digests.
+//! - [`log`]: what attempts that run have printed.
 //! - [`plan`]: what a compiled `.bue` script says is to be done.
 //! - [`value`]: references to the values that travel between steps.
 //! - [`job`]: states, outcomes and errors of jobs.
@@ -21,6 +22,7 @@ pub mod diagnostic;
 pub mod frame;
 pub mod id;
 pub mod job;
+pub mod log;
 pub mod plan;
 pub mod secret;
 pub mod value;

@@ -4,6 +4,7 @@
 //! [`Patience`] says how long. What a worker asks of a hub is not here but in the crate `worker`.
 
 mod error;
+mod logs;
 mod secrets;
 
 use std::future::Future;
@@ -170,11 +171,6 @@ impl Client {
     /// The value of a job, as JSON text.
     pub async fn value(&self, job: JobId) -> Result<String, ClientError> {
         self.text(&format!("jobs/{job}/value")).await
-    }
-
-    /// What a job printed in its last attempt.
-    pub async fn log(&self, job: JobId) -> Result<String, ClientError> {
-        self.text(&format!("jobs/{job}/log")).await
     }
 
     /// The hub at a glance.

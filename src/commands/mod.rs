@@ -10,6 +10,7 @@ pub mod explain;
 pub mod fmt;
 pub mod hub;
 pub mod job;
+pub mod logs;
 pub mod lsp;
 pub mod pause;
 pub mod plan;

@@ -11,6 +11,7 @@ use protocol::api::{
     BeatAnswer, BeatRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer, RunView,
     SettleAnswer, SettleRequest, Settlement,
 };
+use protocol::log::LogRequest;
 use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
 use protocol::{Digest, JobId, JobState, Manifest, RunId, Step, ValueRef};
 
@@ -128,6 +129,11 @@ impl worker::Hub for Embedded {
             }
         }
         Ok(answer)
+    }
+
+    async fn log(&self, request: LogRequest) -> Result<(), HubError> {
+        self.queue.take_log(request);
+        Ok(())
     }
 
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {

@@ -86,6 +86,8 @@ limits! {
         results_max, BUE_RESULTS_MAX "Hub: most entries of a run's results.";
         shown_value_bytes_max, BUE_SHOWN_VALUE_BYTES_MAX "Hub: largest value it shows.";
         key_bytes_max, BUE_KEY_BYTES_MAX "Hub: longest idempotency key.";
+        live_logs_max, BUE_LIVE_LOGS_MAX "Hub: attempts whose logs can be followed while they run.";
+        live_log_bytes_max, BUE_LIVE_LOG_BYTES_MAX "Hub: bytes of the log of an attempt that runs that are kept in memory: the last ones.";
         secrets_max, BUE_SECRETS_MAX "Hub: most secrets.";
         secret_bytes_max, BUE_SECRET_BYTES_MAX "Hub: longest value of a secret.";
         lapse, BUE_LAPSE "Hub: a worker not heard from for this long has lost its leases.";
@@ -133,6 +135,8 @@ limits! {
         frame_bytes_max, BUE_WORKER_FRAME_BYTES_MAX "Worker: longest line a step's process may answer with.";
         log_bytes_max, BUE_WORKER_LOG_BYTES_MAX "Worker: bytes of a step's log that are kept: the first and the last half.";
         log_inline_bytes_max, BUE_WORKER_LOG_INLINE_BYTES_MAX "Worker: largest log that travels inside the settlement.";
+        live_log_bytes_max, BUE_WORKER_LIVE_LOG_BYTES_MAX "Worker: bytes of the log of an attempt that runs that wait to be told to the hub.";
+        live_log_pause, BUE_WORKER_LIVE_LOG_PAUSE "Worker: time between two tellings of logs of attempts that run.";
         plans_max, BUE_WORKER_PLANS_MAX "Worker: plans kept in memory.";
         cache_bytes_max, BUE_WORKER_CACHE_BYTES_MAX "Worker: size of the files of bundles kept on disk.";
         postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";

@@ -36,6 +36,9 @@ use crate::variables::Declared;
 use crate::warm::Warm;
 
 /// What can end an attempt from outside.
+/// Why attempts are handed back at the end of a worker.
+const SHUTDOWN: &str = "the worker shuts down";
+
 #[derive(Debug, Clone)]
 pub(crate) struct End {
     /// The lease is no longer ours: nobody wants the outcome.
@@ -117,7 +120,7 @@ impl<H: Hub> Attempts<H> {
             Ok(done) => done,
             Err(Trouble::Step(error)) => Done { outcome: Outcome::Error(error), log: None },
             Err(Trouble::Away(reason)) => Done::release(&reason, self.shared.config.limits.release_delay),
-            Err(Trouble::Stopped) => Done::release("the worker shuts down", Duration::ZERO),
+            Err(Trouble::Stopped) => Done::release(SHUTDOWN, Duration::ZERO),
         }
     }
 
@@ -150,6 +153,8 @@ impl<H: Hub> Attempts<H> {
     async fn place_files(&self, plan: &PlanAnswer, scratch: &Scratch, end: &End) -> Result<PathBuf, Trouble> {
         if let Mode::Local { folder } = &self.shared.config.mode {
             return Ok(folder.clone());
+            // Its log is kept, unless nobody takes it.
+            Ending::Stopped if !end.revoked.is_cancelled() => Ok(Done::release(SHUTDOWN, Duration::ZERO).outcome),
         }
         let mut refetched = false;
         loop {
@@ -193,14 +198,19 @@ impl<H: Hub> Attempts<H> {
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let conversation = step_process::run(started, input, timeout, end, limits, self.log(declared)).await;
+        let conversation =
+            step_process::run(started, input, timeout, end, limits, self.log(assignment.lease, declared)).await;
         mark.sweep().await;
         Ok((conversation.ending, conversation.log))
     }
 
     /// A log that says what the step does not get and never what is secret.
-    fn log(&self, declared: &Declared) -> Log {
-        let mut log = Log::hiding(self.shared.config.limits.log_bytes_max, declared.redactor.clone());
+    fn log(&self, lease: &Lease, declared: &Declared) -> Log {
+        // What a user runs without a hub is shown as it ends.
+        let is_followed = matches!(self.shared.config.mode, Mode::Fleet { .. });
+        let live = is_followed.then(|| self.shared.live_logs.of(lease));
+        let bytes_max = self.shared.config.limits.log_bytes_max;
+        let mut log = Log::of_attempt(bytes_max, declared.redactor.clone(), live);
         for name in &declared.absent {
             let line = format!("this worker has no variable {name}; the step runs without it");
             log.note(&line, OffsetDateTime::now_utc());

@@ -128,6 +128,10 @@ pub struct Limits {
     pub plans_max: usize,
     /// Size of the files of bundles that are kept on disk; older ones are removed when a worker starts.
     pub cache_bytes_max: u64,
+    /// Bytes of the log of an attempt that runs that wait to be told to the hub.
+    pub live_log_bytes_max: usize,
+    /// Time between two tellings of logs of attempts that run.
+    pub live_log_pause: Duration,
     /// Longest wait for a connection to PostgreSQL.
     pub postgres_connect_timeout: Duration,
     /// Memory of one DuckDB step.
@@ -167,3 +171,5 @@ impl Default for Limits {
         }
     }
 }
+            live_log_bytes_max: 64 * 1024,
+            live_log_pause: Duration::from_millis(500),

@@ -15,10 +15,11 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::held::Held;
 use crate::hub::Hub;
+use crate::live_log::LiveLogs;
 use crate::outage::Outage;
 use crate::pace::Pace;
 use crate::settler::{self, Parcel};
-use crate::{attempt, beat, orphans};
+use crate::{attempt, beat, live_log, orphans};
 
 /// Why a worker cannot start. Once it runs, nothing but its shutdown ends it.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,7 @@ pub(crate) struct Shared<H> {
     pub(crate) held: Held,
     pub(crate) hub_outage: Outage,
     pub(crate) bucket_outage: Outage,
+    pub(crate) live_logs: Arc<LiveLogs>,
     host: String,
     tally: Tally,
 }
@@ -112,6 +114,7 @@ pub async fn run<H: Hub>(
         held: Held::default(),
         hub_outage: Outage::new("the hub"),
         bucket_outage: Outage::new("the bucket"),
+        live_logs: Arc::new(LiveLogs::new(config.limits.live_log_bytes_max)),
         host: host_name(),
         tally: Tally::default(),
         config,
@@ -119,6 +122,7 @@ pub async fn run<H: Hub>(
     let attempts = Arc::new(Attempts::open(Arc::clone(&shared), bucket).await?);
     attempts.warm_up().await;
     let beat = tokio::spawn(beat::run(Arc::clone(&shared)));
+    let live_logs = tokio::spawn(live_log::run(Arc::clone(&shared), shared.config.limits.live_log_pause));
     let (parcels, inbox) = mpsc::channel(shared.config.slots);
     let settler = tokio::spawn(settler::run(Arc::clone(&shared), inbox));
 
@@ -128,6 +132,7 @@ pub async fn run<H: Hub>(
     drain(running, &shared).await;
     finish(settler, &shared).await;
     beat.abort();
+    live_logs.abort();
     Ok(shared.tally.summary())
 }
 

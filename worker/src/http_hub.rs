@@ -9,6 +9,7 @@ use protocol::api::{
     ApiError, ApiErrorKind, BeatAnswer, BeatRequest, ErrorBody, Health, LeaseAnswer, LeaseRequest, PlanAnswer,
     SettleAnswer, SettleRequest, Settled,
 };
+use protocol::log::LogRequest;
 use protocol::secret::{SecretsAnswer, SecretsRequest};
 use protocol::{Digest, Manifest};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -200,6 +201,16 @@ impl Hub for HttpHub {
 
     async fn secrets(&self, request: SecretsRequest) -> Result<SecretsAnswer, HubError> {
         self.post("lease/secrets", &request, ANSWER_TIMEOUT).await
+    }
+
+    async fn log(&self, request: LogRequest) -> Result<(), HubError> {
+        let body = Bytes::from(serde_json::to_vec(&request).map_err(|error| self.nonsense(&error))?);
+        let send = || {
+            let request = self.request(Method::POST, "logs").header("content-type", "application/json");
+            request.body(body.clone()).timeout(ANSWER_TIMEOUT)
+        };
+        let (status, answer) = self.send(send).await?;
+        if status.is_success() { Ok(()) } else { Err(self.error(status, &answer)) }
     }
 
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {

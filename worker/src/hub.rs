@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::api::{
     ApiErrorKind, BeatAnswer, BeatRequest, LeaseAnswer, LeaseRequest, PlanAnswer, SettleAnswer, SettleRequest,
 };
+use protocol::log::LogRequest;
 use protocol::secret::{SecretsAnswer, SecretsRequest};
 use protocol::{Digest, Manifest};
 
@@ -23,6 +24,8 @@ pub trait Hub: Send + Sync + 'static {
     fn manifest(&self, bundle: Digest) -> impl Future<Output = Result<Manifest, HubError>> + Send;
     /// What the step of a lease declares of secrets; never kept.
     fn secrets(&self, request: SecretsRequest) -> impl Future<Output = Result<SecretsAnswer, HubError>> + Send;
+    /// Tells what attempts that run have printed; nothing is lost where it fails.
+    fn log(&self, request: LogRequest) -> impl Future<Output = Result<(), HubError>> + Send;
     /// The content of one file; the caller verifies its digest.
     fn file(&self, file: Digest) -> impl Future<Output = Result<Bytes, HubError>> + Send;
 }

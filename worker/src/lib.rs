@@ -8,6 +8,7 @@
 //! - `warm`: the interpreter that steps are forked from.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
 //! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
+//! - `log`, `live_log`: what a step prints, kept with its attempt and told while it runs.
 //! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
 //!
 //! It knows nothing of the hub's code, and never runs a step in its own process.
@@ -27,6 +28,7 @@ mod hub;
 mod launch;
 mod log;
 mod orphans;
+mod live_log;
 mod outage;
 mod pace;
 mod patience;

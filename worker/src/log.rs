@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use crate::live_log::LiveLog;
 use crate::redact::{Redactor, Stream};
 
 /// `2026-11-22T19:13:11.123Z `
@@ -21,16 +22,17 @@ pub(crate) struct Log {
     left_out: u64,
     line_open: bool,
     hiding: Option<Stream>,
+    live: Option<LiveLog>,
 }
 
 impl Log {
     /// An empty log that keeps at most `bytes_max` bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self::hiding(bytes_max, None)
+        Self::of_attempt(bytes_max, None, None)
     }
 
-    /// One in which secrets are hidden as they come.
-    pub(crate) fn hiding(bytes_max: usize, secrets: Option<Redactor>) -> Self {
+    /// One in which secrets are hidden as they come, and which may be followed.
+    pub(crate) fn of_attempt(bytes_max: usize, secrets: Option<Redactor>, live: Option<LiveLog>) -> Self {
         Self {
             half_max: bytes_max / 2,
             first: Vec::new(),
@@ -38,6 +40,7 @@ impl Log {
             left_out: 0,
             line_open: false,
             hiding: secrets.map(Stream::new),
+            live,
         }
     }
 
@@ -93,6 +96,9 @@ impl Log {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        if let Some(live) = &mut self.live {
+            live.push(bytes);
+        }
         let room = self.half_max.saturating_sub(self.first.len()).min(bytes.len());
         let (to_first, to_last) = bytes.split_at(room);
         self.first.extend_from_slice(to_first);

@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod logs;
 mod routes;
 mod secrets;
 mod shown;

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use protocol::api::{
-    ApiErrorKind, BeatRequest, Health, LeaseAnswer, LeaseRequest, LogRef, Pause, SettleRequest, Settled, SubmitRequest,
+    ApiErrorKind, BeatRequest, Health, LeaseAnswer, LeaseRequest, Pause, SettleRequest, Settled, SubmitRequest,
 };
 use protocol::{Digest, JobId, JobState, Manifest, PROTOCOL_VERSION, RunId};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ use crate::queue::Queue;
 #[derive(Clone)]
 pub(super) struct Hub {
     pub(super) queue: Queue,
-    shutdown: CancellationToken,
+    pub(super) shutdown: CancellationToken,
 }
 
 pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken) -> Router {
@@ -50,11 +50,11 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/jobs/{job}/reset", post(reset_job))
         .route("/v1/jobs/{job}/explain", get(explain))
         .route("/v1/jobs/{job}/value", get(value))
-        .route("/v1/jobs/{job}/log", get(log))
         .route("/v1/status", get(status))
         .route("/v1/lease", post(lease))
         .route("/v1/settle", post(settle))
         .route("/v1/beat", post(beat))
+        .merge(super::logs::routes())
         .merge(super::secrets::routes())
         .layer(DefaultBodyLimit::max(limits.request_bytes_max));
     let closed = files.merge(rest).layer(middleware::from_fn_with_state(Token::new(&config.token), require));
@@ -72,7 +72,7 @@ pub(super) fn json<T: Serialize>(answer: Result<T, crate::QueueError>) -> Answer
 }
 
 /// Reads a part of a path or a query, or says what is wrong with it.
-fn parse<T: std::str::FromStr>(text: &str) -> Result<T, Refusal>
+pub(super) fn parse<T: std::str::FromStr>(text: &str) -> Result<T, Refusal>
 where
     T::Err: std::fmt::Display,
 {
@@ -259,14 +259,4 @@ async fn value(State(hub): State<Hub>, Path(job): Path<String>) -> Result<Respon
     let job: JobId = parse(&job)?;
     let text = super::shown::value(&hub.queue, job).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
-}
-
-async fn log(State(hub): State<Hub>, Path(job): Path<String>) -> Result<Response, Refusal> {
-    let job: JobId = parse(&job)?;
-    let text = match hub.queue.log(job).await? {
-        None => Bytes::new(),
-        Some(LogRef::Text(text)) => text.into(),
-        Some(LogRef::Object { key, .. }) => super::shown::object(&hub.queue, &key).await?,
-    };
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

@@ -100,8 +100,8 @@ pub(crate) trait LeaseRows {
     fn overdue(&mut self, now_ms: i64, start_ms: i64, limit: i64) -> Found<(Vec<i64>, Option<i64>)>;
     /// Whether this attempt of a job was settled with this token.
     fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool>;
-    /// The log of the newest attempt that left one, as JSON.
-    fn log(&mut self, job: i64) -> Found<Option<String>>;
+    /// The log of an attempt, or of the newest attempt that left one, as JSON.
+    fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>>;
 }
 
 /// Runs, plans, bundles and files.

@@ -93,13 +93,13 @@ impl Store {
         self.read(move |rows| job(rows, &plans, id)).await
     }
 
-    /// The log of a job's newest settled attempt that left one.
+    /// The log of an attempt, or of a job's newest settled attempt that left one.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn log(&self, id: JobId) -> Result<Option<LogRef>, QueueError> {
+    pub async fn log(&self, id: JobId, attempt: Option<u32>) -> Result<Option<LogRef>, QueueError> {
         self.read(move |rows| {
-            let text = rows.log(job_number(id))?;
+            let text = rows.log(job_number(id), attempt)?;
             text.map(|text| {
                 serde_json::from_str(&text).map_err(|error| QueueError::Unreadable(format!("a log: {error}")))
             })

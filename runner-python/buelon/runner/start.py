@@ -74,6 +74,7 @@ def _run(frame):
     sources = {}
     try:
         function, sources = load.load(frame["code"], frame["function"], root)
+        streams.show_logging()
         arguments = decode.decode_all(frame["inputs"], function)
         status, priority, data = returned.read(call.call(function, arguments))
         if status != "success":

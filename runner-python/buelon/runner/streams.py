@@ -61,6 +61,18 @@ def _log_stream(descriptor):
     return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
+def show_logging():
+    """What ``logging`` says from INFO on goes to the log with its level, unless the step arranges that itself."""
+    logging = sys.modules.get("logging")
+    last = getattr(logging, "lastResort", None)
+    if last is None or logging.root.handlers:
+        return
+    last.setLevel(logging.INFO)
+    last.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    if logging.root.level == logging.WARNING:
+        logging.root.setLevel(logging.INFO)
+
+
 def flush():
     """What is printed but not written yet."""
     for stream in (sys.stdout, sys.stderr):

@@ -13,6 +13,7 @@ use protocol::api::{
     BeatAnswer, BeatRequest, Lease, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, SettleAnswer, SettleRequest,
     Settled, Settlement,
 };
+use protocol::log::LogRequest;
 use protocol::plan::Settings;
 use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
 use protocol::{
@@ -42,6 +43,8 @@ pub struct FakeHub {
     pub outage: AtomicU32,
     /// How many more settlements are kept, and their answers lost.
     pub lost_answers: AtomicU32,
+    /// What attempts have printed, as it was told while they ran.
+    pub told: Mutex<String>,
     /// Secrets that are set, by name.
     pub secrets: Mutex<BTreeMap<String, String>>,
     /// Leases given and not settled, and the most there ever were.
@@ -158,6 +161,12 @@ impl Hub for FakeHub {
         Ok(answer)
     }
 
+    async fn log(&self, request: LogRequest) -> Result<(), HubError> {
+        self.is_away()?;
+        self.told.lock().unwrap().extend(request.parts.into_iter().map(|part| part.text));
+        Ok(())
+    }
+
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {
         self.is_away()?;
         Ok(self.files.lock().unwrap()[&file].clone())
@@ -261,6 +270,7 @@ impl Fleet {
         config.limits.beat = Duration::from_millis(50);
         config.limits.backoff_min = Duration::from_millis(10);
         config.limits.backoff_max = Duration::from_millis(50);
+        config.limits.live_log_pause = Duration::from_millis(20);
         config.limits.stop_grace = Duration::from_millis(500);
         change(&mut config);
         let (hub, shutdown) = (Arc::new(FakeHub::default()), CancellationToken::new());

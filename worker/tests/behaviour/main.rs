@@ -3,6 +3,7 @@
 mod fake_hub;
 mod http_hub;
 mod hub_and_bucket;
+mod logs;
 mod processes;
 mod python_steps;
 mod sql_steps;

@@ -28,8 +28,9 @@ impl LeaseRows for PostgresRows<'_> {
         Ok(self.first(sql, &[&job, &number.cast_signed(), &&token.0[..]], |_| Ok(()))?.is_some())
     }
 
-    fn log(&mut self, job: i64) -> Found<Option<String>> {
-        let sql = "SELECT log FROM attempts WHERE job = $1 AND log IS NOT NULL ORDER BY number DESC LIMIT 1";
-        self.first(sql, &[&job], |row| get(row, 0))
+    fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {
+        let sql = "SELECT log FROM attempts WHERE job = $1 AND log IS NOT NULL AND number = coalesce($2, number)
+            ORDER BY number DESC LIMIT 1";
+        self.first(sql, &[&job, &number.map(u32::cast_signed)], |row| get(row, 0))
     }
 }

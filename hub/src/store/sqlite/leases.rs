@@ -28,8 +28,9 @@ impl LeaseRows for SqliteRows<'_> {
         Ok(self.first(sql, params![job, number, token.0], |_| Ok(()))?.is_some())
     }
 
-    fn log(&mut self, job: i64) -> Found<Option<String>> {
-        let sql = "SELECT log FROM attempts WHERE job = ?1 AND log IS NOT NULL ORDER BY number DESC LIMIT 1";
-        self.first(sql, [job], |row| row.get(0))
+    fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {
+        let sql = "SELECT log FROM attempts WHERE job = ?1 AND log IS NOT NULL AND number = ifnull(?2, number)
+            ORDER BY number DESC LIMIT 1";
+        self.first(sql, params![job, number], |row| row.get(0))
     }
 }

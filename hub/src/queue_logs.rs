@@ -1,0 +1,71 @@
+//! Use cases of logs: what workers tell while attempts run, who follows, and the logs that were kept.
+
+use std::time::{Duration, Instant};
+
+use protocol::JobId;
+use protocol::api::LogRef;
+use protocol::log::{LogNews, LogRequest};
+
+use crate::error::QueueError;
+use crate::queue::Queue;
+
+/// Shortest time between two looks at a job for one who follows it.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// What one who follows a log knows already.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known {
+    /// Number of the attempt; 0 for none.
+    pub attempt: u32,
+    /// Whether it was going on.
+    pub running: bool,
+    /// Bytes of its log.
+    pub bytes: u64,
+}
+
+impl Queue {
+    /// Takes what attempts have printed.
+    pub fn take_log(&self, request: LogRequest) {
+        self.shared.live_logs.take(request.parts);
+    }
+
+    /// What is new about a job's log; waits for it.
+    ///
+    /// # Errors
+    /// There is no such job.
+    pub async fn follow_log(&self, job: JobId, known: Known, wait: Duration) -> Result<LogNews, QueueError> {
+        let deadline = Instant::now() + wait.min(self.limits().wait_max);
+        let (mut parts, mut runs) = (self.shared.live_logs.changes.subscribe(), self.shared.bell.runs.subscribe());
+        loop {
+            parts.mark_unchanged();
+            runs.mark_unchanged();
+            let view = self.shared.store.job(job).await?;
+            let place = if known.attempt == view.attempts { known.bytes } else { 0 };
+            let (from, text) = self.shared.live_logs.after(job, view.attempts, place);
+            let news = LogNews { state: view.state, attempt: view.attempts, from, text };
+            let is_new = !news.text.is_empty()
+                || news.attempt != known.attempt
+                || news.is_running() != known.running
+                || news.is_over();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if is_new || left.is_zero() {
+                return Ok(news);
+            }
+            let changed = async {
+                tokio::select! { _ = parts.changed() => {}, _ = runs.changed() => {} }
+            };
+            if tokio::time::timeout(left, changed).await.is_ok() {
+                tokio::time::sleep(LOOK_PAUSE.min(left)).await;
+            }
+        }
+    }
+
+    /// The log of one attempt of a job, or of its newest one that left one.
+    ///
+    /// # Errors
+    /// There is no such job.
+    pub async fn log(&self, job: JobId, attempt: Option<u32>) -> Result<Option<LogRef>, QueueError> {
+        self.shared.store.job(job).await?;
+        self.shared.store.log(job, attempt).await
+    }
+}

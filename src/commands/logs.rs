@@ -1,0 +1,198 @@
+//! `bue logs`: what one job, or each job of a run, has printed; and what it prints while it runs.
+
+use protocol::log::LogNews;
+use protocol::{JobId, JobState, RunId};
+
+use crate::cli::{LogsArguments, RunOrJob};
+use crate::client::Client;
+use crate::context::{Context, block_on};
+use crate::error::{Error, Kind, Result};
+use crate::output;
+use crate::runs::PAGE;
+
+/// What the worker writes into a log where its middle is left out, around the number of bytes.
+const LEFT_OUT: (&str, &str) = ("\n… ", " bytes left out …\n");
+
+/// Prints, and follows where that is asked for.
+pub fn run(context: &Context, arguments: &LogsArguments) -> Result {
+    let client = context.client(&arguments.hub)?;
+    match &arguments.what {
+        RunOrJob::Job(job) if arguments.follow => block_on(follow(&client, *job)),
+        RunOrJob::Job(job) => block_on(show(&client, *job, arguments.attempt)),
+        RunOrJob::Run(_) if arguments.follow || arguments.attempt.is_some() => {
+            Err(Error::usage("--follow and --attempt are for one job").hint("`bue status RUN` lists the jobs"))
+        }
+        RunOrJob::Run(run) => block_on(show_run(&client, run)),
+    }
+}
+
+/// The last attempt, also while it runs, or another one.
+async fn show(client: &Client, job: JobId, attempt: Option<u32>) -> Result {
+    let view = client.explain(job).await?.job;
+    if let Some(number) = attempt {
+        let text = client.log(job, Some(number)).await?;
+        if text.is_empty() {
+            output::note(&format!("attempt {number} of job {job} has left no log"));
+        }
+        return output::print_part(&text);
+    }
+    if view.state == JobState::Leased {
+        let nothing = LogNews { state: JobState::Leased, attempt: view.attempts, from: 0, text: String::new() };
+        let news = client.log_news_now(job, &nothing).await?;
+        output::note(&format!("job {job} is running attempt {}: `bue logs {job} -f` goes on with it", news.attempt));
+        return output::print_part(&news.text);
+    }
+    let text = client.log(job, None).await?;
+    if text.is_empty() {
+        output::note(&format!("job {job} has printed nothing so far"));
+        return Ok(());
+    }
+    output::print_content(&text)
+}
+
+/// The logs of all jobs that left one, in the order of the jobs.
+async fn show_run(client: &Client, run: &RunId) -> Result {
+    let mut after = None;
+    loop {
+        let page = client.jobs(run, after, None, PAGE).await?;
+        for job in page.jobs.iter().filter(|job| !job.item && job.attempts > 0) {
+            let text = client.log(job.id, None).await?;
+            if !text.is_empty() {
+                output::print(&format!("--- {} {}", job.id, job.name))?;
+                output::print_content(&text)?;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Prints attempt after attempt as they print, until the job has ended.
+async fn follow(client: &Client, job: JobId) -> Result {
+    let mut known = LogNews { state: JobState::Waiting, attempt: 0, from: 0, text: String::new() };
+    loop {
+        let mut news = client.log_news(job, &known).await?;
+        let has_ended = known.is_running() && (news.attempt != known.attempt || !news.is_running());
+        if has_ended {
+            finish(client, job, known.attempt, printed(&known)).await?;
+        }
+        for attempt in missed(&known, &news) {
+            announce(job, attempt);
+            finish(client, job, attempt, 0).await?;
+        }
+        if news.is_running() {
+            let place = if news.attempt == known.attempt { printed(&known) } else { 0 };
+            if news.attempt != known.attempt {
+                announce(job, news.attempt);
+            }
+            if news.from > place {
+                output::note(&format!("… {} bytes left out …", news.from - place));
+            }
+            output::print_part(&news.text)?;
+        } else {
+            // What there was of it has been printed as a whole.
+            (news.from, news.text) = (printed(&known), String::new());
+        }
+        if news.is_over() {
+            return verdict(job, news.state);
+        }
+        known = news;
+    }
+}
+
+/// Attempts that began and ended between two looks; of those before the first look the last one.
+fn missed(known: &LogNews, news: &LogNews) -> std::ops::RangeInclusive<u32> {
+    let last = if news.is_running() { news.attempt.saturating_sub(1) } else { news.attempt };
+    let first = match known.attempt {
+        0 if news.is_running() => news.attempt,
+        0 => last.max(1),
+        attempt => attempt + 1,
+    };
+    first..=last
+}
+
+/// Says which attempt it is, unless it is the first.
+fn announce(job: JobId, attempt: u32) {
+    if attempt > 1 {
+        output::note(&format!("job {job}: attempt {attempt}"));
+    }
+}
+
+/// Bytes of the attempt's log that were printed.
+fn printed(known: &LogNews) -> u64 {
+    known.from + known.text.len() as u64
+}
+
+/// Prints what is left of the log of an attempt that is over.
+async fn finish(client: &Client, job: JobId, attempt: u32, printed: u64) -> Result {
+    let text = client.log(job, Some(attempt)).await?;
+    output::print_part(rest(&text, printed))
+}
+
+/// What comes after `printed` bytes of a log, of which the middle may be left out.
+fn rest(text: &str, printed: u64) -> &str {
+    let after = |text: &'_ str, place: u64| {
+        text.ceil_char_boundary(usize::try_from(place).unwrap_or(usize::MAX).min(text.len()))
+    };
+    let Some((first, number, last)) = left_out(text) else { return &text[after(text, printed)..] };
+    let last_begins = first.len() as u64 + number;
+    if printed <= first.len() as u64 {
+        &text[after(text, printed)..]
+    } else {
+        &last[after(last, printed.saturating_sub(last_begins))..]
+    }
+}
+
+/// A log around what is left out of it, and how many bytes that are.
+fn left_out(text: &str) -> Option<(&str, u64, &str)> {
+    let (head, last) = text.split_once(LEFT_OUT.1)?;
+    let (first, number) = head.rsplit_once(LEFT_OUT.0)?;
+    Some((first, number.parse().ok()?, last))
+}
+
+fn verdict(job: JobId, state: JobState) -> Result {
+    match state {
+        JobState::Failed => Err(Error::new(Kind::Failed, format_args!("job {job} has failed"))
+            .hint(format_args!("`bue explain {job}` shows its error"))),
+        JobState::Cancelled => {
+            output::note(&format!("job {job} was cancelled"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_log_begins_where_the_printed_part_ends() {
+        assert_eq!(rest("one\ntwo\n", 0), "one\ntwo\n");
+        assert_eq!(rest("one\ntwo\n", 4), "two\n");
+        assert_eq!(rest("one\ntwo\n", 100), "");
+    }
+
+    #[test]
+    fn attempts_that_were_over_between_two_looks_are_shown_too() {
+        let look = |state, attempt| LogNews { state, attempt, from: 0, text: String::new() };
+        let missed = |known, news: LogNews| missed(&known, &news).collect::<Vec<_>>();
+        let (leased, failed, waiting) = (JobState::Leased, JobState::Failed, JobState::Waiting);
+        assert_eq!(missed(look(leased, 1), look(failed, 3)), [2, 3]);
+        assert_eq!(missed(look(leased, 1), look(leased, 3)), [2]);
+        assert_eq!(missed(look(leased, 1), look(failed, 1)), [0; 0]);
+        assert_eq!(missed(look(waiting, 0), look(failed, 3)), [3]);
+        assert_eq!(missed(look(waiting, 0), look(leased, 3)), [0; 0]);
+        assert_eq!(missed(look(waiting, 0), look(waiting, 0)), [0; 0]);
+    }
+
+    #[test]
+    fn of_a_log_without_its_middle_the_last_part_is_found() {
+        let text = "first\n… 100 bytes left out …\nlast lines\n";
+        assert_eq!(rest(text, 5), "\n… 100 bytes left out …\nlast lines\n");
+        assert_eq!(rest(text, 50), "last lines\n");
+        assert_eq!(rest(text, 110), "lines\n");
+    }
+}

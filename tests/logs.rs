@@ -1,0 +1,50 @@
+//! Logs of real steps: followed while they run, kept afterwards.
+
+mod fleet;
+
+use fleet::{Fleet, eventually};
+
+const SCRIPT: &str = "\
+work:
+    python
+    work
+    `
+import os, time
+
+def work():
+    print('begun', flush=True)
+    while not os.path.exists('GATE'):
+        time.sleep(0.01)
+    print('going on')
+    raise ValueError('no') if os.environ['BUE_ATTEMPT'] == '1' else SystemExit(0)
+`
+!retries 1 !backoff 1ms..1ms
+p = work |
+p()
+";
+
+#[test]
+fn a_log_is_followed_from_attempt_to_attempt_until_the_job_has_ended() {
+    let mut fleet = Fleet::empty().start(1);
+    let gate = fleet.path().join("gate");
+    let script = SCRIPT.replace("GATE", &gate.display().to_string()).replace("`\n!retries", "`\n    !retries");
+    fleet.write("script.bue", &script);
+    fleet.bue(&["upload", "script.bue"]).expect(0);
+    let follower = fleet.spawn(&["logs", "j1", "-f"]);
+    eventually("the first line while the step runs", || follower.stdout().contains("Z begun\n").then_some(()));
+    assert!(!follower.stdout().contains("going on"));
+    let shown = fleet.bue(&["logs", "j1"]).expect(0).says(&["is running attempt 1"]);
+    assert!(shown.stdout.contains("Z begun\n"), "{}", shown.stdout);
+    std::fs::write(gate, "").unwrap();
+    let ended = follower.end().expect(1).says(&["attempt 2", "job j1 has failed"]);
+    assert_eq!(ended.stdout.matches("Z begun\n").count(), 2, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("Z going on\n").count(), 2, "{}", ended.stdout);
+
+    let first = fleet.bue(&["logs", "j1", "--attempt", "1"]).expect(0).stdout;
+    let last = fleet.bue(&["logs", "j1"]).expect(0).stdout;
+    assert!(first.contains("Z going on\n") && first != last, "{first}\n{last}");
+    let status = fleet.bue(&["status", "--json"]).expect(0).stdout;
+    let run = serde_json::from_str::<serde_json::Value>(&status).unwrap()["runs"][0]["id"].as_str().unwrap().to_owned();
+    let whole = fleet.bue(&["logs", &run]).expect(0).stdout;
+    assert!(whole.starts_with("--- j1 work\n") && whole.ends_with(&last), "{whole}");
+}

@@ -1,0 +1,77 @@
+//! Logs: told while an attempt runs, kept when it is over, whatever ended it.
+
+use std::time::Duration;
+
+use protocol::api::LogRef;
+use protocol::{ErrorKind, Outcome};
+
+use crate::fake_hub::{Fleet, log_text, python, until};
+
+#[tokio::test]
+async fn what_a_step_prints_is_told_while_it_runs() {
+    let fleet = Fleet::start();
+    let code = "import os, time\n\ndef step():\n    print('begun', flush=True)\n    time.sleep(60)\n";
+    let lease = fleet.add(python(code));
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("Z begun\n")).await;
+    assert!(!fleet.hub.is_settled(lease.job));
+    fleet.hub.revoke(lease.token);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_is_not_told_while_the_step_runs() {
+    let fleet = Fleet::start();
+    fleet.hub.secrets.lock().unwrap().insert("TOKEN".to_owned(), "hunter2".to_owned());
+    let code =
+        "import os, time\n\ndef step():\n    print('with', os.environ['TOKEN'], flush=True)\n    time.sleep(60)\n";
+    let lease = fleet.add(python(code).set(|settings| settings.runtime.secrets = vec!["TOKEN".to_owned()]));
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("with ***")).await;
+    assert!(!fleet.hub.told.lock().unwrap().contains("hunter2"));
+    fleet.hub.revoke(lease.token);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_step_that_is_killed_by_its_time_limit_or_by_itself_keeps_its_log() {
+    let fleet = Fleet::start();
+    let code = "import time\ndef step():\n    print('before', flush=True)\n    time.sleep(60)\n";
+    let settlement = fleet.run(python(code).timeout(Duration::from_millis(1_500))).await;
+    assert!(matches!(&settlement.outcome, Outcome::Error(error) if error.kind == ErrorKind::Timeout));
+    assert!(log_text(&settlement).contains("Z before\n"));
+    let code = "import os\ndef step():\n    print('before', flush=True)\n    os.kill(os.getpid(), 9)\n";
+    let settlement = fleet.run(python(code)).await;
+    assert!(matches!(&settlement.outcome, Outcome::Error(error) if error.kind == ErrorKind::Signal));
+    assert!(log_text(&settlement).contains("Z before\n"));
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_handed_back_keeps_its_log() {
+    let fleet = Fleet::with(|config| config.limits.drain = Duration::from_millis(10));
+    let lease = fleet.add(python("import time\ndef step():\n    print('before', flush=True)\n    time.sleep(60)\n"));
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("before")).await;
+    let hub = std::sync::Arc::clone(&fleet.hub);
+    fleet.stop().await;
+    let settlement = hub.settlement(lease.job).await;
+    assert!(matches!(settlement.outcome, Outcome::Release { .. }), "{settlement:?}");
+    assert!(matches!(&settlement.log, Some(LogRef::Text(text)) if text.contains("Z before\n")), "{settlement:?}");
+}
+
+#[tokio::test]
+async fn what_logging_says_is_in_the_log_with_its_level() {
+    let fleet = Fleet::start();
+    let code = "import logging\nlogger = logging.getLogger('api')\ndef step():\n    logger.info('asked %s', 1)\n    \
+                logger.warning('slow')\n    logger.debug('not this')\n    return 1\n";
+    let settlement = fleet.run(python(code)).await;
+    let log = log_text(&settlement);
+    assert!(log.contains("Z INFO api: asked 1\n") && log.contains("Z WARNING api: slow\n"), "{log}");
+    assert!(!log.contains("not this"), "{log}");
+}
+
+#[tokio::test]
+async fn a_step_that_sets_logging_up_itself_has_it_its_own_way() {
+    let fleet = Fleet::start();
+    let code = "import logging\n\ndef step():\n    logging.basicConfig(level=logging.DEBUG, format='own %(message)s')\n    \
+                logging.debug('this')\n    return 1\n";
+    let settlement = fleet.run(python(code)).await;
+    assert!(log_text(&settlement).contains("Z own this\n"), "{settlement:?}");
+}

@@ -11,7 +11,7 @@ use nix::unistd::pause;
 
 use crate::cell::Identity;
 use crate::error::{Context, Result, answered};
-use crate::{namespaces, privileges, relay, root};
+use crate::{namespaces, relay, root};
 
 /// Where the only descriptor that it keeps is put.
 const READY: i32 = 3;
@@ -40,8 +40,8 @@ fn build(name: &str, identity: Identity) -> Result {
     namespaces::follow_parent()?;
     namespaces::name_users("self", identity, identity)?;
     root::show_attempt(name)?;
-    privileges::become_user(identity, None)?;
-    privileges::hide_memory()?;
+    // It keeps its rights over the cell: who has none, as the program in it, can then neither trace it nor read its memory,
+    // while the warm interpreter, which made neither, can join.
     relay::leave_orphans()
 }
 

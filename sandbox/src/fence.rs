@@ -1,6 +1,8 @@
 //! Rules on files and signals, kept by Landlock: a second wall where there is a root of its own, the only one where not.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -27,22 +29,35 @@ pub(crate) fn version() -> Option<i64> {
 
 /// Fences this process in, with all it starts.
 pub(crate) fn apply(cell: &Cell) -> Result {
+    build(cell)?.close()
+}
+
+/// A fence for others to step into: one descriptor serves any number of processes.
+pub(crate) fn prepare(cell: &Cell) -> Result<OwnedFd> {
+    Option::from(build(cell)?.0).ok_or_else(|| failed(io::Error::from(io::ErrorKind::Unsupported)))
+}
+
+fn build(cell: &Cell) -> Result<Fence> {
     let mut fence = Fence::new()?;
-    for path in root::SYSTEM.iter().chain(&root::ETC).chain(&["/etc/passwd", "/etc/group"]) {
+    if cell.walls.namespaces {
+        // Such a root holds nothing that may not be read. What is mounted later belongs to the folder above its place.
+        fence.allow_read(Path::new("/"))?;
+        fence.allow_all(Path::new("/dev"))?;
+        fence.allow_all(Path::new(STEP_FOLDER).parent().unwrap_or(Path::new("/run")))?;
+        return Ok(fence);
+    }
+    for path in root::SYSTEM.iter().chain(&root::ETC).chain(&["/etc/passwd", "/etc/group", "/proc"]) {
         fence.allow_read(Path::new(path))?;
     }
     for readable in &cell.readable {
-        fence.allow_read(if cell.walls.namespaces { &readable.at } else { &readable.from })?;
+        fence.allow_read(&readable.from)?;
     }
-    fence.allow_all(Path::new("/dev"), cell.walls.namespaces)?;
-    fence.allow_read(Path::new("/proc"))?;
-    let scratch = match cell.walls.namespaces {
-        // The folder below which that of the attempt is mounted, whichever that is.
-        true => Path::new(STEP_FOLDER).parent().map_or_else(PathBuf::new, Path::to_owned),
-        false => cell.scratch.clone(),
-    };
-    fence.allow_all(&scratch, true)?;
-    fence.close()
+    for device in root::DEVICES {
+        let access = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::from_read(NEWEST);
+        fence.allow(&Path::new("/dev").join(device), access)?;
+    }
+    fence.allow_all(&cell.scratch)?;
+    Ok(fence)
 }
 
 struct Fence(RulesetCreated);
@@ -63,16 +78,8 @@ impl Fence {
         self.allow(path, AccessFs::from_read(NEWEST))
     }
 
-    /// Everything; of devices only what needs no rights over others.
-    fn allow_all(&mut self, path: &Path, is_own: bool) -> Result {
-        if is_own {
-            return self.allow(path, AccessFs::from_all(NEWEST));
-        }
-        let shared = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::from_read(NEWEST);
-        for name in ["null", "zero", "full", "random", "urandom"] {
-            self.allow(&path.join(name), shared)?;
-        }
-        Ok(())
+    fn allow_all(&mut self, path: &Path) -> Result {
+        self.allow(path, AccessFs::from_all(NEWEST))
     }
 
     /// What is not there needs no rule.

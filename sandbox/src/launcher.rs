@@ -15,7 +15,7 @@ use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::cell::{Cell, Identity};
+use crate::cell::{Cell, Identity, Walls};
 use crate::error::{Context, Result, SandboxError, answered};
 use crate::namespaces::{self, Side};
 use crate::{broker, fence, messages, privileges, probe, relay, root, syscalls};
@@ -24,6 +24,8 @@ use crate::{broker, fence, messages, privileges, probe, relay, root, syscalls};
 pub const WORD: &str = "sandbox-launcher";
 /// The descriptor on which a warm interpreter hears from its broker.
 const WARM: i32 = 3;
+/// The descriptor of the fence into which its forks step, where there is one.
+const FENCE: i32 = 4;
 /// The exit code of a launcher that could not start its program.
 const NOT_STARTED: u8 = 125;
 
@@ -227,16 +229,10 @@ fn start_warm(cell: &Cell, program: Program<'_>, orders: &OwnedFd) -> Result<Own
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).to("make sockets")?;
     // SAFETY: this process has one thread.
     match unsafe { fork() }.to("fork")? {
-        ForkResult::Child => {
-            // To join the cells of attempts takes a right over this one.
-            privileges::become_user(cell.identity, Some(privileges::CAP_SYS_ADMIN))?;
-            place(&theirs, WARM)?;
-            let failed = confine(cell).and_then(|()| program.start(cell));
-            match failed {
-                Ok(never) => match never {},
-                Err(error) => Err(broken(error, orders)),
-            }
-        }
+        ForkResult::Child => match become_warm(cell, program, &theirs) {
+            Ok(never) => match never {},
+            Err(error) => Err(broken(error, orders)),
+        },
         ForkResult::Parent { .. } => {
             drop(take_stream(0)?);
             privileges::become_user(cell.identity, None)?;
@@ -245,6 +241,22 @@ fn start_warm(cell: &Cell, program: Program<'_>, orders: &OwnedFd) -> Result<Own
             Ok(ours)
         }
     }
+}
+
+/// The warm interpreter runs no step's code. It is not within the fence, from which the kernel lets nobody join what is
+/// outside; its forks step into it.
+fn become_warm(cell: &Cell, program: Program<'_>, broker: &OwnedFd) -> Result<Infallible> {
+    let fence = if cell.walls.fence { Some(fence::prepare(cell)?) } else { None };
+    root::hide_attempts()?;
+    // To join the cells of attempts takes a right over this one.
+    privileges::become_user(cell.identity, Some(privileges::CAP_SYS_ADMIN))?;
+    let fence = fence.map(|fence| lift(fence.as_raw_fd())).transpose()?;
+    place(&lift(broker.as_raw_fd())?, WARM)?;
+    if let Some(fence) = fence {
+        place(&fence, FENCE)?;
+    }
+    confine(&Cell { walls: Walls { fence: false, ..cell.walls }, ..cell.clone() })?;
+    program.start(cell)
 }
 
 /// Puts a descriptor where a program looks for it, open for that program.
@@ -263,11 +275,17 @@ fn place(descriptor: &OwnedFd, number: i32) -> Result {
 /// Takes a standard stream away from this process, so that only the caller has it.
 fn take_stream(number: i32) -> Result<OwnedFd> {
     let empty = std::fs::File::options().read(true).write(true).open("/dev/null").to("open /dev/null")?;
-    // SAFETY: the first call opens a new descriptor, which is owned by nobody else; the second replaces a standard stream by
-    // one that reads nothing.
+    let taken = lift(number)?;
+    place(&empty.into(), number)?;
+    Ok(taken)
+}
+
+/// A copy of a descriptor, out of the way of those that have a place.
+fn lift(descriptor: i32) -> Result<OwnedFd> {
+    // SAFETY: the call opens a new descriptor, which is owned by nobody else.
     unsafe {
-        let taken = answered(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 10).into()).to("take a stream")?;
-        place(&empty.into(), number)?;
-        Ok(OwnedFd::from_raw_fd(i32::try_from(taken).map_err(io::Error::other).to("take a stream")?))
+        let copy =
+            answered(libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, FENCE + 1).into()).to("copy a descriptor")?;
+        Ok(OwnedFd::from_raw_fd(i32::try_from(copy).map_err(io::Error::other).to("copy a descriptor")?))
     }
 }

@@ -43,7 +43,7 @@ pub(crate) const ETC: [&str; 22] = [
     "/etc/timezone",
     "/etc/odbcinst.ini",
 ];
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+pub(crate) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
 const RDONLY: u64 = 0x1;
 const NOSUID: u64 = 0x2;
@@ -236,6 +236,18 @@ pub(crate) fn show_attempt(name: &str) -> Result {
     mount_processes(Path::new("/proc"))?;
     let folder = Path::new(ATTEMPTS_FOLDER).join(name);
     mount(Some(&folder), STEP_FOLDER, NONE, MsFlags::MS_BIND, NONE).to("show the attempt's folder")?;
+    cover_attempts()
+}
+
+/// In namespaces of a broker: a view of its own, without the folders of attempts.
+pub(crate) fn hide_attempts() -> Result {
+    // SAFETY: a plain system call without pointers.
+    answered(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into()).to("keep mounts to itself")?;
+    cover_attempts()
+}
+
+fn cover_attempts() -> Result {
+    const NONE: Option<&str> = None;
     mount(Some(EMPTY_FOLDER), ATTEMPTS_FOLDER, NONE, MsFlags::MS_BIND, NONE).to("cover the other attempts' folders")
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Assignment<'attempt> {
     pub(crate) step: &'attempt Step,
     /// The bundle's root on this machine.
     pub(crate) root: PathBuf,
+    /// The same, as the step sees it.
+    pub(crate) seen_root: PathBuf,
     pub(crate) scratch: &'attempt Scratch,
 }
 
@@ -54,7 +56,7 @@ impl Assignment<'_> {
             path: self.module_folders(&code),
             code,
             inputs,
-            values: self.scratch.values(),
+            values: self.scratch.seen(&self.scratch.values()),
             inline_bytes_max: limits.inline_bytes_max,
             value_bytes_max: limits.value_bytes_max,
             postgres,
@@ -62,11 +64,11 @@ impl Assignment<'_> {
         })
     }
 
-    /// The folder the script is in.
+    /// The folder the script is in, as the step sees it.
     pub(crate) fn script_folder(&self) -> PathBuf {
         match self.plan.script.rsplit_once('/') {
-            Some((folder, _)) => self.root.join(folder),
-            None => self.root.clone(),
+            Some((folder, _)) => self.seen_root.join(folder),
+            None => self.seen_root.clone(),
         }
     }
 
@@ -76,7 +78,7 @@ impl Assignment<'_> {
             Trouble::Step(StepError::new(ErrorKind::Load, message))
         })?;
         match (self.step.language, source) {
-            (Language::Python, Source::File(path)) => Ok(Code::File(self.root.join(path))),
+            (Language::Python, Source::File(path)) => Ok(Code::File(self.seen_root.join(path))),
             (Language::Python, Source::Code { text, line }) => Ok(self.text(text.clone(), &self.plan.script, *line)),
             // SQL is sent as text, its templates filled in: the process that runs it reads no files.
             (_, Source::File(path)) => Ok(self.text(self.filled(&read(&self.root, path)?)?, path, 1)),

@@ -21,6 +21,7 @@ use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
 use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
+use crate::enclosure::{Enclosure, may_use_network};
 use crate::ending;
 use crate::hub::Hub;
 use crate::launch::{self, Launch};
@@ -35,10 +36,10 @@ use crate::trouble::Trouble;
 use crate::variables::Declared;
 use crate::warm::Warm;
 
-/// What can end an attempt from outside.
 /// Why attempts are handed back at the end of a worker.
 const SHUTDOWN: &str = "the worker shuts down";
 
+/// What can end an attempt from outside.
 #[derive(Debug, Clone)]
 pub(crate) struct End {
     /// The lease is no longer ours: nobody wants the outcome.
@@ -79,7 +80,10 @@ pub(crate) struct Attempts<H> {
     bundles: Bundles<H>,
     scratches: Scratches,
     runner: Runner,
+    enclosure: Enclosure,
     warm: Option<Warm>,
+    /// The one for steps that must not use the network, where these need another.
+    warm_offline: Option<Warm>,
     warm_outage: Outage,
 }
 
@@ -95,12 +99,22 @@ impl<H: Hub> Attempts<H> {
         let runner = Runner::install(&root.join("runner")).map_err(unusable)?;
         let lists = root.join("lists");
         std::fs::create_dir_all(&lists).map_err(unusable)?;
+        let enclosure = Enclosure::open(&shared.config, runner.folder(), &root).map_err(unusable)?;
+        if enclosure.has_own_root() {
+            runner.compile(&shared.config.python.path).map_err(unusable)?;
+        }
+        let runner = runner.seen_at(enclosure.seen_along(runner.folder()));
+        let seen = enclosure.step_folder();
+        let scratches = Scratches::open(&root.join("scratch"), shared.session, seen).map_err(unusable)?;
+        let warm = |network| warm(&shared.config, &runner, &enclosure, &scratches, network);
         Ok(Self {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
             bundles: bundles.map_err(unusable)?,
-            scratches: Scratches::open(&root.join("scratch"), shared.session).map_err(unusable)?,
-            warm: warm(&shared.config, &runner, &root),
+            warm: warm(true),
+            warm_offline: if enclosure.can_cut_network() { warm(false) } else { None },
             warm_outage: Outage::new("the warm interpreter"),
+            scratches,
+            enclosure,
             runner,
             shared,
         })
@@ -129,12 +143,18 @@ impl<H: Hub> Attempts<H> {
         let step = assignment::step_of(&plan, lease)?;
         let scratch = self.scratches.make().map_err(|error| Trouble::disk(&error))?;
         let root = self.place_files(&plan, &scratch, end).await?;
-        let assignment = Assignment { lease, plan: &plan, step, root, scratch: &scratch };
+        let seen_root = scratch.seen(&root);
+        let assignment = Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch };
         let inputs = self.inputs(&assignment, end).await?;
+        if let Some(identity) = self.enclosure.other_identity() {
+            scratch.hand_over(identity).map_err(|error| Trouble::disk(&error))?;
+        }
         let declared = self.declared(lease, step, end).await?;
         let (ending, log) = self.converse(&assignment, inputs, &declared, end).await?;
         let outcome = match ending {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
+            // Its log is kept, unless nobody takes it.
+            Ending::Stopped if !end.revoked.is_cancelled() => Ok(Done::release(SHUTDOWN, Duration::ZERO).outcome),
             Ending::Stopped => Err(Trouble::Stopped),
             Ending::Exit(Exit::Lost) => {
                 Err(Trouble::Away("the interpreter that the step was forked from has ended".to_owned()))
@@ -153,8 +173,6 @@ impl<H: Hub> Attempts<H> {
     async fn place_files(&self, plan: &PlanAnswer, scratch: &Scratch, end: &End) -> Result<PathBuf, Trouble> {
         if let Mode::Local { folder } = &self.shared.config.mode {
             return Ok(folder.clone());
-            // Its log is kept, unless nobody takes it.
-            Ending::Stopped if !end.revoked.is_cancelled() => Ok(Done::release(SHUTDOWN, Duration::ZERO).outcome),
         }
         let mut refetched = false;
         loop {
@@ -177,7 +195,12 @@ impl<H: Hub> Attempts<H> {
         let folder = assignment.scratch.inputs();
         let mut inputs = Vec::with_capacity(assignment.lease.inputs.len());
         for (number, value) in assignment.lease.inputs.iter().enumerate() {
-            inputs.push(self.input(number, value, &folder, end).await?);
+            let input = self.input(number, value, &folder, end).await?;
+            inputs.push(match input {
+                Input::Json(text) => Input::Json(text),
+                Input::JsonFile(path) => Input::JsonFile(assignment.scratch.seen(&path)),
+                Input::ArrowFile(path) => Input::ArrowFile(assignment.scratch.seen(&path)),
+            });
         }
         Ok(inputs)
     }
@@ -190,11 +213,14 @@ impl<H: Hub> Attempts<H> {
         end: &End,
     ) -> Result<(Ending, Log), Trouble> {
         let limits = &self.shared.config.limits;
-        let frame = assignment.start_frame(inputs, &self.shared.config)?;
+        let mut frame = assignment.start_frame(inputs, &self.shared.config)?;
+        if let Some(duckdb) = &mut frame.duckdb {
+            duckdb.program = self.enclosure.seen_duckdb(std::mem::take(&mut duckdb.program));
+        }
         let mark = Mark::new(assignment.lease.token.to_string());
-        let mut launch = self.launch(assignment, &mark);
+        let mut launch = self.launch(assignment, &mark)?;
         launch.environment.extend(declared.variables.clone());
-        let (started, mut input) = self.start(&launch, assignment.step.language).await;
+        let (started, mut input) = self.start(&launch, assignment).await;
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
@@ -219,9 +245,10 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// A process for the step, and what it must be told before its start frame.
-    async fn start(&self, launch: &Launch, language: Language) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
-        if let (Some(warm), Language::Python) = (&self.warm, language) {
-            match warm.fork().await {
+    async fn start(&self, launch: &Launch, assignment: &Assignment<'_>) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
+        let warm = if may_use_network(assignment.step) { &self.warm } else { &self.warm_offline };
+        if let (Some(warm), Language::Python) = (warm, assignment.step.language) {
+            match warm.fork(assignment.scratch.number()).await {
                 Ok(started) => {
                     self.warm_outage.worked();
                     return (Ok(started), launch.line());
@@ -233,20 +260,22 @@ impl<H: Hub> Attempts<H> {
         (Process::start(launch.command()).await, Vec::new())
     }
 
-    fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Launch {
+    fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Result<Launch, Trouble> {
         let config = &self.shared.config;
         let (program, arguments) = match assignment.step.language {
             Language::Python => (config.python.path.clone(), self.runner.arguments(isolation(&config.mode))),
             Language::Sqlite3 | Language::Postgres | Language::Duckdb => {
-                (config.program.clone(), vec!["sql-step".into()])
+                (self.enclosure.seen_along(&config.program), vec!["sql-step".into()])
             }
         };
         let folder = match config.mode {
-            Mode::Fleet { .. } => assignment.root.clone(),
+            Mode::Fleet { .. } => assignment.seen_root.clone(),
             Mode::Local { .. } => assignment.script_folder(),
         };
         let environment = launch::environment(&config.mode, assignment.lease, assignment.scratch, mark);
-        Launch { program, arguments, folder, environment }
+        let cell = self.enclosure.cell_of(assignment, config, &folder)?;
+        let enclosed = cell.map(|cell| (self.enclosure.launcher.clone(), cell));
+        Ok(Launch { program, arguments, folder, environment, enclosed })
     }
 
     async fn outcome(&self, assignment: &Assignment<'_>, result: ResultFrame, end: &End) -> Result<Outcome, Trouble> {
@@ -272,12 +301,15 @@ fn isolation(mode: &Mode) -> Isolation {
     }
 }
 
-fn warm(config: &Config, runner: &Runner, root: &Path) -> Option<Warm> {
+fn warm(config: &Config, runner: &Runner, enclosure: &Enclosure, scratches: &Scratches, network: bool) -> Option<Warm> {
+    let folder = if enclosure.has_own_root() { Path::new("/") } else { scratches.folder() };
+    let cell = enclosure.warm_cell(scratches.folder(), folder, network);
     let launch = Launch {
         program: config.python.path.clone(),
-        arguments: runner.warm_arguments(isolation(&config.mode)),
-        folder: root.to_owned(),
-        environment: launch::idle_environment(&config.mode, root),
+        arguments: runner.warm_arguments(isolation(&config.mode), enclosure.has_own_root()),
+        folder: folder.to_owned(),
+        environment: launch::idle_environment(&config.mode, folder),
+        enclosed: cell.map(|cell| (enclosure.launcher.clone(), cell)),
     };
     (config.start == Start::Forked).then(|| Warm::new(launch))
 }

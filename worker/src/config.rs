@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::enclosure::Sandbox;
 use crate::engines::Engines;
 use crate::python::Python;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub program: PathBuf,
     /// What SQL steps need besides.
     pub engines: Engines,
+    /// How steps are shut in.
+    pub sandbox: Sandbox,
     /// Bounds of everything that could grow.
     pub limits: Limits,
 }
@@ -49,6 +52,7 @@ impl Config {
             mode: Mode::Fleet { environment: BTreeMap::new() },
             program: std::env::current_exe()?,
             engines: Engines::default(),
+            sandbox: Sandbox::off(),
             limits: Limits::default(),
         })
     }
@@ -124,16 +128,28 @@ pub struct Limits {
     pub log_bytes_max: usize,
     /// Logs up to this size travel inside the settlement.
     pub log_inline_bytes_max: usize,
-    /// Plans and manifests that are kept in memory.
-    pub plans_max: usize,
-    /// Size of the files of bundles that are kept on disk; older ones are removed when a worker starts.
-    pub cache_bytes_max: u64,
     /// Bytes of the log of an attempt that runs that wait to be told to the hub.
     pub live_log_bytes_max: usize,
     /// Time between two tellings of logs of attempts that run.
     pub live_log_pause: Duration,
+    /// Plans and manifests that are kept in memory.
+    pub plans_max: usize,
+    /// Size of the files of bundles that are kept on disk; older ones are removed when a worker starts.
+    pub cache_bytes_max: u64,
     /// Longest wait for a connection to PostgreSQL.
     pub postgres_connect_timeout: Duration,
+    /// Memory of one process of a step.
+    pub step_memory_bytes_max: u64,
+    /// Time on a processor of one process of a step.
+    pub step_cpu_max: Duration,
+    /// Processes and threads of a step at once.
+    pub step_processes_max: u64,
+    /// Disk space of a step: all that is in its scratch folder.
+    pub step_scratch_bytes_max: u64,
+    /// Files and folders in the scratch folder of a step.
+    pub step_scratch_files_max: u64,
+    /// Open files and sockets of one process of a step.
+    pub step_open_files_max: u64,
     /// Memory of one DuckDB step.
     pub duckdb_memory_bytes_max: u64,
     /// Disk space of one DuckDB step for what its memory does not hold.
@@ -162,14 +178,20 @@ impl Default for Limits {
             frame_bytes_max: 4 * 1024 * 1024,
             log_bytes_max: 1024 * 1024,
             log_inline_bytes_max: 4 * 1024,
+            live_log_bytes_max: 64 * 1024,
+            live_log_pause: Duration::from_millis(500),
             plans_max: 256,
             cache_bytes_max: 4 * 1024 * 1024 * 1024,
             postgres_connect_timeout: Duration::from_secs(10),
+            step_memory_bytes_max: 2 * 1024 * 1024 * 1024,
+            step_cpu_max: Duration::from_secs(3_600),
+            step_processes_max: 256,
+            step_scratch_bytes_max: 4 * 1024 * 1024 * 1024,
+            step_scratch_files_max: 100_000,
+            step_open_files_max: 4_096,
             duckdb_memory_bytes_max: 1024 * 1024 * 1024,
             duckdb_spill_bytes_max: 16 * 1024 * 1024 * 1024,
             duckdb_threads_max: 2,
         }
     }
 }
-            live_log_bytes_max: 64 * 1024,
-            live_log_pause: Duration::from_millis(500),

@@ -11,7 +11,9 @@ use protocol::{ErrorKind, Step, StepError};
 use crate::config::Limits;
 
 /// Name of the program that runs DuckDB steps.
-const DUCKDB_PROGRAM: &str = "bue-duckdb";
+pub(crate) const DUCKDB_PROGRAM: &str = "bue-duckdb";
+/// Name of the library that is beside it, where it is not one of the system.
+pub(crate) const DUCKDB_LIBRARY: &str = "libduckdb.so";
 /// Where PostgreSQL listens when nobody says.
 const POSTGRES_PORT: u16 = 5432;
 
@@ -74,9 +76,14 @@ impl Postgres {
 }
 
 impl Engines {
-    /// What the process of a DuckDB step is told; `program` is the one that runs SQL steps.
+    /// The program that runs DuckDB steps; `program` is the one that runs SQL steps.
+    pub(crate) fn duckdb_program(&self, program: &Path) -> PathBuf {
+        self.duckdb.clone().unwrap_or_else(|| program.with_file_name(DUCKDB_PROGRAM))
+    }
+
+    /// What the process of a DuckDB step is told.
     pub(crate) fn duckdb_frame(&self, program: &Path, limits: &Limits) -> Result<DuckdbFrame, StepError> {
-        let place = self.duckdb.clone().unwrap_or_else(|| program.with_file_name(DUCKDB_PROGRAM));
+        let place = self.duckdb_program(program);
         if !place.is_file() {
             let found = format!("duckdb steps need the program {DUCKDB_PROGRAM}, and {} is not there", place.display());
             let way_out = "build it with scripts/build-duckdb, or name its place by BUE_DUCKDB";

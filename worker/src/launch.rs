@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use protocol::api::Lease;
+use sandbox::Cell;
 
 use crate::config::Mode;
 use crate::orphans::{MARK_VARIABLE, Mark};
@@ -23,27 +24,52 @@ const LANG_DEFAULT: &str = "C.UTF-8";
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
+    /// The current directory, as the process sees it.
     pub(crate) folder: PathBuf,
     pub(crate) environment: BTreeMap<OsString, OsString>,
+    /// What is built around it, and by which program.
+    pub(crate) enclosed: Option<(PathBuf, Cell)>,
 }
 
 impl Launch {
     /// The command for it.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(&self.folder).env_clear().envs(&self.environment);
+        let mut command = match &self.enclosed {
+            Some((launcher, cell)) => sandbox::enclosed_command(launcher, cell, &self.program, &self.arguments),
+            None => {
+                let mut command = Command::new(&self.program);
+                command.args(&self.arguments).current_dir(&self.folder);
+                command
+            }
+        };
+        command.env_clear().envs(&self.environment);
         command
     }
-}
 
-impl Launch {
+    /// The command for it where a broker is to make a cell for each of its forks; `None`: there is no broker.
+    pub(crate) fn broker_command(&self) -> Option<Command> {
+        let (launcher, cell) = self.enclosed.as_ref().filter(|(_, cell)| cell.walls.namespaces)?;
+        let mut command = sandbox::broker_command(launcher, cell, &self.program, &self.arguments);
+        command.env_clear().envs(&self.environment);
+        Some(command)
+    }
+
     /// The first line for a forked process: where it runs. Variables that are no UTF-8 cannot be told.
     pub(crate) fn line(&self) -> Vec<u8> {
         let environment: BTreeMap<&str, &str> =
             self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
-        let launch = serde_json::json!({ "folder": self.folder.to_string_lossy(), "environment": environment });
+        let bounds = self.enclosed.as_ref().map_or_else(Vec::new, |(_, cell)| resources(cell));
+        let launch = serde_json::json!({
+            "folder": self.folder.to_string_lossy(), "environment": environment, "bounds": bounds,
+        });
         format!("{launch}\n").into_bytes()
     }
+}
+
+/// Numbers of resources with their soft and hard limits, as a forked process sets them itself.
+fn resources(cell: &Cell) -> Vec<(u32, u64, u64)> {
+    let resources = cell.bounds.resources(u64::from(cell.walls.namespaces));
+    resources.into_iter().map(|(resource, soft, hard)| (resource as u32, soft, hard)).collect()
 }
 
 /// The variables of an interpreter that waits for attempts: none of the worker's own.
@@ -57,7 +83,7 @@ pub(crate) fn idle_environment(mode: &Mode, folder: &Path) -> BTreeMap<OsString,
 /// The variables of one attempt.
 pub(crate) fn environment(mode: &Mode, lease: &Lease, scratch: &Scratch, mark: &Mark) -> BTreeMap<OsString, OsString> {
     let mut variables = match mode {
-        Mode::Fleet { environment } => fleet_environment(scratch.tmp().as_ref(), environment),
+        Mode::Fleet { environment } => fleet_environment(&scratch.seen(&scratch.tmp()), environment),
         Mode::Local { .. } => std::env::vars_os().collect(),
     };
     let own = [

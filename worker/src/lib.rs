@@ -5,10 +5,11 @@
 //! - `attempt`: one lease from its inputs to its outcome.
 //! - `bundles`, `scratch`: the files a step sees, and the folder it sees them in.
 //! - `process`, `orphans`: child processes and their end.
+//! - `enclosure`: the sandbox that steps run in.
 //! - `warm`: the interpreter that steps are forked from.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
-//! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
 //! - `log`, `live_log`: what a step prints, kept with its attempt and told while it runs.
+//! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
 //! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
 //!
 //! It knows nothing of the hub's code, and never runs a step in its own process.
@@ -20,15 +21,16 @@ mod beat;
 mod bundles;
 mod config;
 mod control;
+mod enclosure;
 mod ending;
 mod engines;
 mod held;
 mod http_hub;
 mod hub;
 mod launch;
+mod live_log;
 mod log;
 mod orphans;
-mod live_log;
 mod outage;
 mod pace;
 mod patience;
@@ -48,6 +50,7 @@ mod warm;
 
 pub use config::{Config, Limits, Mode, Start, default_scopes};
 pub use control::{Summary, WorkerError, run};
+pub use enclosure::Sandbox;
 pub use engines::{Engines, Postgres};
 pub use http_hub::HttpHub;
 pub use hub::{Hub, HubError};

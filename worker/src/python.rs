@@ -10,8 +10,9 @@ pub const VERSION_MIN: (u32, u32) = (3, 9);
 /// Names that are looked for when none is given.
 const NAMES: [&str; 2] = ["python3", "python"];
 
-/// Prints the version and the interpreter's own path, which a wrapper script on `PATH` would hide.
-const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)";
+/// Prints the version, the interpreter's own path, which a wrapper script on `PATH` would hide, and its folders.
+const QUESTION: &str = "import os, sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable); \
+     print(*{sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}, sep='\\n')";
 
 /// An interpreter that can run steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Python {
     pub path: PathBuf,
     /// Its version: `3.11.7`.
     pub version: String,
+    /// Folders of the interpreter and of what it imports from.
+    pub folders: Vec<PathBuf>,
 }
 
 /// Why there is no interpreter that can run steps.
@@ -92,7 +95,7 @@ fn ask(path: &Path) -> Result<Python, PythonError> {
     if parts < VERSION_MIN {
         return Err(PythonError::TooOld { path, version: version.to_owned() });
     }
-    Ok(Python { path, version: version.to_owned() })
+    Ok(Python { path, version: version.to_owned(), folders: lines.map(PathBuf::from).collect() })
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {

@@ -1,8 +1,11 @@
 //! The Python package that this binary carries: written to disk once, and how it is started.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use protocol::Digest;
 
@@ -19,6 +22,9 @@ const START: &str =
 /// The same for a warm interpreter.
 const WARM: &str =
     "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import warm; sys.path.pop(0); warm.main()";
+
+/// The word for a warm interpreter that has a broker.
+const BROKER: &str = "broker";
 
 /// The package on disk.
 #[derive(Debug, Clone)]
@@ -43,23 +49,55 @@ impl Runner {
                 let _ = temporary.keep();
             }
         }
+        // Steps of a sandbox read it as another user.
+        std::fs::set_permissions(&target, Permissions::from_mode(0o755))?;
         // A step's current directory is not this one.
         Ok(Self { folder: std::fs::canonicalize(target)? })
     }
 
+    /// Where it is on this machine.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The same package, as it is seen from elsewhere.
+    pub(crate) fn seen_at(&self, folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Has `python` compile the package once, for interpreters that cannot write beside it.
+    pub(crate) fn compile(&self, python: &Path) -> io::Result<()> {
+        if self.folder.join("buelon/runner/__pycache__").exists() {
+            return Ok(());
+        }
+        let status = Command::new(python)
+            .args(["-I", "-m", "compileall", "-q"])
+            .arg(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        // Without it interpreters only start more slowly.
+        if !status.success() {
+            tracing::warn!("the runner's package in {} cannot be compiled: {status}", self.folder.display());
+        }
+        Ok(())
+    }
+
     /// Arguments for an interpreter that runs one step.
     pub(crate) fn arguments(&self, isolation: Isolation) -> Vec<OsString> {
-        self.arguments_for(START, isolation)
+        self.arguments_for(START, isolation, None)
     }
 
-    /// Arguments for a warm interpreter.
-    pub(crate) fn warm_arguments(&self, isolation: Isolation) -> Vec<OsString> {
-        self.arguments_for(WARM, isolation)
+    /// Arguments for a warm interpreter; one with a broker is told so.
+    pub(crate) fn warm_arguments(&self, isolation: Isolation, has_broker: bool) -> Vec<OsString> {
+        self.arguments_for(WARM, isolation, has_broker.then(|| BROKER.into()))
     }
 
-    fn arguments_for(&self, program: &str, isolation: Isolation) -> Vec<OsString> {
+    fn arguments_for(&self, program: &str, isolation: Isolation, word: Option<OsString>) -> Vec<OsString> {
         let isolated = (isolation == Isolation::Isolated).then(|| "-I".into());
-        isolated.into_iter().chain(["-c".into(), program.into(), self.folder.clone().into()]).collect()
+        let start = isolated.into_iter().chain(["-c".into(), program.into()]);
+        start.chain(word).chain([self.folder.clone().into()]).collect()
     }
 }
 

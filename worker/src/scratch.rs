@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
 use protocol::SessionId;
+use sandbox::Identity;
+
+use crate::enclosure;
 
 /// Up to this many files are copied where they are needed; for more, a thread that may block is worth its price.
 const INLINE_FILES_MAX: usize = 16;
@@ -25,14 +28,16 @@ const INLINE_FILES_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Scratches {
     folder: PathBuf,
+    seen: Option<PathBuf>,
     count: AtomicU64,
     lock_path: PathBuf,
     _lock: Flock<File>,
 }
 
 impl Scratches {
-    /// A place for this session's folders under `root`; removes what workers that are gone left there.
-    pub(crate) fn open(root: &Path, session: SessionId) -> io::Result<Self> {
+    /// A place for this session's folders under `root`; removes what workers that are gone left there. Where steps have a
+    /// root of their own, they see each of them as `seen`.
+    pub(crate) fn open(root: &Path, session: SessionId, seen: Option<PathBuf>) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         fs::set_permissions(root, Permissions::from_mode(0o700))?;
         sweep(root)?;
@@ -41,15 +46,22 @@ impl Scratches {
             Flock::lock(File::create(&lock_path)?, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error)?;
         let folder = root.join(session.to_string());
         fs::create_dir(&folder)?;
-        Ok(Self { folder, count: AtomicU64::new(0), lock_path, _lock: lock })
+        fs::set_permissions(&folder, Permissions::from_mode(0o711))?;
+        Ok(Self { folder, seen, count: AtomicU64::new(0), lock_path, _lock: lock })
     }
 
     /// A new scratch folder, without files yet.
     pub(crate) fn make(&self) -> io::Result<Scratch> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let scratch = Scratch { root: self.folder.join(number.to_string()) };
-        fs::create_dir(&scratch.root)?;
-        Ok(scratch)
+        let root = self.folder.join(number.to_string());
+        fs::create_dir(&root)?;
+        let seen = self.seen.clone().unwrap_or_else(|| root.clone());
+        Ok(Scratch { number, root, seen })
+    }
+
+    /// The folder that all of them are in.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 
@@ -63,10 +75,32 @@ impl Drop for Scratches {
 /// One scratch folder; dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Scratch {
+    number: u64,
     root: PathBuf,
+    /// Where its step sees it.
+    seen: PathBuf,
 }
 
 impl Scratch {
+    /// Its name in the folder of all.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where its step sees what is at `path` in it.
+    pub(crate) fn seen(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root).map_or_else(|_| path.to_owned(), |rest| self.seen.join(rest))
+    }
+
+    /// Gives it, with all that is in it, to the user that its step runs as.
+    pub(crate) fn hand_over(&self, identity: Identity) -> io::Result<()> {
+        enclosure::hand_over(&self.root, identity)
+    }
+
     pub(crate) fn files(&self) -> PathBuf {
         self.root.join("files")
     }
@@ -195,19 +229,19 @@ mod tests {
     #[test]
     fn what_a_dead_worker_left_is_removed_and_what_a_living_one_has_stays() {
         let root = tempfile::tempdir().unwrap();
-        let living = Scratches::open(root.path(), SessionId([1; 8])).unwrap();
+        let living = Scratches::open(root.path(), SessionId([1; 8]), None).unwrap();
         let scratch = living.make().unwrap();
         let dead = root.path().join(SessionId([2; 8]).to_string());
         fs::create_dir_all(dead.join("0/files")).unwrap();
         fs::write(dead.with_extension("lock"), "").unwrap();
-        let _third = Scratches::open(root.path(), SessionId([3; 8])).unwrap();
+        let _third = Scratches::open(root.path(), SessionId([3; 8]), None).unwrap();
         assert!(!dead.exists() && scratch.values().exists());
     }
 
     #[tokio::test]
     async fn a_scratch_folder_goes_with_all_that_is_in_it() {
         let root = tempfile::tempdir().unwrap();
-        let scratches = Scratches::open(root.path(), SessionId([1; 8])).unwrap();
+        let scratches = Scratches::open(root.path(), SessionId([1; 8]), None).unwrap();
         let (unused, used) = (scratches.make().unwrap(), scratches.make().unwrap());
         used.fill(Vec::new()).await.unwrap();
         fs::write(used.files().join("written"), "by the step").unwrap();
@@ -226,7 +260,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let cached = root.path().join("cached");
         fs::write(&cached, "original").unwrap();
-        let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8])).unwrap();
+        let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8]), None).unwrap();
         for count in [1, INLINE_FILES_MAX + 1] {
             let scratch = scratches.make().unwrap();
             let files = (0..count).map(|number| (format!("folder/{number}.txt"), cached.clone()));

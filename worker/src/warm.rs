@@ -45,9 +45,10 @@ impl Warm {
     ///
     /// # Errors
     /// When there is no interpreter and none can be started, or it cannot fork.
-    pub(crate) async fn fork(&self) -> io::Result<(Process, Pipes)> {
+    /// `scratch` is the number of the attempt's folder.
+    pub(crate) async fn fork(&self, scratch: u64) -> io::Result<(Process, Pipes)> {
         let link = self.link().await?;
-        fork(&link).await
+        fork(&link, scratch).await
     }
 
     /// Starts the interpreter, so that the first step need not wait for it.
@@ -76,36 +77,88 @@ impl Warm {
 struct Interpreter {
     pid: Pid,
     link: Arc<Link>,
-    reader: AbortHandle,
+    readers: Vec<AbortHandle>,
 }
 
 impl Interpreter {
     async fn start(launch: &Launch) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-        // The interpreter waits for its messages by other means, but reads and writes them whole.
-        nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))?;
-        let mut command = launch.command();
-        command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = spawner::spawn(command, Tie::Own).await?;
-        let link = Arc::new(Link::new(ours)?);
-        let reader = tokio::spawn(read_messages(Arc::clone(&link))).abort_handle();
-        Ok(Self { pid: Pid::from_raw(child.id().cast_signed()), link, reader })
+        let (control, theirs) = messages()?;
+        let (mut command, orders, tie) = match launch.broker_command() {
+            Some(mut command) => {
+                let (orders, brokers) = messages()?;
+                command.stdout(Stdio::from(brokers));
+                (command, Some(Wire::new(orders)?), Tie::Death)
+            }
+            None => {
+                let mut command = launch.command();
+                command.stdout(Stdio::null());
+                (command, None, Tie::Own)
+            }
+        };
+        command.stdin(Stdio::from(theirs)).stderr(Stdio::null());
+        let child = spawner::spawn(command, tie).await?;
+        let link = Arc::new(Link::new(Wire::new(control)?, orders));
+        let mut readers = vec![tokio::spawn(read_messages(Arc::clone(&link), Link::control)).abort_handle()];
+        if link.orders.is_some() {
+            readers.push(tokio::spawn(read_messages(Arc::clone(&link), Link::orders)).abort_handle());
+        }
+        Ok(Self { pid: Pid::from_raw(child.id().cast_signed()), link, readers })
     }
+}
+
+/// A socket for messages: our end, and theirs.
+fn messages() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    // The other side waits for its messages by other means, but reads and writes them whole.
+    nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty()))?;
+    Ok((ours, theirs))
 }
 
 impl Drop for Interpreter {
     fn drop(&mut self) {
-        self.reader.abort();
+        self.readers.iter().for_each(AbortHandle::abort);
         self.link.close();
         orphans::discard_pid(self.pid);
     }
 }
 
-/// The conversation with an interpreter.
+/// Our end of a socket for messages.
+#[derive(Debug)]
+struct Wire(AsyncFd<OwnedFd>);
+
+impl Wire {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        // SAFETY: the descriptor is owned by the value that is registered, and is closed with it.
+        Ok(Self(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }?))
+    }
+
+    fn try_send(&self, message: &[u8], descriptors: &[i32]) -> io::Result<()> {
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let rights = if descriptors.is_empty() { &[] } else { &rights[..] };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(message)], rights, flags, None)?;
+        Ok(())
+    }
+
+    async fn send(&self, message: &[u8], descriptors: &[i32]) -> io::Result<()> {
+        self.0.async_io(Interest::WRITABLE, |_| self.try_send(message, descriptors)).await
+    }
+
+    async fn receive(&self) -> io::Result<String> {
+        let mut message = [0; MESSAGE_BYTES_MAX];
+        let read = |_: &OwnedFd| Ok(recv(self.0.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT)?);
+        let count = self.0.async_io(Interest::READABLE, read).await?;
+        Ok(String::from_utf8_lossy(&message[..count]).into_owned())
+    }
+}
+
+/// The conversation with an interpreter, and with its broker where it has one.
 #[derive(Debug)]
 pub(crate) struct Link {
-    socket: AsyncFd<OwnedFd>,
+    control: Wire,
+    /// To the broker, which makes a cell before the interpreter forks into it.
+    orders: Option<Wire>,
     next_number: AtomicU64,
     state: Mutex<State>,
 }
@@ -121,10 +174,17 @@ struct State {
 pub(crate) type Forked = (Pid, watch::Receiver<Option<Exit>>);
 
 impl Link {
-    fn new(socket: OwnedFd) -> io::Result<Self> {
-        // SAFETY: the descriptor is owned by the value that is registered, and is closed with it.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE) }?;
-        Ok(Self { socket, next_number: AtomicU64::new(0), state: Mutex::default() })
+    fn new(control: Wire, orders: Option<Wire>) -> Self {
+        Self { control, orders, next_number: AtomicU64::new(0), state: Mutex::default() }
+    }
+
+    fn control(&self) -> &Wire {
+        &self.control
+    }
+
+    /// Where orders to fork go.
+    fn orders(&self) -> &Wire {
+        self.orders.as_ref().unwrap_or(&self.control)
     }
 
     /// Sends a signal to the group of a process that was forked, unless it has ended.
@@ -132,8 +192,12 @@ impl Link {
         let message = format!("signal {pid} {}", signal as i32);
         // A socket that is full or closed: the interpreter is busy or gone. Then its number is the best we have, and it
         // is still its own, for its end was not told.
-        if self.is_open() && self.try_send(message.as_bytes(), &[]).is_err() {
-            let _ = nix::sys::signal::killpg(pid, signal);
+        // Where there is a broker, its number means nothing here: then the whole interpreter has to go, and takes it along.
+        if self.is_open() && self.control.try_send(message.as_bytes(), &[]).is_err() {
+            match self.orders {
+                Some(_) => self.close(),
+                None => drop(nix::sys::signal::killpg(pid, signal)),
+            }
         }
     }
 
@@ -145,28 +209,13 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_send(&self, message: &[u8], descriptors: &[i32]) -> io::Result<()> {
-        let rights = [ControlMessage::ScmRights(descriptors)];
-        let rights = if descriptors.is_empty() { &[] } else { &rights[..] };
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(message)], rights, flags, None)?;
-        Ok(())
-    }
-
-    async fn send(&self, message: &[u8], descriptors: &[i32]) -> io::Result<()> {
-        self.socket.async_io(Interest::WRITABLE, |_| self.try_send(message, descriptors)).await
-    }
-
-    async fn receive(&self) -> io::Result<String> {
-        let mut message = [0; MESSAGE_BYTES_MAX];
-        let read = |_: &OwnedFd| Ok(recv(self.socket.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT)?);
-        let count = self.socket.async_io(Interest::READABLE, read).await?;
-        Ok(String::from_utf8_lossy(&message[..count]).into_owned())
-    }
-
     /// Takes one message; tells whether it made sense.
     fn take(&self, message: &str) -> Option<()> {
         let (word, rest) = message.split_once(' ')?;
+        if word == "broken" {
+            tracing::warn!("the warm interpreter's sandbox cannot be built: {rest}");
+            return None;
+        }
         let (subject, rest) = rest.split_once(' ')?;
         match word {
             "forked" => self.take_forked(subject.parse().ok()?, rest.parse().ok()?),
@@ -209,8 +258,8 @@ impl Link {
     }
 }
 
-async fn read_messages(link: Arc<Link>) {
-    while let Ok(message) = link.receive().await {
+async fn read_messages(link: Arc<Link>, wire: fn(&Link) -> &Wire) {
+    while let Ok(message) = wire(&link).receive().await {
         if link.take(&message).is_none() {
             break;
         }
@@ -218,7 +267,7 @@ async fn read_messages(link: Arc<Link>) {
     link.close();
 }
 
-async fn fork(link: &Arc<Link>) -> io::Result<(Process, Pipes)> {
+async fn fork(link: &Arc<Link>, scratch: u64) -> io::Result<(Process, Pipes)> {
     let (their_stdin, stdin) = pipe()?;
     let (stdout, their_stdout) = pipe()?;
     let (stderr, their_stderr) = pipe()?;
@@ -226,7 +275,7 @@ async fn fork(link: &Arc<Link>) -> io::Result<(Process, Pipes)> {
     let (asked, answer) = oneshot::channel();
     link.state().asked.insert(number, asked);
     let descriptors = [their_stdin.as_raw_fd(), their_stdout.as_raw_fd(), their_stderr.as_raw_fd()];
-    link.send(format!("fork {number}").as_bytes(), &descriptors).await?;
+    link.orders().send(format!("fork {number} {scratch}").as_bytes(), &descriptors).await?;
     let gone = |_| io::Error::other("the warm interpreter has ended");
     let (pid, end) = answer.await.map_err(gone)??;
     let pipes = Pipes {

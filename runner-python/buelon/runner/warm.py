@@ -3,14 +3,18 @@
 It holds the runner and nothing of any step, has one thread, and runs none of a step's code itself. Its standard input
 is a socket that keeps messages apart:
 
-    to it      fork NUMBER            with three descriptors: the step's input, output and errors
+    to it      fork NUMBER FOLDER     with three descriptors: the step's input, output and errors
                signal PID NUMBER      to the process group of a step that has not ended
     from it    forked NUMBER PID
                refused NUMBER REASON  there was no process
                ended PID STATUS       the exit code, or the signal as a negative number; its group is gone
 
-A forked process reads two lines from its input: where it runs (a dict of ``folder`` and ``environment``), and the start
-frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
+A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment`` and ``bounds``), and
+the start frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
+
+In a sandbox orders to fork come from a broker, on a socket of their own and with two more descriptors: the first process of a
+cell (see ``cells.py``), which the fork joins, and where that says it is ready. The end of such a step is told when all of its
+cell is gone.
 
 What a fork costs is the memory it touches: each page that it writes to, be it a reference count, is copied for it.
 So this program imports little, has its forks do little, and does it beforehand where that is possible.
@@ -23,11 +27,13 @@ import os
 import select
 import sys
 
-from . import frames, start, streams
+from . import bounds, cells, failures, frames, start, streams
 from .practice import TIMES, practise
 
 _MESSAGE_BYTES_MAX = 1_024
-_DESCRIPTORS = 3
+_DESCRIPTORS = 5
+_BROKER = 3
+"""Descriptor of the broker's orders, in a sandbox."""
 _ANSWER = 3
 """Descriptor of a step's way back to the worker: the one after its standard streams."""
 _PR_SET_PDEATHSIG = 1
@@ -42,7 +48,12 @@ def main():
         os.set_blocking(descriptor, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-    server = _Server(control, wake, empty, _death_signal())
+    library = _library()
+    broker, join = None, None
+    if "broker" in sys.argv:
+        broker = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, _BROKER)
+        join = cells.joiner(library)
+    server = _Server(control, wake, empty, _death_signal(library), broker, join)
     start.allow_long_integers()
     _open_logs()
     practise()
@@ -66,31 +77,45 @@ def _open_logs():
 
 
 class _Server:
-    def __init__(self, control, wake, empty, follow):
+    def __init__(self, control, wake, empty, follow, broker, join):
         self._control = control
         self._wake = wake
         self._empty = empty
         self._follow = follow
+        self._broker = broker
+        self._join = join
         self._environment = dict(os.environ)
-        self._running = set()
+        self._bounds = bounds.Bounds()
+        self._running = {}
+        """Processes of steps, each with the first process of its cell where it has one."""
+        self._closing = {}
+        """First processes of cells that are being ended, each with what is told when they are gone."""
+        self._highest = cells.DESCRIPTORS_END
+        """The highest descriptor there ever was: new ones only come with orders."""
+        self._poll = select.poll()
 
     def serve(self):
-        poll = select.poll()
-        control = self._control.fileno()
-        for descriptor in (control, self._wake):
+        poll = self._poll
+        orders = {self._control.fileno(): self._control}
+        if self._broker:
+            orders[self._broker.fileno()] = self._broker
+        for descriptor in (*orders, self._wake):
             poll.register(descriptor, select.POLLIN)
-        while True:
-            ready = [descriptor for descriptor, _ in poll.poll()]
-            if self._wake in ready:
-                self._report_ended()
-            if control in ready and not self._take_order():
-                break
+        is_wanted = True
+        while is_wanted:
+            for descriptor, _ in poll.poll():
+                if descriptor in orders:
+                    is_wanted = self._take_order(orders[descriptor]) and is_wanted
+                elif descriptor in self._closing:
+                    self._report_closed(descriptor)
+                else:
+                    self._report_ended()
         # The worker is gone, perhaps killed: nothing of its steps stays.
         for pid in self._running:
             _kill_group(pid)
 
-    def _take_order(self):
-        data, descriptors = _receive(self._control)
+    def _take_order(self, source):
+        data, descriptors = _receive(source)
         if not data:
             return False
         order, *words = data.decode("ascii").split()
@@ -101,7 +126,11 @@ class _Server:
         return True
 
     def _fork(self, number, descriptors):
+        self._highest = max(self._highest, *descriptors)
+        *streams_of_step, cell, ready = descriptors if self._broker else (*descriptors, None, None)
         try:
+            if cell is not None:
+                cells.fork_into(self._join, cell)
             pid = os.fork()
         except OSError as error:
             for descriptor in descriptors:
@@ -109,37 +138,51 @@ class _Server:
             self._say(f"refused {number} {error.strerror}")
             return
         if pid == 0:
-            self._become_step(descriptors)
+            self._become_step(streams_of_step, cell, ready)
         for descriptor in descriptors:
-            os.close(descriptor)
-        self._running.add(pid)
+            if descriptor != cell:
+                os.close(descriptor)
+        self._running[pid] = cell
         self._say(f"forked {number} {pid}")
 
-    def _become_step(self, descriptors):
+    def _become_step(self, descriptors, cell, ready):
         """In the new process: never returns."""
         try:
             os.setsid()
-            self._follow()
+            if cell is None:
+                self._follow()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             step_input, answer, log = descriptors
             os.dup2(log, 1)
             os.dup2(log, 2)
             given = streams.read_all(step_input)
+            if cell is not None:
+                # Whoever is in a cell ends with its first process, which ends with the broker.
+                self._enter(cell, ready, answer)
             os.dup2(self._empty, 0)
             # All of this process's own descriptors are above it, and go.
             os.dup2(answer, _ANSWER, False)
-            os.closerange(_ANSWER + 1, max(descriptors) + 1)
+            os.closerange(_ANSWER + 1, self._highest + 1)
             self._run_step(given)
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
             streams.flush()
         os._exit(70)
 
+    def _enter(self, cell, ready, answer):
+        try:
+            cells.join(self._join, cell, ready)
+        except OSError as error:
+            failure = failures.Failure("start", error.strerror or str(error))
+            streams.Channel(answer).send(frames.to_line(frames.error(failure)))
+            os._exit(0)
+
     def _run_step(self, given):
         launch, _, frame = given.partition(b"\n")
         launch = frames.parse(launch)
         self._take_on(launch["environment"])
+        self._bounds.apply(launch["bounds"])
         os.chdir(launch["folder"])
         start.run_and_exit(streams.Channel(_ANSWER), frame)
 
@@ -170,9 +213,24 @@ class _Server:
                 return
             _kill_group(ended.si_pid)
             os.waitpid(ended.si_pid, 0)
-            self._running.discard(ended.si_pid)
+            cell = self._running.pop(ended.si_pid, None)
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-            self._say(f"ended {ended.si_pid} {status}")
+            end = f"ended {ended.si_pid} {status}"
+            if cell is None:
+                self._say(end)
+            else:
+                self._close_cell(cell, end)
+
+    def _close_cell(self, cell, end):
+        """Ends all that is in a cell; its descriptor is readable when nothing is left."""
+        self._closing[cell] = end
+        self._poll.register(cell, select.POLLIN)
+        cells.end(cell)
+
+    def _report_closed(self, cell):
+        self._poll.unregister(cell)
+        os.close(cell)
+        self._say(self._closing.pop(cell))
 
     def _say(self, message):
         self._control.send(message.encode("utf-8", "replace")[:_MESSAGE_BYTES_MAX])
@@ -197,16 +255,23 @@ def _kill_group(pid):
         return
 
 
-def _death_signal():
-    """A function that lets the calling process die with its parent."""
+def _library():
+    """The functions of the system's own library; None for an interpreter that is built without a way to call them."""
     try:
         import ctypes
 
-        parent, library = os.getpid(), ctypes.CDLL(None, use_errno=True)
+        return ctypes.CDLL(None, use_errno=True)
     except (ImportError, OSError):
-        # Some interpreters are built without it. Then a step outlives this process only where that is killed alone.
+        return None
+
+
+def _death_signal(library):
+    """A function that lets the calling process die with its parent."""
+    if library is None:
+        # Then a step outlives this process only where that is killed alone.
         return lambda: None
 
+    parent = os.getpid()
     prctl, killed = library.prctl, int(signal.SIGKILL)
     for _ in range(TIMES):
         prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)  # Practice: none is what this process has.

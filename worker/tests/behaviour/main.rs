@@ -6,5 +6,6 @@ mod hub_and_bucket;
 mod logs;
 mod processes;
 mod python_steps;
+mod sandbox;
 mod sql_steps;
 mod variables;

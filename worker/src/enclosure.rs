@@ -1,0 +1,260 @@
+//! The sandbox as a worker uses it: which cell is built around which program.
+//!
+//! What the layers are and how they are built is the sandbox's own; this says what a step needs to see.
+
+use std::io;
+use std::os::unix::fs::lchown;
+use std::path::{Path, PathBuf};
+
+use protocol::{ErrorKind, Language, Step, StepError};
+use sandbox::{Bounds, Cell, Identity, Level, Readable, STEP_FOLDER, Walls};
+
+use crate::assignment::Assignment;
+use crate::config::{Config, Limits};
+use crate::engines::{DUCKDB_LIBRARY, DUCKDB_PROGRAM};
+use crate::python::Python;
+use crate::trouble::Trouble;
+
+/// How the steps of a worker are shut in.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// The layers in use.
+    pub level: Level,
+    /// Who steps run as.
+    pub identity: Identity,
+    /// Further files and folders that steps may read.
+    pub readable: Vec<PathBuf>,
+}
+
+impl Sandbox {
+    /// None: steps run as the worker does.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { level: Level::off(), identity: Identity::own(), readable: Vec::new() }
+    }
+}
+
+/// The cells of one worker.
+#[derive(Debug, Clone)]
+pub(crate) struct Enclosure {
+    pub(crate) launcher: PathBuf,
+    level: Level,
+    identity: Identity,
+    readable: Vec<Readable>,
+    mountpoint: PathBuf,
+}
+
+impl Enclosure {
+    /// Cells that show interpreter and runner; `root` is the worker's folder.
+    pub(crate) fn open(config: &Config, runner: &Path, root: &Path) -> io::Result<Self> {
+        let mountpoint = root.join("sandbox/root");
+        std::fs::create_dir_all(&mountpoint)?;
+        let Sandbox { level, identity, readable } = config.sandbox.clone();
+        let mut readable: Vec<Readable> = readable.into_iter().map(Readable::in_place).collect();
+        readable.push(Readable::brought_along(runner.to_owned(), RUNNER));
+        readable.push(Readable::brought_along(config.program.clone(), PROGRAM));
+        readable.extend(folders_of(&config.python).into_iter().map(Readable::in_place));
+        Ok(Self { launcher: config.program.clone(), level, identity, readable, mountpoint })
+    }
+
+    /// Whether programs get a root of their own, in which paths are others.
+    pub(crate) fn has_own_root(&self) -> bool {
+        self.level.walls().is_some_and(|walls| walls.namespaces)
+    }
+
+    /// Where steps see the folder of their attempt, where that is not its place on this machine.
+    pub(crate) fn step_folder(&self) -> Option<PathBuf> {
+        self.has_own_root().then(|| STEP_FOLDER.into())
+    }
+
+    /// Where a DuckDB step sees its program.
+    pub(crate) fn seen_duckdb(&self, program: PathBuf) -> PathBuf {
+        if self.has_own_root() { Readable::brought_along(program, DUCKDB_PROGRAM).at } else { program }
+    }
+
+    /// Where a step sees something that the worker brings along.
+    pub(crate) fn seen_along(&self, outside: &Path) -> PathBuf {
+        let known = self.readable.iter().find(|readable| readable.from == outside);
+        match known {
+            Some(readable) if self.has_own_root() => readable.at.clone(),
+            _ => outside.to_owned(),
+        }
+    }
+
+    /// Who a step runs as, where that is not who the worker runs as.
+    pub(crate) fn other_identity(&self) -> Option<Identity> {
+        (self.has_own_root() && self.identity != Identity::own()).then_some(self.identity)
+    }
+
+    /// Whether a step that must not use the network can be kept from it.
+    pub(crate) fn can_cut_network(&self) -> bool {
+        self.level.has_network()
+    }
+
+    /// A cell; `None` where there is no sandbox and nothing to bound.
+    pub(crate) fn cell(&self, inside: Inside<'_>) -> Option<Cell> {
+        let walls = match self.level.walls() {
+            Some(walls) => Walls { network: !inside.network, ..walls },
+            None if inside.bounds == Bounds::default() => return None,
+            None => Walls::default(),
+        };
+        let mut readable = self.readable.clone();
+        readable.extend(inside.readable);
+        // Where processes are not counted for themselves, a bound would count all that the user runs elsewhere.
+        let processes = inside.bounds.processes.filter(|_| walls.namespaces);
+        Some(Cell {
+            walls,
+            mountpoint: self.mountpoint.clone(),
+            scratch: inside.scratch.to_owned(),
+            readable,
+            folder: inside.folder.to_owned(),
+            identity: if walls.namespaces { self.identity } else { Identity::own() },
+            unix_sockets: inside.unix_sockets,
+            bounds: Bounds { processes, ..inside.bounds },
+        })
+    }
+
+    /// The cell of one attempt, which has `folder` as its current directory.
+    pub(crate) fn cell_of(
+        &self,
+        assignment: &Assignment<'_>,
+        config: &Config,
+        folder: &Path,
+    ) -> Result<Option<Cell>, Trouble> {
+        let (step, network) = (assignment.step, may_use_network(assignment.step));
+        if !network && !self.can_cut_network() {
+            return Err(Trouble::Step(self.no_way_to_cut_network(step)));
+        }
+        let engine = self.engine(assignment.step.language, config);
+        Ok(self.cell(Inside {
+            scratch: assignment.scratch.root(),
+            folder,
+            network,
+            unix_sockets: engine.socket.is_some(),
+            readable: engine.readable,
+            bounds: self.bounds(step, &config.limits),
+        }))
+    }
+
+    /// The cell of a warm interpreter, within which those of attempts are made. What these may use up is told to each.
+    pub(crate) fn warm_cell(&self, scratches: &Path, folder: &Path, network: bool) -> Option<Cell> {
+        let bounds = Bounds::default();
+        self.cell(Inside { scratch: scratches, folder, network, unix_sockets: false, readable: Vec::new(), bounds })
+    }
+
+    fn no_way_to_cut_network(&self, step: &Step) -> StepError {
+        let message = format!(
+            "step `{}` must not use the network, and this worker cannot keep it from that (sandbox: {}); \
+             `bue worker --check` says what is missing",
+            step.name,
+            self.level.summary()
+        );
+        StepError::new(ErrorKind::Start, message)
+    }
+
+    /// What the engine of a SQL step needs to see beside the step's own folder.
+    fn engine(&self, language: Language, config: &Config) -> Engine {
+        match language {
+            Language::Python | Language::Sqlite3 => Engine::default(),
+            Language::Duckdb => {
+                let program = config.engines.duckdb_program(&config.program);
+                let library = program.with_file_name(DUCKDB_LIBRARY);
+                Engine {
+                    readable: vec![
+                        Readable::brought_along(program, DUCKDB_PROGRAM),
+                        Readable::brought_along(library, DUCKDB_LIBRARY),
+                    ],
+                    socket: None,
+                }
+            }
+            Language::Postgres => {
+                let socket = config.engines.postgres.host.as_ref().filter(|host| host.starts_with('/'));
+                let socket = socket.map(PathBuf::from);
+                Engine { readable: socket.iter().cloned().map(Readable::in_place).collect(), socket }
+            }
+        }
+    }
+
+    /// What one attempt may use up: what its step says, else the worker's defaults, which hold in a sandbox only.
+    pub(crate) fn bounds(&self, step: &Step, limits: &Limits) -> Bounds {
+        let runtime = &step.settings.runtime;
+        let wanted = Bounds {
+            memory_bytes: runtime.memory_bytes,
+            cpu_ms: runtime.cpu_ms,
+            processes: runtime.processes.map(u64::from),
+            ..Bounds::default()
+        };
+        if self.level.walls().is_none() {
+            return wanted;
+        }
+        Bounds {
+            memory_bytes: wanted.memory_bytes.or(Some(limits.step_memory_bytes_max)),
+            cpu_ms: wanted.cpu_ms.or_else(|| u64::try_from(limits.step_cpu_max.as_millis()).ok()),
+            processes: wanted.processes.or(Some(limits.step_processes_max)),
+            file_bytes: Some(limits.step_scratch_bytes_max),
+            open_files: Some(limits.step_open_files_max),
+        }
+    }
+}
+
+/// What the engine of a SQL step needs to see.
+#[derive(Debug, Default)]
+struct Engine {
+    readable: Vec<Readable>,
+    /// The folder of a database's socket.
+    socket: Option<PathBuf>,
+}
+
+/// Whether a step may use the network. That SQL engines in memory do not, they see to themselves.
+pub(crate) fn may_use_network(step: &Step) -> bool {
+    step.settings.runtime.network.unwrap_or(true)
+}
+
+/// Name of the runner's package in a cell.
+const RUNNER: &str = "runner";
+/// Name of the program that runs SQL steps in a cell.
+const PROGRAM: &str = "bue";
+
+/// What differs between cells.
+#[derive(Debug)]
+pub(crate) struct Inside<'attempt> {
+    /// The folder that can be written, or that of all attempts.
+    pub(crate) scratch: &'attempt Path,
+    /// The current directory, as it is seen.
+    pub(crate) folder: &'attempt Path,
+    /// Whether the network can be used.
+    pub(crate) network: bool,
+    /// Whether services of this machine can be reached by their sockets.
+    pub(crate) unix_sockets: bool,
+    /// What else can be read.
+    pub(crate) readable: Vec<Readable>,
+    pub(crate) bounds: Bounds,
+}
+
+/// Folders that an interpreter needs to start and to import from.
+fn folders_of(python: &Python) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = python.folders.iter().filter(|folder| is_particular(folder)).cloned().collect();
+    // A folder shows what is in it: outer ones first.
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// Not so wide that showing it would show the machine.
+fn is_particular(folder: &Path) -> bool {
+    folder.is_absolute() && folder.components().count() > 2 && std::env::home_dir().is_none_or(|home| folder != home)
+}
+
+/// Gives a folder with all that is in it to a step's user.
+pub(crate) fn hand_over(folder: &Path, identity: Identity) -> io::Result<()> {
+    lchown(folder, Some(identity.user), Some(identity.group))?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            hand_over(&entry.path(), identity)?;
+        } else {
+            lchown(entry.path(), Some(identity.user), Some(identity.group))?;
+        }
+    }
+    Ok(())
+}

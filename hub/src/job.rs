@@ -191,13 +191,17 @@ impl Leased {
 }
 
 /// Longest delay that a worker can ask for when it gives a lease back.
-pub const RELEASE_DELAY_MS_MAX: i64 = 3_600_000;
+const RELEASE_DELAY_MS_MAX: i64 = 3_600_000;
 
-/// The longest pause that a job of a step with these settings can be parked for.
+/// The longest pause that a job with this past can have been parked for. A release leaves no trace, so one after another outcome
+/// is taken for that outcome.
 #[must_use]
-pub fn longest_pause(settings: &Settings, policy: &Policy) -> Duration {
-    let backoff = settings.backoff.map_or(policy.backoff_max, |backoff| bounds(backoff).1);
-    backoff.max(policy.pending_max).max(Duration::from_millis(RELEASE_DELAY_MS_MAX.unsigned_abs()))
+pub fn longest_pause(settings: &Settings, tally: Tally, policy: &Policy) -> Duration {
+    match tally {
+        Tally { pendings: 1.., .. } => policy.pending_max,
+        Tally { failures: 1.., .. } => settings.backoff.map_or(policy.backoff_max, |backoff| bounds(backoff).1),
+        _ => Duration::from_millis(RELEASE_DELAY_MS_MAX.unsigned_abs()),
+    }
 }
 
 /// The bounds of a step's own pauses. A plan of another version cannot park a job for ever.
@@ -300,9 +304,17 @@ mod tests {
         };
         let day_ms = i64::try_from(Backoff::LONGEST_MS_MAX).unwrap();
         let next = Leased::under(&settings, Tally::default()).settle(&error(), &Policy::default(), 7, 1.0);
-        assert!(matches!(next, Next::Parked { from_ms, .. } if from_ms == 7 + day_ms), "{next:?}");
-        assert_eq!(milliseconds(longest_pause(&settings, &Policy::default())), day_ms);
-        assert_eq!(longest_pause(&Settings::default(), &Policy::default()), Duration::from_secs(3_600));
+        let Next::Parked { from_ms, tally } = next else { panic!("{next:?}") };
+        assert_eq!(from_ms, 7 + day_ms);
+        assert_eq!(milliseconds(longest_pause(&settings, tally, &Policy::default())), day_ms);
+    }
+
+    #[test]
+    fn the_longest_pause_is_that_of_the_last_outcome() {
+        let longest = |failures, pendings| {
+            longest_pause(&Settings::default(), Tally { failures, pendings, losses: 0 }, &Policy::default()).as_secs()
+        };
+        assert_eq!((longest(3, 1), longest(3, 0), longest(0, 0)), (30, 300, 3_600));
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Queue {
         if let Err(error) = secrets::reseal(&shared).await {
             tracing::error!(%error, "failed to seal secrets with the newest key");
         }
-        timers::start(&shared, fleet, &stop);
+        timers::start(&shared, &config.policy, fleet, &stop);
         Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
     }
 

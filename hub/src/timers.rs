@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::error::QueueError;
-use crate::job::RELEASE_DELAY_MS_MAX;
+use crate::job::Policy;
 use crate::queue::Shared;
 use crate::store::postgres::Fleet;
 
@@ -24,11 +24,13 @@ const LEASES_LOOK_MIN: Duration = Duration::from_millis(500);
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts the timers; they run until `stop`.
-pub(crate) fn start(shared: &Arc<Shared>, fleet: Option<Fleet>, stop: &CancellationToken) {
+pub(crate) fn start(shared: &Arc<Shared>, policy: &Policy, fleet: Option<Fleet>, stop: &CancellationToken) {
     let spawn = |timer: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         tokio::spawn(stop.clone().run_until_cancelled_owned(timer));
     };
-    spawn(Box::pin(promote_in_time(Arc::clone(shared))));
+    // Nearly all parked jobs wait for less than this.
+    let usual_pause = policy.pending_max.min(policy.backoff_max);
+    spawn(Box::pin(promote_in_time(Arc::clone(shared), usual_pause)));
     spawn(Box::pin(expire_in_time(Arc::clone(shared))));
     spawn(Box::pin(watch_sessions(Arc::clone(shared), fleet)));
     spawn(Box::pin(keep_in_bounds(Arc::clone(shared))));
@@ -51,8 +53,8 @@ where
 }
 
 /// Makes parked jobs ready when their time comes; sleeps until then.
-async fn promote_in_time(shared: Arc<Shared>) {
-    bring_forward(&shared).await;
+async fn promote_in_time(shared: Arc<Shared>, usual_pause: Duration) {
+    bring_forward(&shared, usual_pause).await;
     loop {
         shared.bell.parked.begin();
         let next = insist("look for jobs whose pause is over", || shared.store.promote(now_ms())).await;
@@ -62,11 +64,11 @@ async fn promote_in_time(shared: Arc<Shared>) {
 
 /// Brings parked jobs forward that a clock put too far off. Pauses are short beside what a clock is wrong by, so looking once, at
 /// the start, is enough: while a hub runs, its clock only goes on.
-async fn bring_forward(shared: &Shared) {
+async fn bring_forward(shared: &Shared, usual_pause: Duration) {
     let now_ms = now_ms();
     let mut jobs = 0;
-    // Any job can be parked for this long.
-    let mut next = Some((now_ms.saturating_add(RELEASE_DELAY_MS_MAX), 0));
+    // Those that wait for less need no look.
+    let mut next = Some((now_ms.saturating_add(i64::try_from(usual_pause.as_millis()).unwrap_or(i64::MAX / 4)), 0));
     while let Some(after) = next {
         let brought;
         let what = "look for jobs that a clock put too far off";

@@ -145,7 +145,7 @@ fn bring_forward(
     for (from_ms, id) in &parked {
         let Some(job) = change.job(*id)? else { continue };
         let run = change.run(job.run)?;
-        let pause = longest_pause(&run.plan.step(job.step)?.settings, &change.options.policy);
+        let pause = longest_pause(&run.plan.step(job.step)?.settings, job.tally, &change.options.policy);
         let latest_ms = now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 4));
         if *from_ms > latest_ms {
             change.put_job(Job { from_ms: Some(latest_ms), ..job })?;

@@ -6,6 +6,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::error::Told;
+use crate::clock;
 use crate::error::HubError;
 
 /// Newest schema this program knows: the number of migrations.
@@ -75,7 +76,7 @@ pub(super) fn pool(place: &Place, connections_max: usize) -> Result<Pool, Box<dy
     Ok(builder.build()?)
 }
 
-/// Brings the schema up to date, under the lock under which hubs write: hubs that start together do not meet in it.
+/// Brings the schema up to date and the clock in line, under the lock under which hubs write: hubs that start together do not meet in it.
 pub(super) async fn migrate(place: &Place, reverse_priority: bool) -> Result<(), HubError> {
     let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
     let (mut client, connection) = place.config.connect(NoTls).await.map_err(failed)?;
@@ -85,6 +86,9 @@ pub(super) async fn migrate(place: &Place, reverse_priority: bool) -> Result<(),
     let _ = serving.await;
     outcome
 }
+
+/// The time of the database in Unix milliseconds: what hubs that share it go by.
+const SELECT_TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) -> Result<(), HubError> {
     let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
@@ -110,5 +114,7 @@ async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) 
             ready AS (UPDATE ready SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned))
         UPDATE held SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned)";
     transaction.execute(turn, &[&reverse_priority]).await.map_err(failed)?;
-    transaction.commit().await.map_err(failed)
+    transaction.commit().await.map_err(failed)?;
+    clock::begin_with(client.query_one(SELECT_TIME, &[]).await.map_err(failed)?.get(0));
+    Ok(())
 }

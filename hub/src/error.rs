@@ -54,6 +54,9 @@ pub enum QueueError {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A change was not written; others that came with it may have been to blame.
+    #[error("the queue could not be written: {0}")]
+    Unwritten(String),
     /// What is in the store cannot be read.
     #[error("the queue's database holds something unreadable: {0}")]
     Unreadable(String),
@@ -75,16 +78,24 @@ impl QueueError {
             Self::MissingFiles(_) => ApiErrorKind::MissingFiles,
             Self::Conflict(_) => ApiErrorKind::Conflict,
             Self::TooLarge { .. } => ApiErrorKind::TooLarge,
-            Self::Unavailable(_) => ApiErrorKind::Unavailable,
+            Self::Unavailable(_) | Self::Unwritten(_) => ApiErrorKind::Unavailable,
             Self::Store { passing: true, .. } => ApiErrorKind::Unavailable,
             Self::Store { .. } | Self::Unreadable(_) => ApiErrorKind::Internal,
+        }
+    }
+
+    /// What each of those is told whose changes failed together.
+    pub(crate) fn of_all(&self) -> Self {
+        match self {
+            Self::Store { source, .. } => Self::Unwritten(source.to_string()),
+            other => Self::Unavailable(other.to_string()),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::TooLarge { setting, .. } => Some(format!("{setting} on the hub raises the limit")),
-            Self::Store { passing: true, .. } => {
+            Self::Store { passing: true, .. } | Self::Unwritten(_) => {
                 Some("look at the database and its disk; the request can be repeated".to_owned())
             }
             _ => None,

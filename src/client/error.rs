@@ -25,6 +25,8 @@ pub enum ClientError {
         address: Address,
         /// Why.
         message: String,
+        /// The way out.
+        hint: Option<String>,
     },
     /// It wants a token and none is known here; the hub may be about to make it.
     #[error("hub at {address} wants a token, and none is known here")]
@@ -84,7 +86,7 @@ impl ClientError {
         match error.kind {
             ApiErrorKind::Unauthorized if token_sent => Self::Refused { address },
             ApiErrorKind::Unauthorized => Self::NoToken { address },
-            ApiErrorKind::Unavailable => Self::Unavailable { address, message: error.message },
+            ApiErrorKind::Unavailable => Self::Unavailable { address, message: error.message, hint: error.hint },
             ApiErrorKind::Script => Self::Script { diagnostics: body.diagnostics, rendered: body.rendered },
             ApiErrorKind::MissingFiles => Self::MissingFiles { address, missing: body.missing },
             kind => Self::Answer { kind, message: error.message, hint: error.hint },
@@ -116,7 +118,7 @@ impl ClientError {
                     .to_owned()
             }
             Self::Nonsense { .. } => "is the port right? -b names another place".to_owned(),
-            Self::Answer { hint, .. } => return hint.clone(),
+            Self::Answer { hint, .. } | Self::Unavailable { hint, .. } => return hint.clone(),
             _ => return None,
         };
         Some(hint)

@@ -151,9 +151,7 @@ impl Running {
             }
             Err(Failure::Database(error)) => {
                 tracing::error!(%error, changes = batch.len(), "the queue could not be written");
-                for work in batch {
-                    work.answer(Err(QueueError::Unavailable(format!("the queue could not be written: {error}"))));
-                }
+                batch.into_iter().for_each(|work| work.answer(Err(error.of_all())));
             }
         }
     }

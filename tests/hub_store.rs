@@ -5,7 +5,7 @@ mod postgres;
 
 use std::fs;
 
-use fleet::{Ended, Fleet, Process, eventually};
+use fleet::{Fleet, Process, eventually};
 use postgres::Server;
 use serde_json::Value;
 
@@ -29,17 +29,11 @@ for number in all_numbers():
     one(number)
 ";
 
-/// The id in `x.bue is run r…`.
-fn run_id(ended: &Ended) -> String {
-    let at = ended.stderr.find("is run ").unwrap() + "is run ".len();
-    ended.stderr[at..].split_whitespace().next().unwrap().to_owned()
-}
-
 #[test]
 fn a_copy_made_while_the_hub_works_takes_the_place_of_the_queue() {
     let mut fleet = Fleet::empty().start(0);
     fleet.write("s/x.bue", LOOP);
-    let run = run_id(&fleet.bue(&["upload", "s/x.bue"]).expect(0));
+    let run = fleet.bue(&["upload", "s/x.bue"]).expect(0).run();
     fleet.bue(&["hub", "backup", "copy.db"]).expect(0).says(&["copy.db"]);
     fleet.bue(&["hub", "backup", "copy.db"]).expect(5).says(&["copy.db"]);
     fleet.bue(&["hub", "restore", "copy.db"]).expect(5).says(&["in use"]);
@@ -76,7 +70,7 @@ fn two_hubs_share_a_queue_in_postgresql_and_one_of_them_is_killed() {
     let (_second, address) = second_hub(&mut fleet);
     fleet.start_worker(&["-b", &address, "-n", "2"]);
     fleet.write("s/x.bue", LOOP);
-    let run = run_id(&fleet.bue(&["upload", "s/x.bue"]).expect(0));
+    let run = fleet.bue(&["upload", "s/x.bue"]).expect(0).run();
     first.kill();
     let state = |fleet: &mut Fleet| {
         let ended = fleet.bue(&["status", &run, "--json", "-b", &address]).expect(0);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 /// Longest time for anything that is waited for; slow machines get through well below it.
@@ -40,6 +41,13 @@ impl Ended {
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
+    }
+
+    /// The id in `x.bue is run r…`.
+    #[track_caller]
+    pub fn run(&self) -> String {
+        let said = self.stderr.split_once("is run ").unwrap_or_else(|| panic!("no run in:\n{}", self.stderr));
+        said.1.split_whitespace().next().unwrap().to_owned()
     }
 
     /// Panics unless standard error has all of these.
@@ -94,7 +102,21 @@ impl Process {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Stops it where it is: it keeps its memory and its sockets, and does nothing.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// Sends SIGKILL and waits.

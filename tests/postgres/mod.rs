@@ -36,7 +36,8 @@ impl Server {
         server
     }
 
-    fn start() -> Self {
+    /// A server of one test, which may restart it.
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
@@ -55,18 +56,42 @@ impl Server {
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = server_command("postgres")
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
-            .args(["-c", "unix_socket_directories=", "-c", "max_connections=60"])
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
+        let child = serve(folder.path(), port);
         let server = Self { child, port, folder, databases: AtomicU32::new(0) };
-        eventually("PostgreSQL", || server.try_ask("postgres", "SELECT 1"));
+        server.wait_until_it_answers();
         server
+    }
+
+    /// Ends the server as a crash does, and starts it again.
+    pub fn crash_and_restart(&mut self) {
+        self.crash();
+        self.child = serve(self.folder.path(), self.port);
+        self.wait_until_it_answers();
+    }
+
+    /// Cuts all connections of hubs to a database; answers with how many there were.
+    pub fn cut_hubs(&self, database: &str) -> usize {
+        let sql = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = '{database}' AND application_name = 'bue-hub'"
+        );
+        self.ask("postgres", &sql).parse().unwrap()
+    }
+
+    /// The address of a database as a hub takes it.
+    pub fn address(&self, database: &str) -> String {
+        format!("postgres://ada:open%20sesame@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn wait_until_it_answers(&self) {
+        eventually("PostgreSQL", || self.try_ask("postgres", "SELECT 1"));
+    }
+
+    fn crash(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        // At once, and its own processes with it.
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT);
+        let _ = self.child.wait();
     }
 
     /// A database of its own, by its name.
@@ -109,11 +134,22 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        // At once, and its own processes with it.
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT);
-        let _ = self.child.wait();
+        self.crash();
     }
+}
+
+/// Starts the server of a folder.
+fn serve(folder: &Path, port: u16) -> Child {
+    let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    server_command("postgres")
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+        .args(["-c", "unix_socket_directories=", "-c", "max_connections=60"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// A program of the server; as root it runs as the user postgres, because it refuses root.

@@ -1,12 +1,10 @@
 //! Processes that are killed in the middle of a run: nothing is lost.
 
-mod fleet;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use fleet::{Fleet, eventually, is_alive};
+use crate::fleet::{Fleet, eventually, is_alive};
 
 /// A loop over `count` numbers; each pass notes its number in a file, takes a while and gives it back.
 fn slow_loop(fleet: &Fleet, count: usize) -> String {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use protocol::{JobId, JobState, RunId};
+use sandbox::Policy;
 
 use crate::address::PartialAddress;
 
@@ -120,6 +121,9 @@ pub struct RunArguments {
     /// The interpreter of Python steps: 3.9 or later
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
+    /// Run steps as a worker would: on a copy of the files, with its environment, in its sandbox
+    #[arg(long)]
+    pub sandbox: bool,
 }
 
 /// A script, as `FILE` or `-f FILE`.
@@ -241,6 +245,12 @@ pub struct WorkerArguments {
     /// The interpreter of Python steps: 3.9 or later
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
+    /// How steps are shut in: strict (all layers or nothing runs), standard (those this machine has) or off [default: standard]
+    #[arg(long, value_name = "LEVEL")]
+    pub sandbox: Option<Policy>,
+    /// Show which layers of the sandbox this machine has, and run nothing
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Arguments of `bue upload`.
@@ -454,6 +464,8 @@ mod tests {
             "bue hub -b 0.0.0.0:65432 -k localhost:61535",
             "bue worker -b localhost:65432 -k localhost:61535",
             "bue worker -b localhost -k s3://bucket/prefix -s a,b -n 4",
+            "bue worker --sandbox strict --check",
+            "bue run --sandbox example.bue",
             "bue upload -b localhost:65432 -f ./example.bue",
             "bue upload example.bue --wait --key today",
             "bue run -f example.bue --json",

@@ -41,6 +41,10 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 
 fn main() -> ExitCode {
+    // Before anything else: a launcher must have one thread, and nothing of the rest concerns it.
+    if let Some(code) = sandbox::launch(std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return parse_failed(&error),

@@ -273,6 +273,8 @@ pub struct WorkerInfo {
     pub scopes: Vec<String>,
     /// Its Python.
     pub python: String,
+    /// The sandbox that its steps run in: `full`, `off`, or the layers it is without. Empty: not told.
+    pub sandbox: String,
 }
 
 /// What is to be paused or resumed. Jobs that run go on; no new ones are leased.

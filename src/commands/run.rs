@@ -11,9 +11,10 @@ use protocol::secret::SecretText;
 use crate::bundle::Bundle;
 use crate::cli::RunArguments;
 use crate::context::{Context, block_on_all_cores};
+use crate::data_dir::Service;
 use crate::error::{Error, Kind, Result};
 use crate::local::{Engine, Options};
-use crate::service::{log, stop};
+use crate::service::{log, sandbox, stop};
 use crate::settings::limits::{self, BundleLimits};
 use crate::settings::{engines, table};
 use crate::show::json::{self, Document};
@@ -62,7 +63,11 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     let python = context.python(arguments.python.as_ref())?;
     // The engine gives it a folder of its own.
     let mut worker = worker::Config::new(bundle.listing.root.clone(), python).map_err(Error::machine)?;
-    worker.mode = worker::Mode::Local { folder: bundle.listing.root.clone() };
+    if arguments.sandbox {
+        worker.sandbox = sandbox::open(context, None, &context.data_dir.create(Service::Worker)?)?;
+    } else {
+        worker.mode = worker::Mode::Local { folder: bundle.listing.root.clone() };
+    }
     worker.scopes = scopes(plan, worker.scopes);
     worker.limits = limits::worker(sources)?;
     worker.engines = engines::read(sources)?;

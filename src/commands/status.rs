@@ -118,7 +118,7 @@ fn workers_text(workers: &[WorkerView]) -> String {
     if workers.is_empty() {
         return "no workers: `bue worker` starts one".to_owned();
     }
-    let mut table = drawn(&["worker", "machine", "busy", "slots", "python", "heard from"]);
+    let mut table = drawn(&["worker", "machine", "busy", "slots", "python", "sandbox", "heard from"]);
     for worker in workers {
         table.add_row([
             worker.session.to_string(),
@@ -126,6 +126,7 @@ fn workers_text(workers: &[WorkerView]) -> String {
             worker.info.busy.to_string(),
             worker.info.slots.to_string(),
             worker.info.python.clone(),
+            worker.info.sandbox.clone(),
             ago(Duration::from_millis(worker.silent_ms)),
         ]);
     }

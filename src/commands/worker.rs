@@ -9,12 +9,16 @@ use crate::data_dir::Service;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::secrets;
-use crate::service::{keys, log, stop};
+use crate::service::{keys, log, sandbox, stop};
 use crate::settings::value::{Scopes, Value};
 use crate::settings::{engines, limits, places, table};
 
 /// Works until Ctrl-C or SIGTERM.
 pub fn run(context: &Context, arguments: &WorkerArguments) -> Result {
+    if arguments.check {
+        let data_dir = context.data_dir.create(Service::Worker)?;
+        return sandbox::check(context, arguments.sandbox, &data_dir);
+    }
     log::start(&context.sources)?;
     block_on_all_cores(work(context, arguments))
 }
@@ -35,11 +39,12 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
     let token = secrets::token_of_client(sources, &context.data_dir)?;
     let hub = ::worker::HttpHub::new(&hub_address.to_string(), token).map_err(Error::machine)?;
     output::note(&format!(
-        "worker with {} takes jobs from {} and keeps values in {url}; Python {} at {}",
+        "worker with {} takes jobs from {} and keeps values in {url}; Python {} at {}; sandbox: {}",
         output::plural(config.slots as u64, "slot", "slots"),
         hub_address.url(),
         config.python.version,
         config.python.path.display(),
+        config.sandbox.level.summary(),
     ));
     let mut working = pin!(::worker::run(config, Arc::new(hub), bucket.clone(), stop.clone()));
     let refused = tokio::select! {
@@ -60,7 +65,9 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     let sources = &context.sources;
     let python = context.python(arguments.python.as_ref())?;
     let data_dir = context.data_dir.create(Service::Worker)?;
+    let sandbox = sandbox::open(context, arguments.sandbox, &data_dir)?;
     let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
+    config.sandbox = sandbox;
     config.limits = limits::worker(sources)?;
     config.engines = engines::read(sources)?;
     if let Some(scopes) = scopes(context, arguments)? {

@@ -3,4 +3,5 @@
 pub mod keys;
 pub mod listen;
 pub mod log;
+pub mod sandbox;
 pub mod stop;

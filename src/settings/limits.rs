@@ -145,6 +145,12 @@ limits! {
         duckdb_threads_max, BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
     }
 
+        step_memory_bytes_max, BUE_STEP_MEMORY_BYTES_MAX "Worker: memory of one process of a step that does not say `!memory`.";
+        step_cpu_max, BUE_STEP_CPU_MAX "Worker: time on a processor of one process of a step that does not say `!cpu`.";
+        step_processes_max, BUE_STEP_PROCESSES_MAX "Worker: processes and threads at once of a step that does not say `!processes`.";
+        step_scratch_bytes_max, BUE_STEP_SCRATCH_BYTES_MAX "Worker: disk space of a step, and its largest file.";
+        step_scratch_files_max, BUE_STEP_SCRATCH_FILES_MAX "Worker: files and folders of a step.";
+        step_open_files_max, BUE_STEP_OPEN_FILES_MAX "Worker: open files and sockets of one process of a step.";
     /// Bounds of a bucket server.
     bucket_server, bucket_server_rows: bucket::server::Limits {
         object_bytes_max, BUE_BUCKET_OBJECT_BYTES_MAX "Bucket: largest object.";

@@ -63,6 +63,9 @@ settings! {
     secret BUE_SECRET_KEY, "", "made by the hub", "Keys that seal secrets in the hub's database, 64 hex digits each, with commas between them; the first one seals, all open.";
     plain BUE_DATA_DIR, "`--data-dir`", ".bue", "Folder of all state: the hub's queue, the bucket's objects, the worker's cache, token and keys.";
     plain BUE_PYTHON, "`--python`", "python3", "The interpreter of Python steps: 3.9 or later.";
+    plain BUE_SANDBOX, "`--sandbox`", "standard", "How steps of a worker are shut in: `strict` (all layers, or nothing runs), `standard` (the layers this machine has) or `off`.";
+    plain BUE_STEP_USER, "", "65530", "Number of the user and group that steps run as where the worker is root.";
+    plain BUE_STEP_READABLE, "", "", "Further files and folders that steps of a worker can read in its sandbox, with colons between them.";
     plain BUE_DUCKDB, "", "beside `bue`", "The program that runs `duckdb` steps.";
     plain BUE_LOG, "", "info", "What services log: `error`, `warn`, `info`, `debug`, or filters such as `info,bue_hub=debug`.";
 }

@@ -145,6 +145,28 @@ impl Value for Scopes {
     }
 }
 
+impl Value for sandbox::Policy {
+    const EXPECTED: &'static str = "`strict`, `standard` or `off`";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// Absolute paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths(pub Vec<PathBuf>);
+
+impl Value for Paths {
+    const EXPECTED: &'static str = "absolute paths with colons between them";
+
+    fn parse(text: &str) -> Option<Self> {
+        let paths: Vec<PathBuf> =
+            text.split(':').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        (!paths.is_empty() && paths.iter().all(|path| path.is_absolute())).then_some(Self(paths))
+    }
+}
+
 /// A token as a header can carry it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);

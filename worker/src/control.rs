@@ -89,6 +89,7 @@ impl<H> Shared<H> {
             busy: u32::try_from(self.held.count()).unwrap_or(u32::MAX),
             scopes: self.config.scopes.clone(),
             python: self.config.python.version.clone(),
+            sandbox: self.config.sandbox.level.summary(),
         }
     }
 }

@@ -182,7 +182,7 @@ class _Server:
         launch, _, frame = given.partition(b"\n")
         launch = frames.parse(launch)
         self._take_on(launch["environment"])
-        self._bounds.apply(launch["bounds"])
+        self._bounds.apply(launch.get("bounds", ()))
         os.chdir(launch["folder"])
         start.run_and_exit(streams.Channel(_ANSWER), frame)
 

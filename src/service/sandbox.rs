@@ -1,0 +1,93 @@
+//! The sandbox that a worker's steps run in: what is asked for, what this machine has, and what follows.
+
+use std::path::Path;
+
+use sandbox::{Identity, Level, Policy, Report, probe};
+use worker::Sandbox;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::output;
+use crate::settings::table;
+use crate::settings::value::Paths;
+use crate::show::value::drawn;
+
+/// Who steps run as where the worker is root and nobody else is named.
+const STEP_USER: u32 = 65_530;
+
+/// What `flag` or the settings ask for, on the layers that this machine has. Its folders are made below `data_dir`.
+pub fn open(context: &Context, flag: Option<Policy>, data_dir: &Path) -> Result<Sandbox> {
+    let policy = policy(context, flag)?;
+    if policy == Policy::Off {
+        output::note("warning: steps run without a sandbox: they reach all that this worker reaches");
+        return Ok(Sandbox::off());
+    }
+    let identity = identity(context)?;
+    let report = tried(data_dir, identity)?;
+    if policy == Policy::Strict {
+        insist(&report)?;
+    }
+    for finding in report.missing() {
+        let (layer, reason) = (finding.layer, finding.missing.as_deref().unwrap_or_default());
+        output::note(&format!("warning: the sandbox lacks the layer `{layer}`: {reason}"));
+    }
+    let readable = context.sources.read::<Paths>(&table::BUE_STEP_READABLE)?.map_or_else(Vec::new, |paths| paths.0);
+    Ok(Sandbox { level: Level { report: Some(report) }, identity, readable })
+}
+
+/// Shows which layers this machine has, and what to do about the others.
+pub fn check(context: &Context, flag: Option<Policy>, data_dir: &Path) -> Result {
+    let report = tried(data_dir, identity(context)?)?;
+    let mut table = drawn(&["layer", "", "keeps", "why not", "what to do"]);
+    for finding in &report.findings {
+        let layer = finding.layer;
+        let (state, why, advice) = match &finding.missing {
+            None => ("on", "", ""),
+            Some(reason) => ("off", reason.as_str(), layer.advice()),
+        };
+        table.add_row([layer.name(), state, layer.meaning(), why, advice]);
+    }
+    output::print(&table.to_string())?;
+    let policy = policy(context, flag)?;
+    output::print(&format!("sandbox {policy}, level: {}", level(policy, &report)))?;
+    if policy == Policy::Strict { insist(&report) } else { Ok(()) }
+}
+
+fn level(policy: Policy, report: &Report) -> String {
+    match policy {
+        Policy::Off => Level::off().summary(),
+        Policy::Strict | Policy::Standard => Level { report: Some(report.clone()) }.summary(),
+    }
+}
+
+fn insist(report: &Report) -> Result {
+    let missing: Vec<&str> = report.missing().iter().map(|finding| finding.layer.name()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format_args!("the sandbox must have all its layers, and lacks {}", missing.join(", ")).to_string();
+    Err(Error::machine(message)
+        .hint("`bue worker --check` says why and what to do; `--sandbox standard` makes do with the others"))
+}
+
+fn policy(context: &Context, flag: Option<Policy>) -> Result<Policy> {
+    match flag {
+        Some(policy) => Ok(policy),
+        None => Ok(context.sources.read(&table::BUE_SANDBOX)?.unwrap_or_default()),
+    }
+}
+
+/// Root's steps run as another user; those of an ordinary user can only be that user.
+fn identity(context: &Context) -> Result<Identity> {
+    let own = Identity::own();
+    if own.user != 0 {
+        return Ok(own);
+    }
+    let user = context.sources.read::<u32>(&table::BUE_STEP_USER)?.unwrap_or(STEP_USER);
+    Ok(Identity { user, group: user })
+}
+
+fn tried(data_dir: &Path, identity: Identity) -> Result<Report> {
+    let program = std::env::current_exe().map_err(Error::machine)?;
+    probe(&program, &data_dir.join("sandbox"), identity).map_err(Error::machine)
+}

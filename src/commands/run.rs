@@ -71,6 +71,9 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     worker.scopes = scopes(plan, worker.scopes);
     worker.limits = limits::worker(sources)?;
     worker.engines = engines::read(sources)?;
+    worker.packages_from_source = sources.read(&table::BUE_PACKAGES_FROM_SOURCE)?.unwrap_or(false);
+    // They stay for the next run.
+    worker.environments = Some(context.data_dir.of(Service::Worker).join("environments"));
     worker.limits.drain = DRAIN;
     let slots = match arguments.slots {
         Some(slots) => Some(slots),

@@ -70,6 +70,7 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     config.sandbox = sandbox;
     config.limits = limits::worker(sources)?;
     config.engines = engines::read(sources)?;
+    config.packages_from_source = sources.read(&table::BUE_PACKAGES_FROM_SOURCE)?.unwrap_or(false);
     if let Some(scopes) = scopes(context, arguments)? {
         config.scopes = scopes.0;
     }

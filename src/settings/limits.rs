@@ -139,6 +139,11 @@ limits! {
         live_log_pause, BUE_WORKER_LIVE_LOG_PAUSE "Worker: time between two tellings of logs of attempts that run.";
         plans_max, BUE_WORKER_PLANS_MAX "Worker: plans kept in memory.";
         cache_bytes_max, BUE_WORKER_CACHE_BYTES_MAX "Worker: size of the files of bundles kept on disk.";
+        environments_bytes_max, BUE_ENVIRONMENTS_BYTES_MAX "Worker: disk space of Python environments with packages; the ones longest unused are removed.";
+        environment_age_max, BUE_ENVIRONMENT_AGE_MAX "Worker: Python environments not used for this long are removed.";
+        environment_timeout, BUE_ENVIRONMENT_TIMEOUT "Worker: longest time to make a Python environment.";
+        environment_retry, BUE_ENVIRONMENT_RETRY "Worker: how long a Python environment that could not be made is not tried again.";
+        warm_max, BUE_WARM_MAX "Worker: warm interpreters, one for each Python environment in use.";
         postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
         duckdb_memory_bytes_max, BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step.";
         duckdb_spill_bytes_max, BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";

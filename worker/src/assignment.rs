@@ -1,12 +1,14 @@
 //! What one attempt is to do, with all that is known of it: pure data, and the start frame made from it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{Code, Input, StartFrame};
 use protocol::{ErrorKind, Language, PROTOCOL_VERSION, Source, Step, StepError};
 
 use crate::config::Config;
+use crate::environments::Environment;
 use crate::scratch::Scratch;
 use crate::template;
 use crate::trouble::Trouble;
@@ -22,6 +24,8 @@ pub(crate) struct Assignment<'attempt> {
     /// The same, as the step sees it.
     pub(crate) seen_root: PathBuf,
     pub(crate) scratch: &'attempt Scratch,
+    /// The interpreter of a Python step, with its packages.
+    pub(crate) environment: Arc<Environment>,
 }
 
 /// The step that a lease names.

@@ -23,7 +23,9 @@ use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::enclosure::{Enclosure, may_use_network};
 use crate::ending;
+use crate::environments::{Environment, Environments};
 use crate::hub::Hub;
+use crate::interpreters::{Interpreter, Interpreters};
 use crate::launch::{self, Launch};
 use crate::log::Log;
 use crate::orphans::Mark;
@@ -81,9 +83,8 @@ pub(crate) struct Attempts<H> {
     scratches: Scratches,
     runner: Runner,
     enclosure: Enclosure,
-    warm: Option<Warm>,
-    /// The one for steps that must not use the network, where these need another.
-    warm_offline: Option<Warm>,
+    pub(crate) environments: Environments,
+    interpreters: Interpreters,
     warm_outage: Outage,
 }
 
@@ -106,12 +107,12 @@ impl<H: Hub> Attempts<H> {
         let runner = runner.seen_at(enclosure.seen_along(runner.folder()));
         let seen = enclosure.step_folder();
         let scratches = Scratches::open(&root.join("scratch"), shared.session, seen).map_err(unusable)?;
-        let warm = |network| warm(&shared.config, &runner, &enclosure, &scratches, network);
+        let environments = shared.config.environments.clone().unwrap_or_else(|| root.join("environments"));
         Ok(Self {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
             bundles: bundles.map_err(unusable)?,
-            warm: warm(true),
-            warm_offline: if enclosure.can_cut_network() { warm(false) } else { None },
+            environments: Environments::open(environments, &shared.config),
+            interpreters: Interpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),
             scratches,
             enclosure,
@@ -122,8 +123,8 @@ impl<H: Hub> Attempts<H> {
 
     /// Gets ready what the first attempt would wait for.
     pub(crate) async fn warm_up(&self) {
-        if let Some(warm) = &self.warm {
-            warm.warm_up().await;
+        if self.shared.config.start == Start::Forked {
+            self.interpreter(&self.environments.own(), true).warm.warm_up().await;
         }
     }
 
@@ -144,7 +145,8 @@ impl<H: Hub> Attempts<H> {
         let scratch = self.scratches.make().map_err(|error| Trouble::disk(&error))?;
         let root = self.place_files(&plan, &scratch, end).await?;
         let seen_root = scratch.seen(&root);
-        let assignment = Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch };
+        let environment = self.environment(lease, &plan, step, &root, end).await?;
+        let assignment = Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment };
         let inputs = self.inputs(&assignment, end).await?;
         if let Some(identity) = self.enclosure.other_identity() {
             scratch.hand_over(identity).map_err(|error| Trouble::disk(&error))?;
@@ -220,7 +222,8 @@ impl<H: Hub> Attempts<H> {
         let mark = Mark::new(assignment.lease.token.to_string());
         let mut launch = self.launch(assignment, &mark)?;
         launch.environment.extend(declared.variables.clone());
-        let (started, mut input) = self.start(&launch, assignment).await;
+        let interpreter = self.interpreter_of(assignment);
+        let (started, mut input) = self.start(&launch, assignment, interpreter.as_deref()).await;
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
@@ -245,10 +248,14 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// A process for the step, and what it must be told before its start frame.
-    async fn start(&self, launch: &Launch, assignment: &Assignment<'_>) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
-        let warm = if may_use_network(assignment.step) { &self.warm } else { &self.warm_offline };
-        if let (Some(warm), Language::Python) = (warm, assignment.step.language) {
-            match warm.fork(assignment.scratch.number()).await {
+    async fn start(
+        &self,
+        launch: &Launch,
+        assignment: &Assignment<'_>,
+        interpreter: Option<&Interpreter>,
+    ) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
+        if let Some(interpreter) = interpreter {
+            match interpreter.warm.fork(assignment.scratch.number()).await {
                 Ok(started) => {
                     self.warm_outage.worked();
                     return (Ok(started), launch.line());
@@ -260,10 +267,30 @@ impl<H: Hub> Attempts<H> {
         (Process::start(launch.command()).await, Vec::new())
     }
 
+    /// The warm interpreter that a step is forked from, unless it has a fresh one.
+    fn interpreter_of(&self, assignment: &Assignment<'_>) -> Option<Arc<Interpreter>> {
+        let (step, config) = (assignment.step, &self.shared.config);
+        let is_fresh =
+            config.start == Start::Fresh || step.settings.runtime.isolation == Some(protocol::Isolation::Fresh);
+        if is_fresh || step.language != Language::Python {
+            return None;
+        }
+        // That a step must not use the network and cannot be kept from it, was found before.
+        Some(self.interpreter(&assignment.environment, may_use_network(step)))
+    }
+
+    fn interpreter(&self, environment: &Arc<Environment>, network: bool) -> Arc<Interpreter> {
+        self.interpreters.get(environment, network, || {
+            warm(&self.shared.config, &self.runner, &self.enclosure, &self.scratches, environment, network)
+        })
+    }
+
     fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Result<Launch, Trouble> {
         let config = &self.shared.config;
         let (program, arguments) = match assignment.step.language {
-            Language::Python => (config.python.path.clone(), self.runner.arguments(isolation(&config.mode))),
+            Language::Python => {
+                (assignment.environment.python.path.clone(), self.runner.arguments(isolation(&config.mode)))
+            }
             Language::Sqlite3 | Language::Postgres | Language::Duckdb => {
                 (self.enclosure.seen_along(&config.program), vec!["sql-step".into()])
             }
@@ -301,17 +328,24 @@ fn isolation(mode: &Mode) -> Isolation {
     }
 }
 
-fn warm(config: &Config, runner: &Runner, enclosure: &Enclosure, scratches: &Scratches, network: bool) -> Option<Warm> {
+fn warm(
+    config: &Config,
+    runner: &Runner,
+    enclosure: &Enclosure,
+    scratches: &Scratches,
+    environment: &Environment,
+    network: bool,
+) -> Warm {
     let folder = if enclosure.has_own_root() { Path::new("/") } else { scratches.folder() };
-    let cell = enclosure.warm_cell(scratches.folder(), folder, network);
+    let cell = enclosure.warm_cell(environment, scratches.folder(), folder, network);
     let launch = Launch {
-        program: config.python.path.clone(),
+        program: environment.python.path.clone(),
         arguments: runner.warm_arguments(isolation(&config.mode), enclosure.has_own_root()),
         folder: folder.to_owned(),
         environment: launch::idle_environment(&config.mode, folder),
         enclosed: cell.map(|cell| (enclosure.launcher.clone(), cell)),
     };
-    (config.start == Start::Forked).then(|| Warm::new(launch))
+    Warm::new(launch)
 }
 
 fn value_limits(limits: &Limits) -> ValueLimits {

@@ -22,6 +22,10 @@ pub struct Config {
     pub python: Python,
     /// How an interpreter is started for a step.
     pub start: Start,
+    /// Where Python environments with packages are kept; `None`: in the data folder.
+    pub environments: Option<PathBuf>,
+    /// Whether packages may be installed from source, which runs what they bring.
+    pub packages_from_source: bool,
     /// Where steps run, and with what environment.
     pub mode: Mode,
     /// The program that runs SQL steps when it is called with `sql-step`: `bue` itself.
@@ -49,6 +53,8 @@ impl Config {
             data_dir,
             python,
             start: Start::default(),
+            environments: None,
+            packages_from_source: false,
             mode: Mode::Fleet { environment: BTreeMap::new() },
             program: std::env::current_exe()?,
             engines: Engines::default(),
@@ -136,6 +142,16 @@ pub struct Limits {
     pub plans_max: usize,
     /// Size of the files of bundles that are kept on disk; older ones are removed when a worker starts.
     pub cache_bytes_max: u64,
+    /// Disk space of Python environments; the ones longest unused are removed.
+    pub environments_bytes_max: u64,
+    /// Python environments not used for this long are removed.
+    pub environment_age_max: Duration,
+    /// Longest time to make one.
+    pub environment_timeout: Duration,
+    /// How long one that could not be made is not tried again.
+    pub environment_retry: Duration,
+    /// Warm interpreters: one for each Python environment in use.
+    pub warm_max: usize,
     /// Longest wait for a connection to PostgreSQL.
     pub postgres_connect_timeout: Duration,
     /// Memory of one process of a step.
@@ -182,6 +198,11 @@ impl Default for Limits {
             live_log_pause: Duration::from_millis(500),
             plans_max: 256,
             cache_bytes_max: 4 * 1024 * 1024 * 1024,
+            environments_bytes_max: 10 * 1024 * 1024 * 1024,
+            environment_age_max: Duration::from_secs(30 * 86_400),
+            environment_timeout: Duration::from_secs(600),
+            environment_retry: Duration::from_secs(60),
+            warm_max: 8,
             postgres_connect_timeout: Duration::from_secs(10),
             step_memory_bytes_max: 2 * 1024 * 1024 * 1024,
             step_cpu_max: Duration::from_secs(3_600),

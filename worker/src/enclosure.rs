@@ -12,6 +12,7 @@ use sandbox::{Bounds, Cell, Identity, Level, Readable, STEP_FOLDER, Walls};
 use crate::assignment::Assignment;
 use crate::config::{Config, Limits};
 use crate::engines::{DUCKDB_LIBRARY, DUCKDB_PROGRAM};
+use crate::environments::Environment;
 use crate::python::Python;
 use crate::trouble::Trouble;
 
@@ -99,7 +100,8 @@ impl Enclosure {
             None => Walls::default(),
         };
         let mut readable = self.readable.clone();
-        readable.extend(inside.readable);
+        let is_new = |more: &Readable| self.readable.iter().all(|known| known.at != more.at);
+        readable.extend(inside.readable.into_iter().filter(is_new));
         // Where processes are not counted for themselves, a bound would count all that the user runs elsewhere.
         let processes = inside.bounds.processes.filter(|_| walls.namespaces);
         Some(Cell {
@@ -125,7 +127,8 @@ impl Enclosure {
         if !network && !self.can_cut_network() {
             return Err(Trouble::Step(self.no_way_to_cut_network(step)));
         }
-        let engine = self.engine(assignment.step.language, config);
+        let mut engine = self.engine(assignment.step.language, config);
+        engine.readable.extend(readable_of(&assignment.environment));
         Ok(self.cell(Inside {
             scratch: assignment.scratch.root(),
             folder,
@@ -137,9 +140,15 @@ impl Enclosure {
     }
 
     /// The cell of a warm interpreter, within which those of attempts are made. What these may use up is told to each.
-    pub(crate) fn warm_cell(&self, scratches: &Path, folder: &Path, network: bool) -> Option<Cell> {
-        let bounds = Bounds::default();
-        self.cell(Inside { scratch: scratches, folder, network, unix_sockets: false, readable: Vec::new(), bounds })
+    pub(crate) fn warm_cell(
+        &self,
+        environment: &Environment,
+        scratches: &Path,
+        folder: &Path,
+        network: bool,
+    ) -> Option<Cell> {
+        let (readable, bounds) = (readable_of(environment), Bounds::default());
+        self.cell(Inside { scratch: scratches, folder, network, unix_sockets: false, readable, bounds })
     }
 
     fn no_way_to_cut_network(&self, step: &Step) -> StepError {
@@ -238,6 +247,11 @@ fn folders_of(python: &Python) -> Vec<PathBuf> {
     folders.sort();
     folders.dedup();
     folders
+}
+
+/// What must be seen of an environment.
+fn readable_of(environment: &Environment) -> Vec<Readable> {
+    folders_of(&environment.python).into_iter().map(Readable::in_place).collect()
 }
 
 /// Not so wide that showing it would show the machine.

@@ -6,8 +6,9 @@
 //! - `bundles`, `scratch`: the files a step sees, and the folder it sees them in.
 //! - `process`, `orphans`: child processes and their end.
 //! - `enclosure`: the sandbox that steps run in.
-//! - `warm`: the interpreter that steps are forked from.
+//! - `warm`, `interpreters`: the interpreters that steps are forked from.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
+//! - `environments`: the interpreter and the packages that a step asks for.
 //! - `log`, `live_log`: what a step prints, kept with its attempt and told while it runs.
 //! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
 //! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
@@ -24,9 +25,11 @@ mod control;
 mod enclosure;
 mod ending;
 mod engines;
+mod environments;
 mod held;
 mod http_hub;
 mod hub;
+mod interpreters;
 mod launch;
 mod live_log;
 mod log;

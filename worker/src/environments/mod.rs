@@ -1,0 +1,188 @@
+//! Python environments: the interpreter and the packages that a step asks for.
+//!
+//! - [`wanted`]: what a step asks for, from its settings and from its source.
+//! - [`script_block`]: packages named in a Python source itself (PEP 723).
+//! - [`interpreters`]: other versions of Python on this machine.
+//! - [`folder`]: environments on disk, shared by the workers of a machine.
+//! - [`of_step`]: the one of an attempt.
+//! - [`build`]: making one, with `uv` where it is there and with `venv` and `pip` else.
+//!
+//! An environment is made once for each set of interpreter and packages. One that could not be made is not tried again for a
+//! while: a thousand jobs that ask for it get the installer's words, and the index is asked once.
+
+mod build;
+mod folder;
+mod interpreters;
+mod of_step;
+mod script_block;
+mod wanted;
+
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use lru::LruCache;
+use protocol::Digest;
+
+use crate::config::{Config, Limits};
+use crate::python::Python;
+use build::Installer;
+pub(crate) use folder::Environment;
+use folder::Folder;
+pub(crate) use wanted::Wanted;
+
+/// Environments whose fate is remembered; more are looked for on disk again.
+const KNOWN_MAX: usize = 256;
+
+/// Why a step has no environment.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum EnvironmentError {
+    /// What it asks for cannot be understood.
+    #[error("{0}")]
+    Wrong(String),
+    /// No such Python here.
+    #[error(
+        "there is no Python {wanted} on this worker, only {here}; install it where the worker finds it on its PATH, or change `!python`"
+    )]
+    NoPython {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        here: String,
+    },
+    /// The installer gave up.
+    #[error("its packages cannot be installed: {what}{tail}")]
+    Install {
+        /// Which command, and how it ended.
+        what: String,
+        /// The end of what it printed.
+        tail: String,
+    },
+    /// This machine's disk failed.
+    #[error("{0}")]
+    Disk(String),
+}
+
+impl EnvironmentError {
+    fn disk(path: &Path, error: &io::Error) -> Self {
+        Self::Disk(format!("the folder of environments {} cannot be used: {error}", path.display()))
+    }
+}
+
+/// The environments of one worker.
+pub(crate) struct Environments {
+    folder: Folder,
+    own: Arc<Environment>,
+    installer: Installer,
+    limits: Limits,
+    made: Mutex<HashMap<Digest, Arc<Slot>>>,
+    wanted: Mutex<LruCache<(Digest, u32), Arc<Wanted>>>,
+}
+
+/// One environment: whoever holds the lock makes it, the others wait.
+type Slot = tokio::sync::Mutex<State>;
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Unknown,
+    /// Nobody may use it any more; then it is looked for on disk again.
+    Made(std::sync::Weak<Environment>),
+    Failed(Instant, EnvironmentError),
+}
+
+impl Environments {
+    /// Those below `root`; removes what is too old or too much.
+    pub(crate) fn open(root: PathBuf, config: &Config) -> Self {
+        let (python, limits) = (&config.python, &config.limits);
+        let installer = Installer::find(&root, config.packages_from_source, limits.environment_timeout);
+        let folder = Folder::new(root);
+        folder.trim(limits.environments_bytes_max, limits.environment_age_max);
+        Self {
+            folder,
+            own: Arc::new(Environment::bare(python.clone())),
+            installer,
+            limits: limits.clone(),
+            made: Mutex::default(),
+            wanted: Mutex::new(LruCache::new(NonZeroUsize::new(limits.plans_max).unwrap_or(NonZeroUsize::MIN))),
+        }
+    }
+
+    /// The worker's own interpreter, for steps that ask for nothing else.
+    pub(crate) fn own(&self) -> Arc<Environment> {
+        Arc::clone(&self.own)
+    }
+
+    /// What a step runs in: made now where it is not there.
+    pub(crate) async fn get(&self, wanted: &Wanted) -> Result<Arc<Environment>, EnvironmentError> {
+        if wanted.is_default() {
+            return Ok(self.own());
+        }
+        let python = self.interpreter(wanted).await?;
+        if wanted.requirements.is_empty() {
+            return Ok(Arc::new(Environment::bare(python)));
+        }
+        let digest = wanted.digest(&python);
+        let slot = {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            if made.len() >= KNOWN_MAX {
+                // What is being made is held by who makes it.
+                made.retain(|_, slot| Arc::strong_count(slot) > 1);
+            }
+            Arc::clone(made.entry(digest).or_default())
+        };
+        let mut state = slot.lock().await;
+        match &*state {
+            State::Made(environment) => {
+                if let Some(environment) = environment.upgrade() {
+                    return Ok(environment);
+                }
+            }
+            State::Failed(at, error) if at.elapsed() < self.limits.environment_retry => return Err(error.clone()),
+            State::Failed(..) | State::Unknown => {}
+        }
+        match self.make(digest, &python, wanted).await {
+            Ok(environment) => {
+                let environment = Arc::new(environment);
+                *state = State::Made(Arc::downgrade(&environment));
+                Ok(environment)
+            }
+            Err(error) => {
+                *state = State::Failed(Instant::now(), error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    async fn make(&self, digest: Digest, python: &Python, wanted: &Wanted) -> Result<Environment, EnvironmentError> {
+        let place = self.folder.place(digest);
+        let disk = |error: io::Error| EnvironmentError::disk(&place.folder, &error);
+        if let Some(environment) = place.open(python).map_err(disk)? {
+            return Ok(environment);
+        }
+        let lock = place.lock().await.map_err(disk)?;
+        // Another worker may have made it meanwhile.
+        let lock = match place.finished(lock, python).map_err(disk)? {
+            Ok(environment) => return Ok(environment),
+            Err(lock) => lock,
+        };
+        tracing::info!(environment = %place.name(), packages = wanted.requirements.len(), "making a Python environment");
+        let begun = Instant::now();
+        place.clear().map_err(disk)?;
+        self.installer.install(&place.folder, python, &wanted.requirements).await?;
+        let environment = place.finish(lock, python).map_err(disk)?;
+        tracing::info!(environment = %place.name(), seconds = begun.elapsed().as_secs_f64(), "a Python environment is made");
+        self.folder.trim(self.limits.environments_bytes_max, self.limits.environment_age_max);
+        Ok(environment)
+    }
+
+    async fn interpreter(&self, wanted: &Wanted) -> Result<Python, EnvironmentError> {
+        let Some(version) = wanted.python.clone() else { return Ok(self.own.python.clone()) };
+        let own = self.own.python.clone();
+        let found = tokio::task::spawn_blocking(move || interpreters::find(&version, &own)).await;
+        found.map_err(|error| EnvironmentError::Disk(format!("the look for another Python was given up: {error}")))?
+    }
+}

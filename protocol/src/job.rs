@@ -148,6 +148,14 @@ pub enum ErrorKind {
     Signal,
     /// The time limit passed.
     Timeout,
+    /// It used more memory than it may.
+    Memory,
+    /// It used more time on a processor than it may.
+    Cpu,
+    /// It wrote more to disk than it may.
+    Disk,
+    /// It had as many processes and threads as it may, and wanted another.
+    Processes,
     /// The process could not be started.
     Start,
     /// It declares a secret that nobody has set.

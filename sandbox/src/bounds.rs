@@ -58,7 +58,7 @@ impl Bounds {
 
 /// Address space for so much memory: reservations and mapped files cost none.
 fn address_space(memory_bytes: u64) -> u64 {
-    memory_bytes.saturating_mul(2).saturating_add(4 << 30)
+    memory_bytes.saturating_mul(2).saturating_add(2 << 30)
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ pub fn launch(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode>
 }
 
 fn obey(arguments: Vec<OsString>) -> Result<ExitCode> {
+    close_inherited()?;
     let [word, cell, program @ ..] = arguments.as_slice() else {
         return Err(SandboxError::Call("too few arguments".to_owned()));
     };
@@ -86,6 +87,14 @@ fn obey(arguments: Vec<OsString>) -> Result<ExitCode> {
         (Some(BROKER), [program, arguments @ ..]) => serve(&cell, Program { program, arguments }),
         _ => Err(SandboxError::Call(format!("`{}` is nothing it does", word.display()))),
     }
+}
+
+/// Closes what the worker itself was started with, beside the standard streams: none of it is a step's.
+fn close_inherited() -> Result {
+    // SAFETY: no descriptor beyond the standard streams belongs to a value of this process yet.
+    answered(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) })
+        .to("close inherited descriptors")
+        .map(drop)
 }
 
 /// What is to be started.

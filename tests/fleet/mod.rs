@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs, reason = "each test file uses a part of it")]
 
 use std::fs::{self, File};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -156,6 +157,8 @@ pub struct Fleet {
     pub hub: Option<Process>,
     pub workers: Vec<Process>,
     environment: Vec<(String, String)>,
+    /// Another user than the one who runs the tests.
+    user: Option<u32>,
     started: usize,
 }
 
@@ -168,8 +171,19 @@ impl Fleet {
             hub: None,
             workers: Vec::new(),
             environment: Vec::new(),
+            user: None,
             started: 0,
         }
+    }
+
+    /// The same where all that is started belongs to another user, as only root can have it. What is there is given to them.
+    pub fn as_user(mut self, user: u32) -> Self {
+        let program = self.path().join("bin/bue");
+        fs::create_dir(self.path().join("bin")).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_bue"), program).unwrap();
+        give(self.path(), user);
+        self.user = Some(user);
+        self
     }
 
     /// The same with this variable in the environment of all that is started.
@@ -202,7 +216,15 @@ impl Fleet {
 
     /// A command in the folder, with none of the settings of who runs the tests.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bue"));
+        let mut command = match self.user {
+            None => Command::new(env!("CARGO_BIN_EXE_bue")),
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
+                command.arg(self.path().join("bin/bue"));
+                command
+            }
+        };
         command.args(words).current_dir(self.path());
         let ours = ["BUE_", "AWS_", "PIPE", "BUCKET_", "POSTGRES_", "N_WORKER", "REVERSE_"];
         for (name, _) in std::env::vars() {
@@ -269,6 +291,18 @@ impl Fleet {
     pub fn run_view(&mut self, run: &str) -> serde_json::Value {
         let ended = self.bue(&["status", run, "--json"]).expect(0);
         serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap()["run"].take()
+    }
+}
+
+/// Gives a folder with all that is in it to a user.
+fn give(folder: &Path, user: u32) {
+    chown(folder, Some(user), Some(user)).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => give(&entry.path(), user),
+            false => chown(entry.path(), Some(user), Some(user)).unwrap(),
+        }
     }
 }
 

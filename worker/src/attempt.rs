@@ -227,8 +227,9 @@ impl<H: Hub> Attempts<H> {
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let conversation =
-            step_process::run(started, input, timeout, end, limits, self.log(assignment.lease, declared)).await;
+        let log = self.log(assignment.lease, declared);
+        let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
+        let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
         mark.sweep().await;
         Ok((conversation.ending, conversation.log))
     }

@@ -14,6 +14,7 @@ use crate::config::{Config, Limits};
 use crate::engines::{DUCKDB_LIBRARY, DUCKDB_PROGRAM};
 use crate::environments::Environment;
 use crate::python::Python;
+use crate::quota::Quota;
 use crate::trouble::Trouble;
 
 /// How the steps of a worker are shut in.
@@ -184,6 +185,14 @@ impl Enclosure {
         }
     }
 
+    /// What one attempt may fill of the disk. Without a sandbox it may write where it likes, and nobody looks.
+    pub(crate) fn quota(&self, step: &Step, limits: &Limits) -> Quota {
+        if self.level.walls().is_none() {
+            return Quota { bytes_max: u64::MAX, files_max: u64::MAX };
+        }
+        Quota { bytes_max: disk_bytes_max(step, limits), files_max: limits.step_scratch_files_max }
+    }
+
     /// What one attempt may use up: what its step says, else the worker's defaults, which hold in a sandbox only.
     pub(crate) fn bounds(&self, step: &Step, limits: &Limits) -> Bounds {
         let runtime = &step.settings.runtime;
@@ -200,7 +209,7 @@ impl Enclosure {
             memory_bytes: wanted.memory_bytes.or(Some(limits.step_memory_bytes_max)),
             cpu_ms: wanted.cpu_ms.or_else(|| u64::try_from(limits.step_cpu_max.as_millis()).ok()),
             processes: wanted.processes.or(Some(limits.step_processes_max)),
-            file_bytes: Some(limits.step_scratch_bytes_max),
+            file_bytes: Some(disk_bytes_max(step, limits)),
             open_files: Some(limits.step_open_files_max),
         }
     }
@@ -212,6 +221,14 @@ struct Engine {
     readable: Vec<Readable>,
     /// The folder of a database's socket.
     socket: Option<PathBuf>,
+}
+
+/// Disk space of one attempt. DuckDB keeps what its memory does not hold on disk, within bounds of its own.
+fn disk_bytes_max(step: &Step, limits: &Limits) -> u64 {
+    match step.language {
+        Language::Duckdb => limits.step_scratch_bytes_max.saturating_add(limits.duckdb_spill_bytes_max),
+        Language::Python | Language::Sqlite3 | Language::Postgres => limits.step_scratch_bytes_max,
+    }
 }
 
 /// Whether a step may use the network. That SQL engines in memory do not, they see to themselves.

@@ -6,7 +6,11 @@ use protocol::frame::EndFrame;
 use protocol::{ErrorKind, Step, StepError};
 
 use crate::process::Exit;
+use crate::quota::Excess;
 use crate::step_process::Ending;
+
+/// What bounds the disk space of a step.
+const SCRATCH_SETTING: &str = "BUE_STEP_SCRATCH_BYTES_MAX";
 
 /// The error for every ending but a result.
 pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
@@ -22,6 +26,20 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
         }
         Ending::Exit(Exit::Code(code)) => {
             (ErrorKind::Exit, format!("{who} ended with exit code {code} before it returned"))
+        }
+        Ending::Exit(Exit::Signal(number)) if number == Signal::SIGXCPU as i32 => {
+            let message = format!("{who} used more time on a processor than it may; `!cpu` sets how much");
+            (ErrorKind::Cpu, message)
+        }
+        Ending::Exit(Exit::Signal(number)) if number == Signal::SIGXFSZ as i32 => {
+            let message = format!("{who} wrote a larger file than it may; {SCRATCH_SETTING} sets how much");
+            (ErrorKind::Disk, message)
+        }
+        Ending::Full(Excess(what)) => {
+            let message = format!(
+                "{who} has {what} in its scratch folder; {SCRATCH_SETTING} and BUE_STEP_SCRATCH_FILES_MAX set how much it may have"
+            );
+            (ErrorKind::Disk, message)
         }
         Ending::Exit(Exit::Signal(number)) => {
             (ErrorKind::Signal, format!("{who} was ended by {}", signal_name(number)))

@@ -4,7 +4,7 @@
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`: one lease from its inputs to its outcome.
 //! - `bundles`, `scratch`: the files a step sees, and the folder it sees them in.
-//! - `process`, `orphans`: child processes and their end.
+//! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in.
 //! - `warm`, `interpreters`: the interpreters that steps are forked from.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
@@ -40,6 +40,7 @@ mod patience;
 mod process;
 mod python;
 mod redact;
+mod quota;
 mod runner;
 mod scratch;
 mod settler;

@@ -13,6 +13,7 @@ use crate::attempt::End;
 use crate::config::Limits;
 use crate::log::Log;
 use crate::process::{Exit, Pipes, Process};
+use crate::quota::Excess;
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Ending {
     Exit(Exit),
     /// Its time was over.
     Timeout,
+    /// It filled more of the disk than it may.
+    Full(Excess),
     /// It was stopped from outside: revoked, or handed back.
     Stopped,
     /// It could not be started, or the system failed underneath.
@@ -48,6 +51,7 @@ pub(crate) async fn run(
     end: &End,
     limits: &Limits,
     mut log: Log,
+    filled: impl Future<Output = Excess>,
 ) -> Conversation {
     let (process, pipes) = match started {
         Ok(started) => started,
@@ -60,6 +64,7 @@ pub(crate) async fn run(
         never = collect(&mut stderr, &mut log) => match never {},
         () = tokio::time::sleep(timeout) => Ending::Timeout,
         () = end.wait() => Ending::Stopped,
+        excess = filled => Ending::Full(excess),
     };
     if let Some(note) = settle_down(&process, &ending, &mut stderr, &mut log, limits).await {
         log.note(note, OffsetDateTime::now_utc());
@@ -111,7 +116,7 @@ async fn settle_down(
                 let _ = process.stop(limits.stop_grace).await;
                 None
             }
-            Ending::Garbage(_) | Ending::TooLong { .. } => {
+            Ending::Garbage(_) | Ending::TooLong { .. } | Ending::Full(_) => {
                 process.signal(Signal::SIGKILL);
                 None
             }

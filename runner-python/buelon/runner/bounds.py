@@ -1,4 +1,9 @@
-"""What the process of a step may use up, set by itself before any code of the step runs."""
+"""What the process of a step may use up: set by itself before any code of the step runs, and told by name where it is met."""
+
+import errno
+import os
+
+from .failures import standard
 
 
 class Bounds:
@@ -26,3 +31,43 @@ class Bounds:
             if highest != self._none:
                 soft, hard = min(soft, highest), min(hard, highest)
             self._set(number, (soft, hard))
+
+
+def met(error):
+    """The bound that an exception comes from: its kind, and a sentence about it; None for any other exception."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        limit = _limit("DATA")
+        return limit and ("memory", f"each process of the step may use {limit >> 20} MiB: `!memory` sets how much")
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        limit = _limit("FSIZE")
+        return limit and ("disk", f"a file of the step may hold {limit >> 20} MiB: BUE_STEP_SCRATCH_BYTES_MAX sets how much")
+    if _comes_of_no_process(error) and _limit("NPROC") and not _can_fork():
+        return "processes", "the step has all the processes and threads it may have: `!processes` sets how many"
+    return None
+
+
+def _comes_of_no_process(error):
+    if isinstance(error, OSError):
+        return error.errno == errno.EAGAIN
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
+
+
+def _can_fork():
+    """Other things than processes can be had again later, too: whether it is these is seen by trying."""
+    try:
+        pid = os.fork()
+    except OSError:
+        return False
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return True
+
+
+def _limit(name):
+    try:
+        resource = standard("resource")
+        soft, _ = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+    except (ImportError, AttributeError):
+        return None
+    return None if soft == resource.RLIM_INFINITY else soft

@@ -5,7 +5,7 @@ import atexit
 import os
 import sys
 
-from . import call, decode, encode, failures, frames, load, returned, streams
+from . import bounds, call, decode, encode, failures, frames, load, returned, streams
 from .failures import Failure, of_exception
 
 
@@ -84,4 +84,16 @@ def _run(frame):
     except (Failure, SystemExit):
         raise
     except BaseException as error:
-        raise of_exception("exception", error, root, sources) from None
+        raise _told_by_name(of_exception("exception", error, root, sources), error) from None
+
+
+def _told_by_name(failure, error):
+    """The same failure, named by the bound that the step met where it met one."""
+    try:
+        bound = bounds.met(error)
+    except Exception:  # What is broken here must not hide the error itself.
+        bound = None
+    if bound:
+        kind, sentence = bound
+        failure.kind, failure.message = kind, f"{failure.message}; {sentence}"
+    return failure

@@ -1,0 +1,69 @@
+//! Hostile steps, run for real through hub and worker: none gets anything, none stays, each is reported by its name, and the
+//! worker goes on. As root and as an ordinary user.
+//!
+//! - `attacks/*.py`: what is tried. [`expected`]: what must come of each.
+//! - [`range`]: the fleet that is attacked, with things planted where nobody may look.
+
+#[path = "../fleet/mod.rs"]
+mod fleet;
+
+mod expected;
+mod range;
+
+use expected::{ATTACKS, Attack, End};
+use range::{CANARY, Range, User};
+
+/// Attacks that are tried at least.
+const COUNT_MIN: usize = 40;
+
+fn attack_as(user: User) {
+    let mut range = Range::prepare(user);
+    let report = range.attack();
+    let mut faults = Vec::new();
+    for attack in ATTACKS {
+        let Some(end) = report.of(attack.name) else {
+            faults.push(format!("{}: did not run", attack.name));
+            continue;
+        };
+        if !is_as_expected(attack, end) {
+            faults.push(format!("{}: expected {:?}, ended {end:?}", attack.name, attack.end));
+        }
+    }
+    assert!(faults.is_empty(), "{} of {} attacks:\n{}", faults.len(), ATTACKS.len(), faults.join("\n"));
+    for secret in [CANARY, &range.token()] {
+        assert!(!report.text.contains(secret), "a value or an error holds {secret}:\n{}", report.text);
+        assert_eq!(range.logs_with(secret), Vec::<String>::new());
+    }
+    assert_eq!(range.lingering(), Vec::<i32>::new());
+    range.expect_work_as_before();
+}
+
+fn is_as_expected(attack: &Attack, end: &range::Ended) -> bool {
+    match attack.end {
+        End::Refused => end.value.as_deref().is_some_and(|value| value.starts_with("refused")),
+        End::Named(kinds) => end.kind.as_deref().is_some_and(|kind| kinds.contains(&kind)),
+    }
+}
+
+#[test]
+fn no_attack_on_a_worker_of_an_ordinary_user_gets_through() {
+    attack_as(User::Ordinary);
+}
+
+#[test]
+fn no_attack_on_a_worker_of_root_gets_through() {
+    match nix::unistd::geteuid().is_root() {
+        true => attack_as(User::Root),
+        // Then the other test has shown all that this user can show.
+        false => assert!(ATTACKS.len() >= COUNT_MIN),
+    }
+}
+
+#[test]
+fn there_are_enough_attacks_and_none_is_named_twice() {
+    let mut names: Vec<&str> = ATTACKS.iter().map(|attack| attack.name).collect();
+    assert!(names.len() >= COUNT_MIN, "{}", names.len());
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), ATTACKS.len());
+}

@@ -258,7 +258,9 @@ impl Queue {
             });
         }
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(limits.wait_max);
-        let request = LeaseRequest { slots: request.slots.min(limits.leases_max), ..request };
+        let slots = request.slots.min(limits.leases_max);
+        let shared_slots = request.shared_slots.min(limits.leases_max - slots);
+        let request = LeaseRequest { slots, shared_slots, ..request };
         loop {
             self.shared.sessions.hear(request.session, request.info.clone(), Instant::now());
             let woken = self.shared.bell.waiters.wait(request.scopes.clone());

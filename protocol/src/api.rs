@@ -354,6 +354,9 @@ pub struct LeaseRequest {
     pub scopes: Vec<String>,
     /// How many jobs it can take.
     pub slots: u32,
+    /// How many more it can take of steps that share an interpreter.
+    #[serde(default)]
+    pub shared_slots: u32,
     /// How long it will wait; the hub may answer earlier.
     pub wait_ms: u64,
     /// What the worker says of itself.
@@ -387,6 +390,9 @@ pub struct Lease {
     pub priority: i64,
     /// Its arguments, in order.
     pub inputs: Vec<ValueRef>,
+    /// Whether it takes a place for steps that share an interpreter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// What a worker needs to know of a plan; never changes for a digest, so it may be kept.

@@ -9,6 +9,7 @@
 //! - [`api`]: requests and answers of the hub's HTTP interface.
 //! - [`frame`]: lines exchanged with the process that runs one step.
 //! - [`secret`]: what users and workers ask about secrets.
+//! - [`shared_frame`]: lines exchanged with a process that runs many attempts at once.
 //! - [`diagnostic`]: what is wrong with a script, and where.
 //!
 //! Nothing here reads a file, opens a socket or asks for the time.
@@ -25,6 +26,7 @@ pub mod job;
 pub mod log;
 pub mod plan;
 pub mod secret;
+pub mod shared_frame;
 pub mod value;
 
 pub use bundle::{FileEntry, Manifest};

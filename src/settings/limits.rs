@@ -143,19 +143,22 @@ limits! {
         environment_age_max, BUE_ENVIRONMENT_AGE_MAX "Worker: Python environments not used for this long are removed.";
         environment_timeout, BUE_ENVIRONMENT_TIMEOUT "Worker: longest time to make a Python environment.";
         environment_retry, BUE_ENVIRONMENT_RETRY "Worker: how long a Python environment that could not be made is not tried again.";
+        shared_slots, BUE_SHARED_SLOTS "Worker: attempts that run at once in shared interpreters; they take no other slots.";
+        shared_attempts_max, BUE_SHARED_ATTEMPTS_MAX "Worker: attempts that one shared interpreter runs before another takes its place.";
+        shared_memory_bytes_max, BUE_SHARED_MEMORY_BYTES_MAX "Worker: memory that a shared interpreter has before another takes its place.";
         warm_max, BUE_WARM_MAX "Worker: warm interpreters, one for each Python environment in use.";
         postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
-        duckdb_memory_bytes_max, BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step.";
-        duckdb_spill_bytes_max, BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";
-        duckdb_threads_max, BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
-    }
-
         step_memory_bytes_max, BUE_STEP_MEMORY_BYTES_MAX "Worker: memory of one process of a step that does not say `!memory`.";
         step_cpu_max, BUE_STEP_CPU_MAX "Worker: time on a processor of one process of a step that does not say `!cpu`.";
         step_processes_max, BUE_STEP_PROCESSES_MAX "Worker: processes and threads at once of a step that does not say `!processes`.";
         step_scratch_bytes_max, BUE_STEP_SCRATCH_BYTES_MAX "Worker: disk space of a step, and its largest file.";
         step_scratch_files_max, BUE_STEP_SCRATCH_FILES_MAX "Worker: files and folders of a step.";
         step_open_files_max, BUE_STEP_OPEN_FILES_MAX "Worker: open files and sockets of one process of a step.";
+        duckdb_memory_bytes_max, BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step.";
+        duckdb_spill_bytes_max, BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";
+        duckdb_threads_max, BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
+    }
+
     /// Bounds of a bucket server.
     bucket_server, bucket_server_rows: bucket::server::Limits {
         object_bytes_max, BUE_BUCKET_OBJECT_BYTES_MAX "Bucket: largest object.";

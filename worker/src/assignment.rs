@@ -76,6 +76,15 @@ impl Assignment<'_> {
         }
     }
 
+    /// An argument, as the step's process sees its file.
+    pub(crate) fn seen_input(&self, input: Input) -> Input {
+        match input {
+            Input::Json(text) => Input::Json(text),
+            Input::JsonFile(path) => Input::JsonFile(self.scratch.seen(&path)),
+            Input::ArrowFile(path) => Input::ArrowFile(self.scratch.seen(&path)),
+        }
+    }
+
     fn code(&self) -> Result<Code, Trouble> {
         let source = self.plan.sources.get(self.step.source as usize).ok_or_else(|| {
             let message = format!("the plan of {} has no source number {}", self.plan.script, self.step.source);

@@ -33,13 +33,14 @@ use crate::outage::Outage;
 use crate::process::{Exit, Pipes, Process};
 use crate::runner::{Isolation, Runner};
 use crate::scratch::{Scratch, Scratches};
+use crate::shared::SharedInterpreters;
 use crate::step_process::{self, Ending};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
 use crate::warm::Warm;
 
 /// Why attempts are handed back at the end of a worker.
-const SHUTDOWN: &str = "the worker shuts down";
+pub(crate) const SHUTDOWN: &str = "the worker shuts down";
 
 /// What can end an attempt from outside.
 #[derive(Debug, Clone)]
@@ -85,6 +86,7 @@ pub(crate) struct Attempts<H> {
     enclosure: Enclosure,
     pub(crate) environments: Environments,
     interpreters: Interpreters,
+    pub(crate) shared_interpreters: SharedInterpreters,
     warm_outage: Outage,
 }
 
@@ -113,6 +115,7 @@ impl<H: Hub> Attempts<H> {
             bundles: bundles.map_err(unusable)?,
             environments: Environments::open(environments, &shared.config),
             interpreters: Interpreters::new(shared.config.limits.warm_max),
+            shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),
             scratches,
             enclosure,
@@ -142,15 +145,16 @@ impl<H: Hub> Attempts<H> {
     async fn prepare_and_run(&self, lease: &Lease, end: &End) -> Result<Done, Trouble> {
         let plan = self.fetch(end, || self.bundles.plan(lease.plan)).await?;
         let step = assignment::step_of(&plan, lease)?;
-        let scratch = self.scratches.make().map_err(|error| Trouble::disk(&error))?;
+        if step.language == Language::Python && step.settings.runtime.isolation == Some(protocol::Isolation::Shared) {
+            return self.run_shared(lease, &plan, step, end).await;
+        }
+        let scratch = self.make_scratch()?;
         let root = self.place_files(&plan, &scratch, end).await?;
         let seen_root = scratch.seen(&root);
         let environment = self.environment(lease, &plan, step, &root, end).await?;
         let assignment = Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment };
         let inputs = self.inputs(&assignment, end).await?;
-        if let Some(identity) = self.enclosure.other_identity() {
-            scratch.hand_over(identity).map_err(|error| Trouble::disk(&error))?;
-        }
+        self.hand_over(&scratch)?;
         let declared = self.declared(lease, step, end).await?;
         let (ending, log) = self.converse(&assignment, inputs, &declared, end).await?;
         let outcome = match ending {
@@ -171,8 +175,44 @@ impl<H: Hub> Attempts<H> {
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
     }
 
+    pub(crate) fn make_scratch(&self) -> Result<Scratch, Trouble> {
+        self.scratches.make().map_err(|error| Trouble::disk(&error))
+    }
+
+    /// Gives a scratch folder to who steps run as.
+    pub(crate) fn hand_over(&self, scratch: &Scratch) -> Result<(), Trouble> {
+        match self.enclosure.other_identity() {
+            Some(identity) => scratch.hand_over(identity).map_err(|error| Trouble::disk(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the bundle's files are in a scratch folder that has them.
+    pub(crate) fn root_in(&self, scratch: &Scratch) -> PathBuf {
+        match &self.shared.config.mode {
+            Mode::Local { folder } => folder.clone(),
+            Mode::Fleet { .. } => scratch.files(),
+        }
+    }
+
+    /// Arguments of an interpreter that runs many attempts.
+    pub(crate) fn shared_arguments(&self) -> Vec<std::ffi::OsString> {
+        let config = &self.shared.config;
+        let limits = &config.limits;
+        self.runner.shared_arguments(
+            isolation(&config.mode),
+            limits.shared_attempts_max,
+            limits.shared_memory_bytes_max,
+        )
+    }
+
     /// The folder with the bundle's files: a copy in the scratch folder, or the user's own.
-    async fn place_files(&self, plan: &PlanAnswer, scratch: &Scratch, end: &End) -> Result<PathBuf, Trouble> {
+    pub(crate) async fn place_files(
+        &self,
+        plan: &PlanAnswer,
+        scratch: &Scratch,
+        end: &End,
+    ) -> Result<PathBuf, Trouble> {
         if let Mode::Local { folder } = &self.shared.config.mode {
             return Ok(folder.clone());
         }
@@ -198,11 +238,7 @@ impl<H: Hub> Attempts<H> {
         let mut inputs = Vec::with_capacity(assignment.lease.inputs.len());
         for (number, value) in assignment.lease.inputs.iter().enumerate() {
             let input = self.input(number, value, &folder, end).await?;
-            inputs.push(match input {
-                Input::Json(text) => Input::Json(text),
-                Input::JsonFile(path) => Input::JsonFile(assignment.scratch.seen(&path)),
-                Input::ArrowFile(path) => Input::ArrowFile(assignment.scratch.seen(&path)),
-            });
+            inputs.push(assignment.seen_input(input));
         }
         Ok(inputs)
     }
@@ -235,7 +271,7 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// A log that says what the step does not get and never what is secret.
-    fn log(&self, lease: &Lease, declared: &Declared) -> Log {
+    pub(crate) fn log(&self, lease: &Lease, declared: &Declared) -> Log {
         // What a user runs without a hub is shown as it ends.
         let is_followed = matches!(self.shared.config.mode, Mode::Fleet { .. });
         let live = is_followed.then(|| self.shared.live_logs.of(lease));
@@ -286,7 +322,7 @@ impl<H: Hub> Attempts<H> {
         })
     }
 
-    fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Result<Launch, Trouble> {
+    pub(crate) fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Result<Launch, Trouble> {
         let config = &self.shared.config;
         let (program, arguments) = match assignment.step.language {
             Language::Python => {
@@ -306,7 +342,12 @@ impl<H: Hub> Attempts<H> {
         Ok(Launch { program, arguments, folder, environment, enclosed })
     }
 
-    async fn outcome(&self, assignment: &Assignment<'_>, result: ResultFrame, end: &End) -> Result<Outcome, Trouble> {
+    pub(crate) async fn outcome(
+        &self,
+        assignment: &Assignment<'_>,
+        result: ResultFrame,
+        end: &End,
+    ) -> Result<Outcome, Trouble> {
         Ok(match result.status {
             Status::Success => {
                 let value = match result.value {

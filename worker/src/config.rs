@@ -152,6 +152,12 @@ pub struct Limits {
     pub environment_retry: Duration,
     /// Warm interpreters: one for each Python environment in use.
     pub warm_max: usize,
+    /// Attempts that run at once in shared interpreters; they take no other slots.
+    pub shared_slots: u32,
+    /// Attempts that one shared interpreter runs before another takes its place.
+    pub shared_attempts_max: u64,
+    /// Memory that a shared interpreter has before another takes its place.
+    pub shared_memory_bytes_max: u64,
     /// Longest wait for a connection to PostgreSQL.
     pub postgres_connect_timeout: Duration,
     /// Memory of one process of a step.
@@ -203,6 +209,9 @@ impl Default for Limits {
             environment_timeout: Duration::from_secs(600),
             environment_retry: Duration::from_secs(60),
             warm_max: 8,
+            shared_slots: 2_048,
+            shared_attempts_max: 100_000,
+            shared_memory_bytes_max: 512 * 1024 * 1024,
             postgres_connect_timeout: Duration::from_secs(10),
             step_memory_bytes_max: 2 * 1024 * 1024 * 1024,
             step_cpu_max: Duration::from_secs(3_600),

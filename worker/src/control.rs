@@ -137,6 +137,20 @@ pub async fn run<H: Hub>(
     Ok(shared.tally.summary())
 }
 
+/// Room for attempts.
+struct Slots {
+    /// Of those that have a process of their own.
+    own: Arc<Semaphore>,
+    /// Of those that share an interpreter.
+    shared: Arc<Semaphore>,
+}
+
+impl Slots {
+    fn new(own: usize, shared: usize) -> Self {
+        Self { own: Arc::new(Semaphore::new(own)), shared: Arc::new(Semaphore::new(shared)) }
+    }
+}
+
 struct Worker<H> {
     shared: Arc<Shared<H>>,
     attempts: Arc<Attempts<H>>,
@@ -148,8 +162,8 @@ struct Worker<H> {
 impl<H: Hub> Worker<H> {
     /// Leases and starts attempts until the shutdown; gives back what still runs.
     async fn lease_until(mut self, shutdown: &CancellationToken) -> (JoinSet<()>, CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.shared.config.slots));
         let limits = self.shared.config.limits.clone();
+        let slots = Slots::new(self.shared.config.slots, limits.shared_slots as usize);
         let mut backoff = Backoff::new(limits.backoff_min, limits.backoff_max);
         let mut pace = Pace::new(limits.request_pause);
         while !shutdown.is_cancelled() {
@@ -180,15 +194,16 @@ impl<H: Hub> Worker<H> {
     }
 
     /// Waits for a free slot, then asks for work; `None` where the hub could not be asked.
-    async fn lease(&self, slots: &Semaphore, pace: &mut Pace) -> Option<Vec<Lease>> {
+    async fn lease(&self, slots: &Slots, pace: &mut Pace) -> Option<Vec<Lease>> {
         // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
-        drop(slots.acquire().await.ok()?);
+        drop(slots.own.acquire().await.ok()?);
         pace.keep().await;
-        let free = slots.available_permits();
+        let free = |slots: &Semaphore| u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
         let request = LeaseRequest {
             session: self.shared.session,
             scopes: self.shared.config.scopes.clone(),
-            slots: u32::try_from(free).unwrap_or(u32::MAX),
+            slots: free(&slots.own),
+            shared_slots: free(&slots.shared),
             wait_ms: u64::try_from(self.shared.config.limits.lease_wait.as_millis()).unwrap_or(u64::MAX),
             info: self.shared.info(),
         };
@@ -204,7 +219,8 @@ impl<H: Hub> Worker<H> {
         }
     }
 
-    fn start(&mut self, lease: Lease, slots: &Arc<Semaphore>) {
+    fn start(&mut self, lease: Lease, slots: &Slots) {
+        let slots = if lease.shared { &slots.shared } else { &slots.own };
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
             // More than were asked for: not held, so that the hub gives it to somebody else.
             tracing::error!(job = %lease.job, "the hub gave more leases than there are free slots");

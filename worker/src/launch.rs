@@ -86,15 +86,20 @@ pub(crate) fn environment(mode: &Mode, lease: &Lease, scratch: &Scratch, mark: &
         Mode::Fleet { environment } => fleet_environment(&scratch.seen(&scratch.tmp()), environment),
         Mode::Local { .. } => std::env::vars_os().collect(),
     };
+    variables.extend(own_variables(lease).into_iter().map(|(name, value)| (name.into(), value.into())));
+    variables.insert(MARK_VARIABLE.into(), mark.as_str().into());
+    variables
+}
+
+/// The variables that name an attempt.
+pub(crate) fn own_variables(lease: &Lease) -> BTreeMap<String, String> {
     let own = [
         ("BUE_RUN", lease.run.to_string()),
         ("BUE_JOB", lease.job.to_string()),
         ("BUE_ATTEMPT", lease.attempt.to_string()),
         ("BUE_ATTEMPT_KEY", format!("{}/{}", lease.run, lease.job)),
-        (MARK_VARIABLE, mark.as_str().to_owned()),
     ];
-    variables.extend(own.map(|(name, value)| (name.into(), value.into())));
-    variables
+    own.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn fleet_environment(home: &Path, extra: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {

@@ -7,6 +7,7 @@
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in.
 //! - `warm`, `interpreters`: the interpreters that steps are forked from.
+//! - `shared`: interpreters that run many attempts at once.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
 //! - `environments`: the interpreter and the packages that a step asks for.
 //! - `log`, `live_log`: what a step prints, kept with its attempt and told while it runs.
@@ -39,11 +40,12 @@ mod pace;
 mod patience;
 mod process;
 mod python;
-mod redact;
 mod quota;
+mod redact;
 mod runner;
 mod scratch;
 mod settler;
+mod shared;
 mod spawner;
 mod sql;
 mod step_process;

@@ -26,6 +26,10 @@ const WARM: &str =
 /// The word for a warm interpreter that has a broker.
 const BROKER: &str = "broker";
 
+/// The same for an interpreter that runs many attempts at once.
+const SHARED: &str =
+    "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import shared; sys.path.pop(0); shared.main()";
+
 /// The package on disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Runner {
@@ -92,6 +96,14 @@ impl Runner {
     /// Arguments for a warm interpreter; one with a broker is told so.
     pub(crate) fn warm_arguments(&self, isolation: Isolation, has_broker: bool) -> Vec<OsString> {
         self.arguments_for(WARM, isolation, has_broker.then(|| BROKER.into()))
+    }
+
+    /// Arguments for an interpreter that runs many attempts: so many in all, with so much memory.
+    pub(crate) fn shared_arguments(&self, isolation: Isolation, attempts: u64, memory_bytes: u64) -> Vec<OsString> {
+        let isolated = (isolation == Isolation::Isolated).then(|| "-I".into());
+        let start = isolated.into_iter().chain(["-c".into(), SHARED.into()]);
+        let bounds = [attempts, memory_bytes].map(|bound| bound.to_string().into());
+        start.chain(bounds).chain([self.folder.clone().into()]).collect()
     }
 
     fn arguments_for(&self, program: &str, isolation: Isolation, word: Option<OsString>) -> Vec<OsString> {

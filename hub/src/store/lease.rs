@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use protocol::api::{Lease, LeaseRequest};
-use protocol::{LeaseToken, SessionId, ValueRef};
+use protocol::{Isolation, LeaseToken, SessionId, ValueRef};
 
 use super::Store;
 use super::change::Change;
@@ -46,38 +46,62 @@ impl Store {
 }
 
 fn lease(change: &mut Change<'_>, request: &LeaseRequest, now_ms: i64) -> Result<Vec<Lease>, QueueError> {
-    let slots = request.slots as usize;
+    let mut room = Room { slots: request.slots as usize, shared_slots: request.shared_slots as usize };
     let mut claimed = Vec::new();
     for name in &request.scopes {
-        if claimed.len() >= slots {
+        if room.slots == 0 {
             break;
         }
         if change.pauses.has_scope(name) {
             continue;
         }
         if let Some(scope) = change.known_scope(name)? {
-            from_scope(change, scope, request, now_ms, &mut claimed)?;
+            from_scope(change, scope, (request.session, now_ms), &mut room, &mut claimed)?;
         }
     }
-    let inputs: BTreeSet<i64> = claimed.iter().flat_map(|(job, _)| job.parents.iter().copied()).collect();
+    let inputs: BTreeSet<i64> = claimed.iter().flat_map(|(job, ..)| job.parents.iter().copied()).collect();
     change.load_inputs(inputs)?;
-    claimed.into_iter().map(|(job, token)| wire(change, &job, token)).collect()
+    claimed.into_iter().map(|(job, token, shared)| wire(change, &job, token, shared)).collect()
+}
+
+/// What a worker has room for.
+struct Room {
+    slots: usize,
+    /// Beside these, for steps that share an interpreter.
+    shared_slots: usize,
+}
+
+impl Room {
+    /// Answers with whether it is one of the shared slots.
+    fn take(&mut self, is_shared: bool) -> bool {
+        let takes_shared = is_shared && self.shared_slots > 0;
+        let slots = if takes_shared { &mut self.shared_slots } else { &mut self.slots };
+        *slots -= 1;
+        takes_shared
+    }
+}
+
+fn is_shared(change: &mut Change<'_>, job: &Job) -> Result<bool, QueueError> {
+    let run = change.run(job.run)?;
+    Ok(run.plan.step(job.step)?.settings.runtime.isolation == Some(Isolation::Shared))
 }
 
 fn from_scope(
     change: &mut Change<'_>,
     scope: i64,
-    request: &LeaseRequest,
-    now_ms: i64,
-    claimed: &mut Vec<(Job, LeaseToken)>,
+    (session, now_ms): (SessionId, i64),
+    room: &mut Room,
+    claimed: &mut Vec<(Job, LeaseToken, bool)>,
 ) -> Result<(), QueueError> {
-    while let Some(wanted) = (request.slots as usize).checked_sub(claimed.len()).filter(|wanted| *wanted > 0) {
-        let Some(key) = change.pop_ready(scope, wanted)? else { break };
+    while room.slots > 0 {
+        let Some(key) = change.pop_ready(scope, room.slots)? else { break };
         if key.entry < 0 {
             // The passes it makes stand before what follows.
             make_passes(change, -key.entry)?;
         } else {
-            claimed.push(claim(change, scope, key.entry, request.session, now_ms)?);
+            let (job, token) = claim(change, scope, key.entry, session, now_ms)?;
+            let shared = room.take(is_shared(change, &job)?);
+            claimed.push((job, token, shared));
         }
     }
     Ok(())
@@ -101,7 +125,7 @@ fn claim(
     Ok((job, token))
 }
 
-fn wire(change: &mut Change<'_>, job: &Job, token: LeaseToken) -> Result<Lease, QueueError> {
+fn wire(change: &mut Change<'_>, job: &Job, token: LeaseToken, shared: bool) -> Result<Lease, QueueError> {
     let run = change.run(job.run)?;
     let inputs = job.parents.iter().map(|parent| input(change, *parent)).collect::<Result<_, _>>()?;
     Ok(Lease {
@@ -113,6 +137,7 @@ fn wire(change: &mut Change<'_>, job: &Job, token: LeaseToken) -> Result<Lease, 
         step: job.step,
         priority: job.priority,
         inputs,
+        shared,
     })
 }
 

@@ -131,7 +131,7 @@ impl Rig {
     pub async fn lease_as(&self, session: SessionId, scopes: &[&str], slots: u32, wait: Duration) -> Vec<Lease> {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let wait_ms = u64::try_from(wait.as_millis()).unwrap();
-        let request = LeaseRequest { session, scopes, slots, wait_ms, info: WorkerInfo::default() };
+        let request = LeaseRequest { session, scopes, slots, shared_slots: 0, wait_ms, info: WorkerInfo::default() };
         self.queue.lease(request).await.unwrap().leases
     }
 

@@ -10,7 +10,7 @@ _PLAIN = frozenset((type(None), bool, int, float, str, list, dict, tuple))
 def call(function, arguments):
     """What the function returns. Generators, also asynchronous ones, are collected into a list by the caller."""
     arguments = list(arguments)
-    keywords = _add_mut(function, arguments)
+    keywords = add_mut(function, arguments)
     result = function(*arguments, **keywords)
     if type(result) in _PLAIN:
         return result
@@ -23,7 +23,7 @@ def call(function, arguments):
 
 def parameters(function, count):
     """The function that has the parameters, and the names of those that take the first ``count`` arguments."""
-    code = _code(function)
+    code = code_of(function)
     if code is None:
         return function, []
     names = code.co_varnames[: code.co_argcount]
@@ -39,9 +39,9 @@ async def _collected(result):
     return [item async for item in result]
 
 
-def _add_mut(function, arguments):
+def add_mut(function, arguments):
     """Puts a dict where the function has a parameter ``mut``; returns the keyword arguments."""
-    code = _code(function)
+    code = code_of(function)
     if code is None:
         return {}
     positional = code.co_varnames[: code.co_argcount]
@@ -61,7 +61,7 @@ def _is_bound(function):
     return not isinstance(_unwrapped(function), types.FunctionType)
 
 
-def _code(function):
+def code_of(function):
     """The code whose parameters count, seen through decorators that say what they wrap."""
     return getattr(_target(function), "__code__", None)
 

@@ -280,6 +280,14 @@ impl Fleet {
 
     /// Makes a step available; it has the number that comes back.
     pub fn add(&self, work: Work) -> Lease {
+        let lease = self.add_held(work);
+        self.hub.available.lock().unwrap().push_back(lease.clone());
+        self.hub.arrived.notify_waiters();
+        lease
+    }
+
+    /// A lease with its plan, which nobody is given.
+    fn add_held(&self, work: Work) -> Lease {
         let number = self.hub.jobs.fetch_add(1, Ordering::SeqCst) + 1;
         let mut files = work.files;
         files.push(("script.bue".to_owned(), format!("# script {number}")));
@@ -310,7 +318,7 @@ impl Fleet {
         token[..4].copy_from_slice(&number.to_le_bytes());
         // Marks of attempts are unique in a process, and all tests of a file share one.
         token[8..].copy_from_slice(&(Arc::as_ptr(&self.hub) as u64).to_le_bytes());
-        let lease = Lease {
+        Lease {
             token: LeaseToken(token),
             job: JobId(u64::from(number)),
             run: RunId::new(1, 0),
@@ -319,10 +327,25 @@ impl Fleet {
             step: 0,
             priority: 0,
             inputs: work.inputs,
-        };
-        self.hub.available.lock().unwrap().push_back(lease.clone());
+            shared: false,
+        }
+    }
+
+    /// Makes jobs of one plan available, one for each input.
+    pub fn add_many(&self, work: Work, inputs: &[&str]) -> Vec<Lease> {
+        let first = self.add_held(work);
+        let mut leases = Vec::new();
+        for input in inputs {
+            let number = self.hub.jobs.fetch_add(1, Ordering::SeqCst) + 1;
+            let mut token = first.token;
+            token.0[..4].copy_from_slice(&number.to_le_bytes());
+            let place = Place::Json(RawValue::from_string((*input).to_owned()).unwrap());
+            let inputs = vec![ValueRef { kind: ValueKind::List, length: None, place }];
+            leases.push(Lease { token, job: JobId(u64::from(number)), inputs, ..first.clone() });
+        }
+        self.hub.available.lock().unwrap().extend(leases.iter().cloned());
         self.hub.arrived.notify_waiters();
-        lease
+        leases
     }
 
     /// Runs a step to its end.

@@ -32,6 +32,7 @@ fn lease_request() -> LeaseRequest {
         session: SessionId([1; 8]),
         scopes: vec!["default".to_owned()],
         slots: 1,
+        shared_slots: 0,
         wait_ms: 0,
         info: Default::default(),
     }

@@ -8,5 +8,6 @@ mod logs;
 mod processes;
 mod python_steps;
 mod sandbox;
+mod shared;
 mod sql_steps;
 mod variables;

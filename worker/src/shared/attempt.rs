@@ -1,0 +1,227 @@
+//! One attempt in a shared interpreter.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::api::{Lease, PlanAnswer};
+use protocol::frame::{EndFrame, Input};
+use protocol::{Digest, ErrorKind, Outcome, Step, StepError};
+
+use super::interpreter::{Begun, SharedEnding, SharedInterpreter};
+use super::{Key, Slot};
+use crate::assignment::Assignment;
+use crate::attempt::{Attempts, Done, End, SHUTDOWN};
+use crate::ending;
+use crate::hub::Hub;
+use crate::launch::own_variables;
+use crate::log::Log;
+use crate::orphans::Mark;
+use crate::process::{Exit, Process};
+use crate::step_process::Ending;
+use crate::trouble::Trouble;
+use crate::variables::Declared;
+
+impl<H: Hub> Attempts<H> {
+    /// Carries out a lease in an interpreter that it shares with others.
+    pub(crate) async fn run_shared(
+        &self,
+        lease: &Lease,
+        plan: &PlanAnswer,
+        step: &Step,
+        end: &End,
+    ) -> Result<Done, Trouble> {
+        let declared = self.declared(lease, step, end).await?;
+        let slot = self.shared_interpreters.slot(key(lease, step, &declared));
+        let interpreter = self.shared_interpreter(&slot, lease, plan, step, &declared, end).await?;
+        drop(slot);
+        let scratch = &interpreter.scratch;
+        let root = self.root_in(scratch);
+        let environment = self.environments.own();
+        let assignment = Assignment { lease, plan, step, seen_root: scratch.seen(&root), root, scratch, environment };
+        let (inputs, files) = self.shared_inputs(&assignment, &interpreter, end).await?;
+        let frame = assignment.start_frame(inputs, &self.shared.config)?;
+        let log = self.log(lease, &declared);
+        let begun = interpreter.begin(frame, own_variables(lease), log).await;
+        let mut begun = begun.map_err(|error| Trouble::Away(format!("a shared interpreter: {error}")))?;
+        let ending = self.wait(&interpreter, &mut begun, (step, lease), end).await;
+        for file in files {
+            // What is left goes with the interpreter's folder.
+            let _ = std::fs::remove_file(file);
+        }
+        let log = interpreter.log(begun.number).unwrap_or_else(|| Log::new(0));
+        let outcome = match ending {
+            Ended::Answer(EndFrame::Result(result)) => match self.outcome(&assignment, result, end).await {
+                Ok(outcome) => outcome,
+                Err(Trouble::Step(error)) => Outcome::Error(error),
+                Err(trouble) => return Err(trouble),
+            },
+            Ended::Answer(EndFrame::Error(frame)) => Outcome::Error(frame.into()),
+            Ended::Error(error) => Outcome::Error(error),
+            Ended::HandedBack(reason, delay) => Done::release(&reason, delay).outcome,
+            Ended::Revoked => return Err(Trouble::Stopped),
+        };
+        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
+    }
+
+    /// The interpreter that takes attempts now, started where there is none.
+    async fn shared_interpreter(
+        &self,
+        slot: &Slot,
+        lease: &Lease,
+        plan: &PlanAnswer,
+        step: &Step,
+        declared: &Declared,
+        end: &End,
+    ) -> Result<Arc<SharedInterpreter>, Trouble> {
+        let mut kept = tokio::select! {
+            kept = slot.lock() => kept,
+            () = end.wait() => return Err(Trouble::Stopped),
+        };
+        if let Some(interpreter) = kept.as_ref().filter(|interpreter| interpreter.is_open()) {
+            return Ok(Arc::clone(interpreter));
+        }
+        let interpreter = Arc::new(self.start_shared(lease, plan, step, declared, end).await?);
+        *kept = Some(Arc::clone(&interpreter));
+        Ok(interpreter)
+    }
+
+    async fn start_shared(
+        &self,
+        lease: &Lease,
+        plan: &PlanAnswer,
+        step: &Step,
+        declared: &Declared,
+        end: &End,
+    ) -> Result<SharedInterpreter, Trouble> {
+        let scratch = self.make_scratch()?;
+        let root = self.place_files(plan, &scratch, end).await?;
+        self.hand_over(&scratch)?;
+        let environment = self.environment(lease, plan, step, &root, end).await?;
+        // Marks are unique in this process, and this one is not of the attempt alone.
+        let mark = Mark::new(format!("shared-{}", lease.token));
+        let assignment =
+            Assignment { lease, plan, step, seen_root: scratch.seen(&root), root, scratch: &scratch, environment };
+        let mut launch = self.launch(&assignment, &mark)?;
+        launch.arguments = self.shared_arguments();
+        own_variables(lease).keys().for_each(|name| drop(launch.environment.remove(std::ffi::OsStr::new(name))));
+        launch.environment.extend(declared.variables.clone());
+        let started = Process::start(launch.command()).await;
+        let started = started.map_err(|error| Trouble::Step(ending::error(Ending::Fault(error), step, lease)))?;
+        Ok(SharedInterpreter::new(started, scratch, mark, self.shared.config.limits.frame_bytes_max))
+    }
+
+    /// Arguments, and the files among them, which are removed when the attempt is over.
+    async fn shared_inputs(
+        &self,
+        assignment: &Assignment<'_>,
+        interpreter: &SharedInterpreter,
+        end: &End,
+    ) -> Result<(Vec<Input>, Vec<PathBuf>), Trouble> {
+        let given = &assignment.lease.inputs;
+        let first = usize::try_from(interpreter.numbers(given.len())).unwrap_or(usize::MAX);
+        let folder = assignment.scratch.inputs();
+        let (mut inputs, mut files) = (Vec::with_capacity(given.len()), Vec::new());
+        for (number, value) in given.iter().enumerate() {
+            let input = self.input(first + number, value, &folder, end).await?;
+            if let Input::JsonFile(path) | Input::ArrowFile(path) = &input {
+                files.push(path.clone());
+            }
+            inputs.push(assignment.seen_input(input));
+        }
+        Ok((inputs, files))
+    }
+
+    /// Waits for the end of an attempt, and brings it about where it is time.
+    async fn wait(
+        &self,
+        interpreter: &SharedInterpreter,
+        begun: &mut Begun,
+        (step, lease): (&Step, &Lease),
+        end: &End,
+    ) -> Ended {
+        let cause = tokio::select! {
+            ending = &mut begun.ending => return ended(ending.ok(), step, lease),
+            () = tokio::time::sleep(Duration::from_millis(step.settings.timeout_ms)) => Cause::Timeout,
+            () = end.wait() => Cause::Outside,
+        };
+        interpreter.cancel(begun.number).await;
+        let grace = self.shared.config.limits.stop_grace;
+        if tokio::time::timeout(grace, &mut begun.ending).await.is_err() {
+            // It blocks its interpreter, or does not let itself be cancelled.
+            interpreter.end();
+        }
+        match cause {
+            Cause::Timeout => Ended::Error(timeout(step)),
+            Cause::Outside if end.revoked.is_cancelled() => Ended::Revoked,
+            Cause::Outside => Ended::HandedBack(SHUTDOWN.to_owned(), Duration::ZERO),
+        }
+    }
+}
+
+/// Why an attempt is ended before it ends by itself.
+enum Cause {
+    Timeout,
+    Outside,
+}
+
+/// How it ended, as the hub is to hear it.
+enum Ended {
+    Answer(EndFrame),
+    Error(StepError),
+    HandedBack(String, Duration),
+    Revoked,
+}
+
+fn ended(ending: Option<SharedEnding>, step: &Step, lease: &Lease) -> Ended {
+    match ending {
+        Some(SharedEnding::Answer(frame)) => Ended::Answer(*frame),
+        // Nobody asked for it: the step cancelled itself.
+        Some(SharedEnding::Cancelled) => {
+            let message = format!("CancelledError: step `{}` was cancelled by its own code", step.name);
+            Ended::Error(StepError::new(ErrorKind::Exception, message))
+        }
+        Some(SharedEnding::Crash { exit, attempts, reason }) => {
+            Ended::Error(crash(step, lease, exit, attempts, reason))
+        }
+        Some(SharedEnding::Stopped) => {
+            let reason = "another attempt in the same interpreter did not end in time, and the interpreter was ended";
+            Ended::HandedBack(reason.to_owned(), Duration::ZERO)
+        }
+        None => Ended::HandedBack("the shared interpreter has ended".to_owned(), Duration::ZERO),
+    }
+}
+
+fn crash(step: &Step, lease: &Lease, exit: Option<Exit>, attempts: usize, reason: Option<String>) -> StepError {
+    let error = match (exit, reason) {
+        (Some(exit), None) => ending::error(Ending::Exit(exit), step, lease),
+        (_, reason) => {
+            let reason = reason.unwrap_or_else(|| "it has ended".to_owned());
+            StepError::new(ErrorKind::Protocol, format!("the interpreter of step `{}`: {reason}", step.name))
+        }
+    };
+    let others = match attempts.saturating_sub(1) {
+        0 => return error,
+        1 => "1 other attempt".to_owned(),
+        others => format!("{others} other attempts"),
+    };
+    let message = format!("{}; {others} shared its interpreter and ended with it", error.message);
+    StepError { message, ..error }
+}
+
+fn timeout(step: &Step) -> StepError {
+    let seconds = step.settings.timeout_ms as f64 / 1_000.0;
+    let message = format!("step `{}` took longer than its timeout of {seconds} s and was cancelled", step.name);
+    StepError::new(ErrorKind::Timeout, message)
+}
+
+fn key(lease: &Lease, step: &Step, declared: &Declared) -> Key {
+    let mut all = Vec::new();
+    for (name, value) in &declared.variables {
+        for part in [name, value] {
+            all.extend_from_slice(&part.len().to_le_bytes());
+            all.extend_from_slice(part.as_encoded_bytes());
+        }
+    }
+    Key { plan: lease.plan, source: step.source, runtime: step.settings.runtime.clone(), variables: Digest::of(&all) }
+}

@@ -17,7 +17,14 @@ async fn second(rig: &Rig) -> Queue {
 
 fn request(slots: u32, wait: Duration) -> LeaseRequest {
     let info = WorkerInfo { pid: 7, scopes: vec!["default".into()], ..WorkerInfo::default() };
-    LeaseRequest { session: WORKER, scopes: info.scopes.clone(), slots, shared_slots: 0, wait_ms: wait.as_millis() as u64, info }
+    LeaseRequest {
+        session: WORKER,
+        scopes: info.scopes.clone(),
+        slots,
+        shared_slots: 0,
+        wait_ms: wait.as_millis() as u64,
+        info,
+    }
 }
 
 const CHAIN: &str = "p = a | b\np()\n";

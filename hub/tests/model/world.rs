@@ -243,7 +243,14 @@ impl World {
         }
         let slots = 1 + self.chance.below(6) as u32;
         let session = self.session();
-        Request::Lease(LeaseRequest { session, scopes, slots, shared_slots: 0, wait_ms: 0, info: WorkerInfo::default() })
+        Request::Lease(LeaseRequest {
+            session,
+            scopes,
+            slots,
+            shared_slots: 0,
+            wait_ms: 0,
+            info: WorkerInfo::default(),
+        })
     }
 
     fn check_leases(&mut self, request: &LeaseRequest, leases: &[Lease], known: &BTreeSet<JobId>) {

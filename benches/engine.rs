@@ -1,4 +1,4 @@
-//! The queue alone: a real `bue hub` on a real disk, driven over HTTP by workers that run nothing.
+//! The queue alone: a real `bue hub` on a real disk, driven over HTTP by workers that run nothing; SQLite first, PostgreSQL beside it.
 //!
 //! `cargo bench --bench engine` prints medians of several rounds, the hub's CPU time for each job and its peak memory.
 //! `BUE_BENCH_JOBS` sets the size of a round (default 40,000), `BUE_BENCH_ROUNDS` their number (default 3).
@@ -7,6 +7,7 @@ mod rig;
 
 use std::time::{Duration, Instant};
 
+use rig::postgres::Postgres;
 use rig::{Hub, median, setting};
 use serde_json::json;
 
@@ -22,7 +23,8 @@ async fn main() {
     let rounds = setting("BUE_BENCH_ROUNDS", 3);
     println!("| what | figure |\n|---|---|");
     idle().await;
-    throughput(jobs, rounds).await;
+    throughput(jobs, rounds, None).await;
+    throughput(jobs, rounds, Some(&Postgres::start())).await;
     latency().await;
     parked().await;
     long_loop().await;
@@ -37,25 +39,32 @@ async fn idle() {
 }
 
 /// A loop over `jobs` items of one step each: leased and settled as fast as the hub gives them.
-async fn throughput(jobs: usize, rounds: usize) {
+async fn throughput(jobs: usize, rounds: usize, server: Option<&Postgres>) {
     let (mut rates, mut costs, mut peak, mut disk) = (Vec::new(), Vec::new(), 0.0_f64, 0.0);
     for _ in 0..rounds {
-        let hub = Hub::start();
+        let database = server.map(|server| (server, server.database()));
+        let hub = match &database {
+            None => Hub::start(),
+            Some((server, database)) => Hub::start_on(&server.address(database)),
+        };
         hub.loop_over(jobs).await;
         let (started, cpu) = (Instant::now(), hub.cpu());
         let done = drain(&hub, jobs).await;
         rates.push(done as f64 / started.elapsed().as_secs_f64());
         costs.push((hub.cpu() - cpu).as_secs_f64() * 1e6 / done as f64);
         peak = peak.max(hub.peak_mb());
-        disk = hub.disk_bytes() as f64 / jobs as f64;
+        let bytes = database.map_or_else(|| hub.disk_bytes(), |(server, database)| server.disk_bytes(&database));
+        disk = bytes as f64 / jobs as f64;
     }
+    let store = if server.is_some() { "PostgreSQL" } else { "SQLite" };
     println!(
-        "| leased and settled, {WORKERS} workers of {SLOTS} slots, {jobs} jobs | {:.0} jobs/s |",
+        "| {store}: leased and settled, {WORKERS} workers of {SLOTS} slots, {jobs} jobs | {:.0} jobs/s |",
         median(&mut rates)
     );
-    println!("| CPU of the hub for each job | {:.0} µs |", median(&mut costs));
-    println!("| peak memory of the hub | {peak:.0} MB |");
-    println!("| disk for each finished job | {disk:.0} bytes |");
+    println!("| {store}: CPU of the hub for each job | {:.0} µs |", median(&mut costs));
+    println!("| {store}: peak memory of the hub | {peak:.0} MB |");
+    let parts = if server.is_some() { "without the server's log" } else { "write-ahead log included" };
+    println!("| {store}: disk for each finished job, {parts} | {disk:.0} bytes |");
 }
 
 /// Runs workers until `jobs` jobs are settled, or none is left.
@@ -155,5 +164,8 @@ async fn long_loop() {
     let (first, last) = (rates[0], rates[rates.len() - 1]);
     println!("| its first and its last tenth | {first:.0} and {last:.0} jobs/s ({:.2}) |", last / first);
     println!("| peak memory of the hub | {:.0} MB |", hub.peak_mb());
-    println!("| disk for each finished job | {:.0} bytes |", hub.disk_bytes() as f64 / items as f64);
+    println!(
+        "| disk for each finished job, write-ahead log included | {:.0} bytes |",
+        hub.disk_bytes() as f64 / items as f64
+    );
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod fleet;
+pub mod postgres;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -29,13 +30,24 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// A hub with its queue in a file.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A hub with its queue in PostgreSQL.
+    pub fn start_on(address: &str) -> Self {
+        Self::start_with(&[("BUE_POSTGRES", address)])
+    }
+
+    fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut process = Command::new(env!("CARGO_BIN_EXE_bue"))
             .args(["hub", "-b", "127.0.0.1:0", "--data-dir"])
             .arg(folder.path())
             .current_dir(folder.path())
             .env_clear()
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("bue hub starts");
@@ -91,9 +103,11 @@ impl Hub {
         self.status_mb("VmHWM")
     }
 
+    /// Size of the queue's files: the database, its write-ahead log and that log's index.
     pub fn disk_bytes(&self) -> u64 {
-        let path = self.folder.path().join("hub/queue.db");
-        std::fs::metadata(path).map(|file| file.len()).unwrap_or(0)
+        let files = std::fs::read_dir(self.folder.path().join("hub")).into_iter().flatten().flatten();
+        let of_queue = files.filter(|file| file.file_name().to_string_lossy().starts_with("queue.db"));
+        of_queue.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::data_dir::Service;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::secrets;
-use crate::service::{keys, listen, log, stop};
+use crate::service::{keys, listen, log, stop, text};
 use crate::settings::{engines, limits, places, table};
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -60,6 +60,7 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     let served = listen::until_ready(::hub::serve(listener, config, stop), &health, || {
         let note = context.data_dir.note_address(Service::Hub, &address)?;
         output::note(&format!("hub listens on {}", address.url()));
+        text::give_back();
         Ok(note)
     });
     served.await?.map_err(failed)?;

@@ -5,3 +5,4 @@ pub mod listen;
 pub mod log;
 pub mod sandbox;
 pub mod stop;
+pub mod text;

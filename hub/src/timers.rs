@@ -84,6 +84,11 @@ async fn bring_forward(shared: &Shared, usual_pause: Duration) {
 async fn expire_in_time(shared: Arc<Shared>) {
     // Time in which no hub may have run does not count.
     let start_ms = now_ms();
+    let what = "look for leases that a clock put too far off";
+    let leases = insist(what, || shared.store.date_leases_back(start_ms)).await;
+    if leases > 0 {
+        tracing::warn!(leases, "the clock was set back: leases are dated back");
+    }
     loop {
         shared.bell.leased.begin();
         let (jobs, next) = insist("look for leases that are over", || shared.store.expire(now_ms(), start_ms)).await;

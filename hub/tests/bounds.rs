@@ -109,6 +109,30 @@ async fn a_job_parked_by_a_clock_that_was_ahead_comes_within_the_pause_it_asked_
     assert_eq!(a.attempt, 2);
 }
 
+/// Dates all leases as a hub does whose clock is a day ahead.
+async fn date_leases_ahead(rig: &Rig) {
+    match &rig.config.postgres {
+        Some(url) => rig::postgres::change(url, "UPDATE bue.leases SET since_ms = since_ms + 86400000").await,
+        None => {
+            let queue = rusqlite::Connection::open(rig.config.data_dir.join("queue.db")).unwrap();
+            queue.execute("UPDATE leases SET since_ms = since_ms + 86400000", []).unwrap();
+        }
+    }
+}
+
+async fn a_lease_given_under_a_clock_that_was_ahead_can_be_lost_on_the_way_like_any_other(on: On) {
+    let rig = Rig::with(on, |config| config.limits.lost_on_the_way = Duration::from_millis(1)).await;
+    rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let lost = rig.next_of("a").await;
+    date_leases_ahead(&rig).await;
+    let rig = rig.restart().await;
+    until("the lease is given again", async || {
+        rig.beat(WORKER, &[]).await;
+        rig.lease(1).await.iter().any(|lease| lease.job == lost.job)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_copy_made_while_a_hub_works_is_whole_and_takes_its_place() {
     let rig = Rig::new(On::Sqlite).await;
@@ -146,6 +170,7 @@ async fn what_is_no_copy_of_a_queue_is_refused_and_changes_nothing() {
 }
 
 on_both_stores! {
+    a_lease_given_under_a_clock_that_was_ahead_can_be_lost_on_the_way_like_any_other,
     a_worker_that_beats_but_never_settles_is_timed_out_by_the_hub_at_the_cost_of_a_retry,
     a_lease_within_its_time_is_left_alone,
     finished_runs_over_the_bounds_are_deleted_with_all_their_jobs_and_the_rest_is_kept,

@@ -86,6 +86,20 @@ impl Store {
         .await
     }
 
+    /// Dates leases back that a clock that was ahead dated after `now_ms`: else their time would not begin before that. Answers with
+    /// their number.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn date_leases_back(&self, now_ms: i64) -> Result<u64, QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            change.edited();
+            change.rows.date_leases_back(now_ms)
+        })
+        .await
+    }
+
     /// Ends leases whose time, grace included, is over although their worker lives: a timeout, which costs a retry. Time before
     /// `start_ms` does not count. Answers with the jobs, and when the next lease is over.
     ///

@@ -98,6 +98,8 @@ pub(crate) trait LeaseRows {
     fn leases_of(&mut self, session: SessionId) -> Found<Vec<(i64, LeaseToken, i64)>>;
     /// Leases whose time is over when none counts from before `start_ms`; and when the next one's is.
     fn overdue(&mut self, now_ms: i64, start_ms: i64, limit: i64) -> Found<(Vec<i64>, Option<i64>)>;
+    /// No lease was given after this time.
+    fn date_leases_back(&mut self, latest_ms: i64) -> Found<u64>;
     /// Whether this attempt of a job was settled with this token.
     fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool>;
     /// The log of an attempt, or of the newest attempt that left one, as JSON.

@@ -92,6 +92,11 @@ pub async fn cut_connections(url: &str) {
     execute("postgres", &sql).await;
 }
 
+/// Changes something behind the hubs' back.
+pub async fn change(url: &str, sql: &str) {
+    execute(url.rsplit('/').next().expect("a database"), sql).await;
+}
+
 async fn execute(database: &str, sql: &str) {
     let started = Instant::now();
     loop {

@@ -23,6 +23,10 @@ impl LeaseRows for PostgresRows<'_> {
         Ok((jobs, self.first(next, &[&now_ms, &start_ms], |row| get(row, 0))?.flatten()))
     }
 
+    fn date_leases_back(&mut self, latest_ms: i64) -> Found<u64> {
+        self.execute("UPDATE leases SET since_ms = $1 WHERE since_ms > $1", &[&latest_ms])
+    }
+
     fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool> {
         let sql = "SELECT 1 FROM attempts WHERE job = $1 AND number = $2 AND token = $3";
         Ok(self.first(sql, &[&job, &number.cast_signed(), &&token.0[..]], |_| Ok(()))?.is_some())

@@ -23,6 +23,10 @@ impl LeaseRows for SqliteRows<'_> {
         Ok((jobs, self.first(next, [now_ms, start_ms], |row| row.get(0))?.flatten()))
     }
 
+    fn date_leases_back(&mut self, latest_ms: i64) -> Found<u64> {
+        Ok(self.execute("UPDATE leases SET since_ms = ?1 WHERE since_ms > ?1", [latest_ms])? as u64)
+    }
+
     fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool> {
         let sql = "SELECT 1 FROM attempts WHERE job = ?1 AND number = ?2 AND token = ?3";
         Ok(self.first(sql, params![job, number, token.0], |_| Ok(()))?.is_some())

@@ -58,8 +58,10 @@ pub enum Command {
     Results(ResultsArguments),
     /// Show what a job, or each job of a run, has printed
     Logs(LogsArguments),
-    /// Show what a job returned, as JSON
-    Value(JobArguments),
+    /// Show what a job returned, or write its table into a file
+    Value(ValueArguments),
+    /// Ask about the tables of a run in SQL, each by the name of its step
+    Query(QueryArguments),
     /// Cancel what is left of a run
     Cancel(CancelArguments),
     /// Make a new run of the script and files of another one
@@ -332,6 +334,71 @@ pub struct LogsArguments {
     pub attempt: Option<u32>,
 }
 
+/// Arguments of `bue value`.
+#[derive(Debug, Args)]
+pub struct ValueArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: JobId,
+    /// Show no more than the first N rows, or elements, and those only are read
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000), conflicts_with = "export")]
+    pub head: Option<u64>,
+    /// Where to write the table
+    #[command(flatten)]
+    pub export: Export,
+    /// Where the bucket is, which tables for files are read from [default: 127.0.0.1:61535]
+    #[arg(short = 'k', long = "bucket", value_name = "BUCKET")]
+    pub bucket: Option<String>,
+}
+
+/// Files that a table is written into.
+#[derive(Debug, Clone, Default, Args)]
+#[group(id = "export", multiple = true)]
+pub struct Export {
+    /// Write it as CSV
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write it as Parquet; takes the program for `duckdb` steps
+    #[arg(long, value_name = "FILE")]
+    pub parquet: Option<PathBuf>,
+    /// Write it as an Arrow IPC stream
+    #[arg(long, value_name = "FILE")]
+    pub arrow: Option<PathBuf>,
+}
+
+impl Export {
+    /// Whether no file was asked for.
+    pub fn is_none(&self) -> bool {
+        self.csv.is_none() && self.parquet.is_none() && self.arrow.is_none()
+    }
+}
+
+/// Arguments of `bue query`.
+#[derive(Debug, Args)]
+pub struct QueryArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The run
+    #[arg(value_name = "RUN")]
+    pub run: RunId,
+    /// The query, in DuckDB's SQL; each step that returned rows is a table, all of its jobs together
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+    /// Print all rows as JSON
+    #[arg(long, conflicts_with = "export")]
+    pub json: bool,
+    /// Where to write what it returns
+    #[command(flatten)]
+    pub export: Export,
+    /// Where the bucket is, which tables are read from [default: 127.0.0.1:61535]
+    #[arg(short = 'k', long = "bucket", value_name = "BUCKET")]
+    pub bucket: Option<String>,
+}
+
 /// Arguments of `bue cancel`.
 #[derive(Debug, Args)]
 pub struct CancelArguments {
@@ -481,6 +548,9 @@ mod tests {
             "bue logs j7 -f",
             "bue logs j7 --attempt 2",
             "bue logs r0123456789ab",
+            "bue value j7 --head 10",
+            "bue value j7 --csv a.csv --parquet a.parquet -k localhost",
+            "bue query r0123456789ab select --json",
             "bue reset j7",
             "bue reset r0123456789ab",
             "bue pause -s production-small",

@@ -6,6 +6,7 @@
 //! - [`bundle`]: the files that travel with a script.
 //! - [`client`]: the hub, as commands of a user see it.
 //! - [`runs`]: runs as they can be looked at, behind a hub or in this process.
+//! - [`fetched`]: values on this machine, for looking at them.
 //! - [`demo`]: a fleet of real processes for the length of one run.
 //! - [`local`]: a whole engine in this process.
 //! - [`service`]: what hub, bucket and worker share as processes: sockets, signals, logs.
@@ -23,6 +24,7 @@ mod context;
 mod data_dir;
 mod demo;
 mod error;
+mod fetched;
 mod local;
 mod output;
 mod runs;
@@ -78,7 +80,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Status(arguments) => commands::status::run(&context, &arguments),
         Command::Results(arguments) => commands::results::run(&context, &arguments),
         Command::Logs(arguments) => commands::logs::run(&context, &arguments),
-        Command::Value(arguments) => commands::job::value(&context, &arguments),
+        Command::Value(arguments) => commands::value::run(&context, &arguments),
+        Command::Query(arguments) => commands::query::run(&context, &arguments),
         Command::Again(arguments) => commands::again::run(&context, &arguments),
         Command::Cancel(arguments) => commands::cancel::run(&context, &arguments),
         Command::Reset(arguments) => commands::reset::run(&context, &arguments),

@@ -19,6 +19,8 @@ pub trait Runs {
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer>;
     /// The value of a job, as JSON text.
     async fn value(&self, job: JobId) -> Result<String>;
+    /// The value of a job, as JSON text; of a list or table the first `count` elements.
+    async fn head(&self, job: JobId, count: u64) -> Result<String>;
     /// How the user gets at the whole value of a job.
     fn way_to_value(&self, job: JobId) -> String;
     /// How the user gets at the results that were not shown.
@@ -42,6 +44,10 @@ impl Runs for Client {
 
     async fn value(&self, job: JobId) -> Result<String> {
         Ok(Self::value(self, job).await?)
+    }
+
+    async fn head(&self, job: JobId, count: u64) -> Result<String> {
+        Ok(Self::head(self, job, count).await?)
     }
 
     fn way_to_value(&self, job: JobId) -> String {

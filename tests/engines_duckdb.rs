@@ -182,7 +182,7 @@ fn a_query_ends_with_its_timeout_and_without_the_program_a_step_says_what_is_mis
     running.end().expect(1).says(&["timeout of 3 s"]);
     eventually("the end of the query", || (!is_running(&own)).then_some(()));
     std::fs::remove_file(&own).unwrap();
-    let missing = format!("duckdb steps need the program bue-duckdb, and {} is not there", own.display());
+    let missing = format!("DuckDB needs the program bue-duckdb, and {} is not there", own.display());
     run(&mut fleet, ORDERS, "SELECT 1").expect(1).says(&[&missing, "scripts/build-duckdb", "BUE_DUCKDB"]);
 }
 

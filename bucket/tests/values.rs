@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bue_bucket::value::{ValueError, ValueLimits, Values};
+use bue_bucket::value::{Accepted, ValueError, ValueLimits, Values};
 use bue_bucket::{Bucket, BucketError, table};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -59,7 +59,7 @@ impl Fixture {
     async fn element(&self, list: &ValueRef, index: u64) -> Result<String, ValueError> {
         let place = Place::Element { list: Box::new(list.place.clone()), index };
         let value = ValueRef { kind: ValueKind::Dict, length: None, place };
-        match self.values.materialize(&value, &self.folder, 7).await? {
+        match self.values.materialize(&value, &self.folder, 7, Accepted::Plain).await? {
             Input::Json(text) => Ok(text.get().to_owned()),
             Input::JsonFile(path) => Ok(std::fs::read_to_string(path).unwrap()),
             other => panic!("{other:?}"),
@@ -119,17 +119,17 @@ async fn tables_small_and_large_are_read_as_records() {
 async fn inputs_are_in_the_frame_or_files() {
     let f = fixture();
     let small = f.store_text("[1.0, 2]").await;
-    let input = f.values.materialize(&small, &f.folder, 0).await.unwrap();
+    let input = f.values.materialize(&small, &f.folder, 0, Accepted::Plain).await.unwrap();
     assert!(matches!(input, Input::Json(text) if text.get() == "[1.0, 2]"));
 
     let large = f.store_text(&large_list()).await;
-    match f.values.materialize(&large, &f.folder, 1).await.unwrap() {
+    match f.values.materialize(&large, &f.folder, 1, Accepted::Plain).await.unwrap() {
         Input::JsonFile(path) => assert_eq!(std::fs::read_to_string(path).unwrap(), large_list()),
         other => panic!("{other:?}"),
     }
 
     let table = f.store_table("[{\"a\": 1}]").await;
-    match f.values.materialize(&table, &f.folder, 2).await.unwrap() {
+    match f.values.materialize(&table, &f.folder, 2, Accepted::Plain).await.unwrap() {
         Input::ArrowFile(path) => {
             let file = std::fs::File::open(path).unwrap();
             assert_eq!(table::read_stream(file).unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 1);
@@ -262,7 +262,7 @@ async fn an_object_that_changed_or_went_is_named() {
     let error = f.values.read(&value, BYTES_MAX).await.unwrap_err();
     assert!(matches!(error, ValueError::Bucket(BucketError::Corrupt { .. })) && !error.is_transient(), "{error:?}");
     f.values.bucket().delete(KEY).await.unwrap();
-    let error = f.values.materialize(&value, &f.folder, 0).await.unwrap_err();
+    let error = f.values.materialize(&value, &f.folder, 0, Accepted::Plain).await.unwrap_err();
     assert!(matches!(error, ValueError::Bucket(BucketError::NotFound { .. })), "{error:?}");
 }
 

@@ -1,8 +1,10 @@
 //! A database in memory, for one step: it reaches no file, no network and no extension, and stays within its bounds.
 
+use std::path::Path;
+
 use duckdb::{Config, Connection};
-use protocol::ErrorKind;
-use protocol::frame::{DuckdbFrame, ErrorFrame, Input, Output, StartFrame};
+use protocol::frame::{DuckdbFrame, ErrorFrame, Input, Output, OutputPlace, StartFrame};
+use protocol::{ErrorKind, ValueKind};
 
 use super::input::{self, Shape};
 use super::{Sql, Statement, failure, fault, result};
@@ -14,19 +16,45 @@ const SPILL_NAME: &str = "spill";
 pub(super) fn run(frame: &StartFrame, bounds: &DuckdbFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame> {
     let unopened = |error: duckdb::Error| failure(ErrorKind::Start, format!("failed to open DuckDB: {error}"));
     let connection = open(frame, bounds).map_err(unopened)?;
-    let mut unknown = Vec::new();
-    for (number, input) in frame.inputs.iter().enumerate() {
-        let name = if number == 0 { frame.function.clone() } else { format!("pipe{number}") };
-        let Input::ArrowFile(path) = input else {
-            return Err(failure(ErrorKind::Protocol, format!("input `{name}` came as JSON")));
-        };
-        if input::load(&connection, &name, path)? == Shape::Unknown {
-            unknown.push(name);
-        }
-    }
+    let unknown = load(&connection, frame, bounds)?;
     connection.execute_batch("SET lock_configuration = true").map_err(unopened)?;
     let output = execute(&connection, &sql.statements(&bounds.statements), frame, bounds);
     output.map_err(|error| fault::explain(error, &unknown))
+}
+
+/// Makes a table of each input; returns the names of those whose columns nobody knows.
+fn load(connection: &Connection, frame: &StartFrame, bounds: &DuckdbFrame) -> Result<Vec<String>, ErrorFrame> {
+    let mut unknown = Vec::new();
+    let mut parts: Vec<(String, Vec<String>)> = Vec::new();
+    for (number, input) in frame.inputs.iter().enumerate() {
+        let name = match bounds.tables.get(number) {
+            Some(name) => name.clone(),
+            None if number == 0 => frame.function.clone(),
+            None => format!("pipe{number}"),
+        };
+        let Input::ArrowFile(path) = input else {
+            return Err(failure(ErrorKind::Protocol, format!("input `{name}` came as JSON")));
+        };
+        let is_shared = bounds.tables.iter().filter(|other| **other == name).count() > 1;
+        let table = if is_shared { format!("{name} {number}") } else { name.clone() };
+        match input::load(connection, &table, path)? {
+            Shape::Table if is_shared => match parts.iter_mut().find(|(of, _)| *of == name) {
+                Some((_, tables)) => tables.push(table),
+                None => parts.push((name, vec![table])),
+            },
+            Shape::Table => {}
+            Shape::Unknown => unknown.push(name),
+        }
+    }
+    for (name, tables) in parts {
+        let all: Vec<String> = tables.iter().map(|table| format!("SELECT * FROM {}", quoted(table))).collect();
+        let view = format!("CREATE VIEW {} AS {}", quoted(&name), all.join(" UNION ALL BY NAME "));
+        connection.execute_batch(&view).map_err(|error| {
+            let reason = fault::message(&error);
+            failure(ErrorKind::Input, format!("the tables of `{name}` cannot be made one: {reason}"))
+        })?;
+    }
+    Ok(unknown)
 }
 
 /// Runs all statements; the last one's rows are the value.
@@ -42,7 +70,28 @@ fn execute(
     for statement in others {
         connection.execute_batch(statement.text).map_err(|error| fault::of_statement(&error, statement))?;
     }
-    result::write(connection, last, frame, bounds.changes_rows)
+    match &bounds.parquet {
+        Some(file) => export(connection, last, file),
+        None => result::write(connection, last, frame, bounds.changes_rows),
+    }
+}
+
+/// Name of the view that stands for what is exported: none that anybody would choose.
+const EXPORTED: &str = "bue export";
+
+/// Writes what a query returns into a file as Parquet.
+fn export(connection: &Connection, query: &Statement<'_>, file: &Path) -> Result<Output, ErrorFrame> {
+    let view = format!("CREATE VIEW {} AS {}", quoted(EXPORTED), query.text);
+    connection.execute_batch(&view).map_err(|error| fault::of_statement(&error, query))?;
+    let copy = format!("COPY (SELECT * FROM {}) TO {} (FORMAT parquet)", quoted(EXPORTED), literal(file));
+    let rows = connection.execute(&copy, []).map_err(|error| fault::of_statement(&error, query))?;
+    let place = OutputPlace::Json(rows.to_string());
+    Ok(Output { kind: ValueKind::Number, length: None, place })
+}
+
+/// A path as it stands in a statement.
+fn literal(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', "''"))
 }
 
 fn open(frame: &StartFrame, bounds: &DuckdbFrame) -> duckdb::Result<Connection> {
@@ -54,9 +103,11 @@ fn open(frame: &StartFrame, bounds: &DuckdbFrame) -> duckdb::Result<Connection> 
         .threads(bounds.threads_max.into())?;
     let connection = Connection::open_in_memory_with_flags(config)?;
     // The folder can be named only as long as the outside can be reached.
-    let spill = frame.values.join(SPILL_NAME).to_string_lossy().replace('\'', "''");
+    let spill = literal(&frame.values.join(SPILL_NAME));
+    let exported = bounds.parquet.as_deref().map(literal).unwrap_or_default();
     connection.execute_batch(&format!(
-        "SET temp_directory = '{spill}'; SET max_temp_directory_size = '{}B'; SET enable_external_access = false",
+        "SET temp_directory = {spill}; SET max_temp_directory_size = '{}B'; SET allowed_paths = [{exported}]; \
+         SET enable_external_access = false",
         bounds.spill_bytes_max
     ))?;
     Ok(connection)

@@ -111,6 +111,8 @@ pub struct Kept {
     pub cancelled_for: Duration,
     /// Most runs kept that were cancelled.
     pub cancelled_runs_max: usize,
+    /// Size of the values and logs of all runs; where it is more, those of the runs that ended first are removed.
+    pub values_bytes_max: u64,
     /// Time between two looks.
     pub look: Duration,
 }
@@ -126,6 +128,7 @@ impl Default for Kept {
             failed_runs_max: 10_000,
             cancelled_for: 30 * DAY,
             cancelled_runs_max: 10_000,
+            values_bytes_max: 1 << 40,
             look: Duration::from_secs(600),
         }
     }

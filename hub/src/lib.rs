@@ -5,6 +5,7 @@
 //! - [`store`]: where the queue is kept; each use case is one transaction.
 //! - [`queue`]: submit, lease, beat, settle, cancel and what is shown; waiting, waking, lapsing.
 //! - `live_logs`, `queue_logs`: logs of attempts that run, and those that were kept.
+//! - [`tidying`]: which values in the bucket nobody needs any more.
 //! - [`secrets`]: what is sealed in the store, and who gets it opened.
 //! - [`http`]: routes to use cases, errors to status codes.
 //!
@@ -23,6 +24,7 @@ mod queue_logs;
 pub mod secrets;
 mod sessions;
 pub mod store;
+mod tidying;
 mod timers;
 mod value_kind;
 mod wake;

@@ -41,6 +41,13 @@ pub(crate) struct Shared {
     values: Option<Values>,
 }
 
+impl Shared {
+    /// Where values are.
+    pub(crate) fn values(&self) -> Option<&Values> {
+        self.values.as_ref()
+    }
+}
+
 /// Pause before the second look at a run for one who waits for it to change; each further one is twice as long.
 const WATCH_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest of these pauses: changes come in thousands a second, most of them of other runs.
@@ -106,7 +113,7 @@ impl Queue {
     /// Where values are shown from.
     #[must_use]
     pub fn values(&self) -> Option<&Values> {
-        self.shared.values.as_ref()
+        self.shared.values()
     }
 
     /// Which files of a bundle must be sent before a run of it can be submitted.
@@ -440,6 +447,11 @@ impl Queue {
         let scope = explanation.job.scope.clone();
         if explanation.job.state == JobState::Available && !self.shared.sessions.serve(&scope) {
             explanation.reasons.insert(0, Reason::ScopeNotServed { scope });
+        } else if explanation.job.state == JobState::Available
+            && !self.shared.sessions.can_run(&scope, explanation.job.language)
+        {
+            let engine = explanation.job.language.as_str().to_owned();
+            explanation.reasons.insert(0, Reason::EngineMissing { engine });
         }
         Ok(explanation)
     }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::SessionId;
 use protocol::api::{WorkerInfo, WorkerView};
+use protocol::{Language, SessionId};
 
 use crate::store::postgres;
 
@@ -102,6 +102,19 @@ impl Sessions {
     pub fn serve(&self, scope: &str) -> bool {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.values().any(|heard| heard.info.scopes.iter().any(|served| served == scope))
+    }
+
+    /// Whether one that serves `scope` can run steps of a language; those that do not say what they can run, can.
+    #[must_use]
+    pub fn can_run(&self, scope: &str, language: Language) -> bool {
+        let can = |engines: &[String]| {
+            let word = language.as_str();
+            let is_meant = |engine: &String| engine.split(':').next() == Some(word);
+            language == Language::Python || engines.is_empty() || engines.iter().any(is_meant)
+        };
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut serving = heard.values().filter(|heard| heard.info.scopes.iter().any(|served| served == scope));
+        serving.any(|heard| can(&heard.info.engines))
     }
 }
 

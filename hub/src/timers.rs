@@ -10,6 +10,7 @@ use crate::error::QueueError;
 use crate::job::Policy;
 use crate::queue::Shared;
 use crate::store::postgres::Fleet;
+use crate::tidying::{self, Tidying};
 
 /// Pause after a failure of the database before a timer tries again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -154,16 +155,34 @@ async fn lapse_silent(shared: &Shared) {
     }
 }
 
-/// Deletes finished runs that are over a bound.
+/// Deletes what belongs to hidden runs: their values first, for once a run's rows are gone nobody knows of them.
+async fn delete_retired(shared: &Shared) {
+    while let Some(run) = insist("look for runs to delete", || shared.store.retired()).await {
+        if let Some(values) = shared.values()
+            && let Err(error) = tidying::remove(values.bucket(), &run).await
+        {
+            tracing::warn!(%error, %run, "the values of a run that is no longer kept stay for now, and the run with them");
+            return;
+        }
+        while insist("delete runs that are no longer kept", || shared.store.sweep(run.clone(), now_ms())).await {
+            tokio::time::sleep(SWEEP_PAUSE).await;
+        }
+        tokio::time::sleep(SWEEP_PAUSE).await;
+    }
+}
+
+/// Deletes finished runs that are over a bound, and values that nobody needs any more.
 async fn keep_in_bounds(shared: Arc<Shared>) {
     let kept = shared.limits.kept;
+    let mut tidying = Tidying::new(now_ms());
     loop {
         let runs = insist("look for runs that are no longer kept", || shared.store.retire(kept, now_ms())).await;
         if runs > 0 {
             tracing::info!(runs, "finished runs are over the bounds of what is kept and are deleted");
         }
-        while insist("delete runs that are no longer kept", || shared.store.sweep(now_ms())).await {
-            tokio::time::sleep(SWEEP_PAUSE).await;
+        delete_retired(&shared).await;
+        if let Some(values) = shared.values() {
+            tidying.look(&shared.store, values.bucket(), kept, now_ms()).await;
         }
         tokio::time::sleep(kept.look).await;
     }

@@ -76,6 +76,7 @@ async fn passes_of_a_long_loop_appear_as_they_are_claimed_and_the_totals_are_rig
         format: protocol::Format::Json,
         bytes: 9,
         sha256: protocol::Digest::of(b""),
+        pages: None,
     };
     let value = ValueRef { kind: ValueKind::List, length: Some(100_000), place };
     rig.settle(&source, Outcome::Success { value, priority: None }).await;

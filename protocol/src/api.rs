@@ -20,10 +20,10 @@
 //! | `GET /v1/jobs/{job}` | → [`JobView`] |
 //! | `POST /v1/jobs/{job}/reset` | → [`ResetAnswer`]: it and what follows it start over |
 //! | `GET /v1/jobs/{job}/explain` | → [`Explanation`] |
-//! | `GET /v1/jobs/{job}/value` | → the value as JSON |
 //! | `GET /v1/jobs/{job}/log?attempt=` | → the log of that attempt, or of the newest one that left one, as text |
 //! | `GET /v1/jobs/{job}/log/live?attempt=&running=&after=&wait_ms=` | → [`LogNews`](crate::log::LogNews), when there is more than that |
 //! | `POST /v1/logs` | [`LogRequest`](crate::log::LogRequest) → 204 |
+//! | `GET /v1/jobs/{job}/value?head=` | → the value as JSON; of a list or table the first elements |
 //! | `GET /v1/status` | → [`StatusAnswer`] |
 //! | `PUT /v1/secrets/{name}` | [`SecretRequest`](crate::secret::SecretRequest) → 204 |
 //! | `DELETE /v1/secrets/{name}` | → 204 |
@@ -275,6 +275,8 @@ pub struct WorkerInfo {
     pub python: String,
     /// The sandbox that its steps run in: `full`, `off`, or the layers it is without. Empty: not told.
     pub sandbox: String,
+    /// What SQL steps it can run: `sqlite3`, `duckdb`, `postgres`, `postgres:<connection>`; empty: not said.
+    pub engines: Vec<String>,
 }
 
 /// What is to be paused or resumed. Jobs that run go on; no new ones are leased.
@@ -317,6 +319,11 @@ pub enum Reason {
     ScopeNotServed {
         /// The scope.
         scope: String,
+    },
+    /// No worker heard from of late, of those that serve its scope, can run steps of its language.
+    EngineMissing {
+        /// What it lacks: `duckdb` or `postgres`.
+        engine: String,
     },
     /// Jobs that go before it in its scope.
     Behind {

@@ -71,6 +71,27 @@ pub struct PostgresFrame {
     pub connect_timeout_ms: u64,
     /// Longest time of one statement, in milliseconds.
     pub statement_timeout_ms: u64,
+    /// Whether and how the connection is encrypted.
+    #[serde(default)]
+    pub tls: PostgresTls,
+    /// PEM text of the certificates that the server is verified by; those of the system where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<String>,
+}
+
+/// Whether and how a connection to a database is encrypted: the words of `sslmode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PostgresTls {
+    /// Never.
+    Disable,
+    /// Where the server can.
+    #[default]
+    Prefer,
+    /// Always; whoever the server is.
+    Require,
+    /// Always, and the server must be who it says.
+    VerifyFull,
 }
 
 /// The program that runs DuckDB steps, and its bounds.
@@ -90,6 +111,13 @@ pub struct DuckdbFrame {
     /// Whether the last statement changes rows: it returns their number, which is no value of the step.
     #[serde(default)]
     pub changes_rows: bool,
+    /// Names of the inputs' tables, in their order, where they are not those of a step's inputs. Inputs of one name become
+    /// one table: its columns are all of theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<String>,
+    /// A file to write the result into as Parquet, instead of the folder for values as Arrow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parquet: Option<PathBuf>,
 }
 
 /// Without the password.

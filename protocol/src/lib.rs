@@ -37,7 +37,7 @@ pub use plan::{
     Argument, Backoff, Call, CallId, Isolation, Language, Loop, LoopId, Plan, Runtime, Settings, Source, Statement,
     Step,
 };
-pub use value::{Format, Place, ValueKind, ValueRef};
+pub use value::{Format, PageIndex, Place, ValueKind, ValueRef};
 
 /// Version of the hub's HTTP interface and of the runner frames. Peers with another major version are refused.
 pub const PROTOCOL_VERSION: u32 = 1;

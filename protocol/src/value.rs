@@ -88,6 +88,9 @@ pub enum Place {
         bytes: u64,
         /// Checksum of the object; verified when it is read.
         sha256: Digest,
+        /// The index of its pages, for a large list or table: single elements are read without the rest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pages: Option<PageIndex>,
     },
     /// One element of a list, or one row of a table (as a dict), named by its place in it.
     Element {
@@ -96,6 +99,15 @@ pub enum Place {
         /// Index from 0.
         index: u64,
     },
+}
+
+/// Where the pages of a large list or table are told: an object beside it, under its key and `.pages`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageIndex {
+    /// Size of that object.
+    pub bytes: u64,
+    /// Checksum of that object; verified when it is read.
+    pub sha256: Digest,
 }
 
 /// Encodings of values in files and objects.

@@ -173,6 +173,11 @@ impl Client {
         self.text(&format!("jobs/{job}/value")).await
     }
 
+    /// The value of a job, as JSON text; of a list or table the first `count` elements.
+    pub async fn head(&self, job: JobId, count: u64) -> Result<String, ClientError> {
+        self.text(&format!("jobs/{job}/value?head={count}")).await
+    }
+
     /// The hub at a glance.
     pub async fn status(&self) -> Result<StatusAnswer, ClientError> {
         self.get("status", ANSWER_TIMEOUT).await

@@ -53,6 +53,9 @@ fn sentence(reason: &Reason) -> String {
         Reason::ScopeNotServed { scope } => {
             format!("no worker serves its scope: `bue worker -s {scope}` starts one that does")
         }
+        Reason::EngineMissing { engine } => {
+            format!("no worker that serves its scope can run {engine} steps: docs/data.md says what they need")
+        }
         Reason::Behind { jobs, or_more } => {
             let more = if *or_more { "at least " } else { "" };
             format!("{more}{} before it in its scope", plural(*jobs, "job goes", "jobs go"))

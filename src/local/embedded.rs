@@ -162,6 +162,13 @@ impl Runs for Embedded {
         }
     }
 
+    async fn head(&self, job: JobId, count: u64) -> Result<String> {
+        let view = self.queue.job(job).await.map_err(Error::internal)?;
+        let value = view.value.ok_or_else(|| Error::internal(format_args!("job {job} has no value")))?;
+        let head = self.values.head(&value, count, SHOWN_BYTES_MAX).await.map_err(Error::machine)?;
+        Ok(head.get().to_owned())
+    }
+
     fn way_to_value(&self, _: JobId) -> String {
         // Values are gone with this process, which prints them all when it is asked to.
         "whole with --json".to_owned()

@@ -1,20 +1,63 @@
 //! What the SQL steps of a worker need: a database, a program.
 
-use worker::{Engines, Postgres};
+use std::collections::BTreeMap;
+
+use protocol::frame::PostgresTls;
+use worker::{CONNECTION_PREFIX, Engines, Postgres};
 
 use super::source::{SettingError, Sources};
 use super::table;
+use super::value::Value;
 
 /// Reads it. What is missing is said by the steps that need it.
 pub fn read(sources: &Sources) -> Result<Engines, SettingError> {
+    let tls = sources.read::<SslMode>(&table::POSTGRES_SSLMODE)?.map(|mode| mode.0).unwrap_or_default();
+    let certificates = sources.read::<Certificates>(&table::POSTGRES_SSLROOTCERT)?.map(|file| file.0);
     let postgres = Postgres {
+        tls,
+        certificates,
         host: sources.read(&table::POSTGRES_HOST)?,
         port: sources.read(&table::POSTGRES_PORT)?,
         user: sources.read(&table::POSTGRES_USER)?,
         password: sources.read(&table::POSTGRES_PASSWORD)?,
         database: sources.read(&table::POSTGRES_DATABASE)?,
     };
-    Ok(Engines { postgres, duckdb: sources.read(&table::BUE_DUCKDB)? })
+    Ok(Engines { postgres, connections: connections(sources)?, duckdb: sources.read(&table::BUE_DUCKDB)? })
+}
+
+fn connections(sources: &Sources) -> Result<BTreeMap<String, Postgres>, SettingError> {
+    let connection = |(name, text, origin): (&str, &str, _)| {
+        let parsed = text.parse().map_err(|reason: String| SettingError::Malformed {
+            name: format!("{CONNECTION_PREFIX}{name}"),
+            origin,
+            found: "not usable".to_owned(),
+            expected: format!("the address of a database: {reason}"),
+        });
+        Ok((name.to_owned(), parsed?))
+    };
+    sources.starting_with(CONNECTION_PREFIX).into_iter().map(connection).collect()
+}
+
+/// A word for `sslmode`.
+struct SslMode(PostgresTls);
+
+impl Value for SslMode {
+    const EXPECTED: &'static str = "disable, prefer, require or verify-full";
+
+    fn parse(text: &str) -> Option<Self> {
+        worker::tls(text).ok().map(Self)
+    }
+}
+
+/// The certificates in a file.
+struct Certificates(String);
+
+impl Value for Certificates {
+    const EXPECTED: &'static str = "a file with certificates that can be read";
+
+    fn parse(text: &str) -> Option<Self> {
+        worker::certificates(text).ok().map(Self)
+    }
 }
 
 /// The address of the database that keeps the hub's queue, where it is not a file: of a flag, of BUE_POSTGRES, or, for a
@@ -22,7 +65,7 @@ pub fn read(sources: &Sources) -> Result<Engines, SettingError> {
 pub fn database_of_hub(flag: Option<&str>, sources: &Sources) -> Result<Option<String>, SettingError> {
     match flag {
         Some("") => {
-            let Postgres { host, port, user, password, database } = read(sources)?.postgres;
+            let Postgres { host, port, user, password, database, .. } = read(sources)?.postgres;
             let login = [user, password].into_iter().flatten().map(|part| encoded(&part)).collect::<Vec<_>>().join(":");
             let at = if login.is_empty() { "" } else { "@" };
             let host = host.unwrap_or_else(|| "localhost".to_owned());
@@ -50,6 +93,16 @@ fn encoded(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_are_read_by_their_names_and_a_wrong_one_is_named_without_its_password() {
+        let sources = Sources::of(&[("BUE_CONNECTION_WAREHOUSE", "postgres://ada:x@db/sales?sslmode=require")], &[]);
+        let engines = read(&sources).unwrap();
+        assert_eq!(engines.connections["WAREHOUSE"].tls, PostgresTls::Require);
+        let sources = Sources::of(&[("BUE_CONNECTION_WAREHOUSE", "postgres://ada:hidden@db")], &[]);
+        let error = read(&sources).unwrap_err().to_string();
+        assert!(error.contains("BUE_CONNECTION_WAREHOUSE") && !error.contains("hidden"), "{error}");
+    }
 
     #[test]
     fn a_password_cannot_end_the_address() {

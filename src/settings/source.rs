@@ -2,7 +2,7 @@
 //!
 //! `.env` is read, never put into the environment, so that steps and child processes do not inherit what is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,13 +47,13 @@ pub enum SettingError {
     #[error("{name} from {origin} is {found}, expected {expected}")]
     Malformed {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// Where it was found.
         origin: Origin,
         /// Its text, in quotes; of secrets only that there is one.
         found: String,
         /// What would be right.
-        expected: &'static str,
+        expected: String,
     },
     /// `.env` is there and cannot be read.
     #[error("cannot read settings from {}: {reason}", path.display())]
@@ -92,7 +92,8 @@ impl Sources {
             Some(value) => Ok(Some(value)),
             None => {
                 let found = if setting.secret { "not usable".to_owned() } else { format!("`{}`", shorten(text)) };
-                Err(SettingError::Malformed { name: setting.name, origin, found, expected: T::EXPECTED })
+                let (name, expected) = (setting.name.to_owned(), T::EXPECTED.to_owned());
+                Err(SettingError::Malformed { name, origin, found, expected })
             }
         }
     }
@@ -100,6 +101,19 @@ impl Sources {
     /// The text of a variable that is no setting, or `None` where it is not set.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.find(name).map(|(text, _)| text)
+    }
+
+    /// All settings whose names begin with `prefix`: the rest of the name, the text, and where it was found.
+    pub fn starting_with(&self, prefix: &str) -> Vec<(&str, &str, Origin)> {
+        let names: BTreeSet<&str> = self.environment.keys().chain(self.file.keys()).map(String::as_str).collect();
+        let found = |name: &'_ str| self.find(name);
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let (text, origin) = found(name)?;
+                Some((name.strip_prefix(prefix)?, text, origin))
+            })
+            .collect()
     }
 
     fn find(&self, name: &str) -> Option<(&str, Origin)> {

@@ -58,6 +58,9 @@ settings! {
     plain POSTGRES_USER, "", "", "Database of `postgres` steps: user.";
     secret POSTGRES_PASSWORD, "", "", "Database of `postgres` steps: password.";
     plain POSTGRES_DATABASE, "", "", "Database of `postgres` steps: name.";
+    plain POSTGRES_SSLMODE, "", "prefer", "Database of `postgres` steps: `disable`, `prefer`, `require` or `verify-full`.";
+    plain POSTGRES_SSLROOTCERT, "", "those of the system", "Database of `postgres` steps: file with the certificates that `verify-full` goes by.";
+    secret BUE_CONNECTION_NAME, "", "", "Database of `postgres` steps with `!connection name`: `postgres://user:password@host:port/database?sslmode=…`; `NAME` stands for the name in capitals.";
     plain REVERSE_PRIORITY, "", "false", "`true`: the hub starts lower priorities first.";
     secret BUE_TOKEN, "", "made by the hub", "The hub's token, on machines that do not share its data folder.";
     secret BUE_SECRET_KEY, "", "made by the hub", "Keys that seal secrets in the hub's database, 64 hex digits each, with commas between them; the first one seals, all open.";

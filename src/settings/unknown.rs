@@ -9,7 +9,8 @@ const DOCUMENTATION: &str = include_str!("../../docs/settings.md");
 
 /// What to tell the user of `name`, where it is no setting.
 pub fn warning(name: &str) -> Option<String> {
-    if !PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || known().any(|known| known == name) {
+    let is_connection = name.starts_with(worker::CONNECTION_PREFIX);
+    if is_connection || !PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || known().any(|known| known == name) {
         return None;
     }
     let nearest = known().map(|known| (distance(known, name), known)).min();
@@ -57,7 +58,15 @@ mod tests {
 
     #[test]
     fn settings_and_names_of_others_are_left_alone() {
-        for name in ["PIPELINE_PORT", "BUE_TOKEN", "BUE_LAPSE", "PIPE_WORKER_SCOPES", "DATABASE_URL", "PATH"] {
+        for name in [
+            "PIPELINE_PORT",
+            "BUE_TOKEN",
+            "BUE_LAPSE",
+            "PIPE_WORKER_SCOPES",
+            "BUE_CONNECTION_WAREHOUSE",
+            "DATABASE_URL",
+            "PATH",
+        ] {
             assert_eq!(warning(name), None);
         }
     }

@@ -4,7 +4,7 @@ use comfy_table::Table;
 use protocol::api::{ResultView, ResultsAnswer, RunView};
 use protocol::{JobState, Place, ValueRef};
 
-use super::value::{describe, drawn, rows, shortened};
+use super::value::{ROWS_MAX, describe, drawn, rows, shortened};
 use crate::error::Result;
 use crate::output;
 use crate::runs::Runs;
@@ -13,8 +13,6 @@ use crate::runs::Runs;
 const RESULTS_MAX: usize = 40;
 /// Values up to this size are fetched for being shown, in bytes.
 const FETCHED_BYTES_MAX: u64 = 256 << 10;
-/// Largest value whose first rows are shown below the others.
-const LAST_BYTES_MAX: u64 = 8 << 20;
 
 /// The results of a run; `None` where it has none.
 pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
@@ -67,13 +65,11 @@ async fn last_rows(runs: &impl Runs, results: &[ResultView]) -> Result<Option<St
     else {
         return Ok(None);
     };
-    if value.passes().is_none() || size(value).is_none_or(|size| size > LAST_BYTES_MAX) {
-        return Ok(None);
-    }
-    let text = json(runs, result, value).await?;
+    let Some(length) = value.passes() else { return Ok(None) };
+    let text = runs.head(result.job, ROWS_MAX as u64).await?;
     let parsed = serde_json::from_str(&text).ok();
     let name = result.variable.as_deref().unwrap_or(&result.pipe);
-    Ok(parsed.and_then(|value| rows(&value)).map(|rows| format!("{name} ({}):\n{rows}", describe(value))))
+    Ok(parsed.and_then(|value| rows(&value, length)).map(|rows| format!("{name} ({}):\n{rows}", describe(value))))
 }
 
 /// What it would cost to fetch it; `None` where that is not known.

@@ -11,7 +11,7 @@ const CELL_CHARACTERS_MAX: usize = 100;
 /// Characters of a field in the rows of a table.
 const FIELD_CHARACTERS_MAX: usize = 32;
 /// Rows of a table that are shown.
-const ROWS_MAX: usize = 20;
+pub const ROWS_MAX: usize = 20;
 /// Columns of a table that are shown.
 const COLUMNS_MAX: usize = 10;
 
@@ -42,10 +42,16 @@ pub fn shortened(text: &str) -> String {
     cut(&flat(text), CELL_CHARACTERS_MAX)
 }
 
-/// The first rows of a table, where `value` is a list of records and is small enough in width.
-pub fn rows(value: &Value) -> Option<String> {
+/// The first rows of a table of `rows` rows, where `value` is a list of the first of its records.
+pub fn rows(value: &Value, rows: u64) -> Option<String> {
+    rows_of(value, rows, ROWS_MAX)
+}
+
+/// The same, with another bound.
+pub fn rows_of(value: &Value, rows: u64, rows_max: usize) -> Option<String> {
     let records: Vec<&Map<String, Value>> = value.as_array()?.iter().map(Value::as_object).collect::<Option<_>>()?;
-    let columns = columns(&records);
+    let records = &records[..records.len().min(rows_max)];
+    let columns = columns(records);
     if columns.is_empty() {
         return None;
     }
@@ -54,12 +60,12 @@ pub fn rows(value: &Value) -> Option<String> {
         shown.push("…");
     }
     let mut table = drawn(&shown);
-    for record in records.iter().take(ROWS_MAX) {
+    for record in records {
         table.add_row(shown.iter().map(|column| record.get(*column).map_or_else(String::new, field)));
     }
     let mut text = table.to_string();
-    if records.len() > ROWS_MAX {
-        text.push_str(&format!("\n… {} in all", output::plural(records.len() as u64, "row", "rows")));
+    if rows > records.len() as u64 {
+        text.push_str(&format!("\n… {} in all", output::plural(rows, "row", "rows")));
     }
     Some(text)
 }
@@ -67,7 +73,7 @@ pub fn rows(value: &Value) -> Option<String> {
 /// The union of the keys of the rows that are shown, in order of appearance.
 fn columns<'a>(records: &[&'a Map<String, Value>]) -> Vec<&'a str> {
     let mut columns: Vec<&str> = Vec::new();
-    for key in records.iter().take(ROWS_MAX).flat_map(|record| record.keys()) {
+    for key in records.iter().flat_map(|record| record.keys()) {
         if !columns.contains(&key.as_str()) {
             columns.push(key);
         }
@@ -102,13 +108,13 @@ mod tests {
     #[test]
     fn a_list_of_records_is_shown_as_rows() {
         let value = serde_json::json!([{"a": 1, "b": "x\ny\u{1b}"}, {"a": null, "c": [1]}]);
-        let text = rows(&value).unwrap();
+        let text = rows(&value, 2).unwrap();
         for part in ["a", "b", "c", r"x y\u001b", "[1]"] {
             assert!(text.contains(part), "{text}");
         }
-        assert!(rows(&serde_json::json!([1, 2])).is_none());
-        assert!(rows(&serde_json::json!([])).is_none());
-        assert!(rows(&serde_json::json!({"a": 1})).is_none());
+        assert!(rows(&serde_json::json!([1, 2]), 2).is_none());
+        assert!(rows(&serde_json::json!([]), 0).is_none());
+        assert!(rows(&serde_json::json!({"a": 1}), 1).is_none());
     }
 
     #[test]
@@ -117,6 +123,6 @@ mod tests {
         assert_eq!(text.chars().count(), CELL_CHARACTERS_MAX);
         assert!(text.ends_with('…'));
         let many: Vec<Value> = (0..50).map(|n| serde_json::json!({"n": n})).collect();
-        assert!(rows(&Value::Array(many)).unwrap().ends_with("… 50 rows in all"));
+        assert!(rows(&Value::Array(many), 50).unwrap().ends_with("… 50 rows in all"));
     }
 }

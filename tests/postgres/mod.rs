@@ -38,6 +38,30 @@ impl Server {
 
     /// A server of one test, which may restart it.
     pub fn start() -> Self {
+        Self::make(|_, _| ())
+    }
+
+    /// A server of one test whose connections can be encrypted: it is `localhost`, by a certificate that it made itself.
+    pub fn with_tls() -> Self {
+        Self::make(|folder, data| {
+            make_certificate(folder, data);
+            let settings = data.join("postgresql.conf");
+            let text = fs::read_to_string(&settings).unwrap();
+            fs::write(&settings, format!("{text}\nssl = on\n")).unwrap();
+        })
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("server.crt")
+    }
+
+    fn make(prepare: impl FnOnce(&Path, &Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
@@ -55,6 +79,7 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        prepare(folder.path(), &data);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = serve(folder.path(), port);
         let server = Self { child, port, folder, databases: AtomicU32::new(0) };
@@ -150,6 +175,29 @@ fn serve(folder: &Path, port: u16) -> Child {
         .stderr(log)
         .spawn()
         .unwrap()
+}
+
+/// A certificate in `folder`, and with its key in the server's own.
+fn make_certificate(folder: &Path, data: &Path) {
+    let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for file in [&certificate, &key] {
+        let copy = data.join(file.file_name().unwrap());
+        fs::copy(file, &copy).unwrap();
+        fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            assert!(Command::new("chown").arg("postgres:postgres").arg(&copy).status().unwrap().success());
+        }
+    }
 }
 
 /// A program of the server; as root it runs as the user postgres, because it refuses root.

@@ -42,7 +42,7 @@ impl Assignment<'_> {
         let limits = &config.limits;
         let code = self.code()?;
         let postgres = match self.step.language {
-            Language::Postgres => Some(config.engines.postgres.frame(self.step, limits).map_err(Trouble::Step)?),
+            Language::Postgres => Some(config.engines.postgres_frame(self.step, limits).map_err(Trouble::Step)?),
             _ => None,
         };
         let duckdb = match self.step.language {

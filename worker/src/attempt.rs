@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bucket::Bucket;
-use bucket::value::{ValueLimits, Values};
+use bucket::value::{Accepted, ValueLimits, Values};
 use protocol::api::{Lease, LogRef, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
 use protocol::{Language, Outcome, ValueRef};
@@ -145,6 +145,7 @@ impl<H: Hub> Attempts<H> {
     async fn prepare_and_run(&self, lease: &Lease, end: &End) -> Result<Done, Trouble> {
         let plan = self.fetch(end, || self.bundles.plan(lease.plan)).await?;
         let step = assignment::step_of(&plan, lease)?;
+        self.check_engine(step)?;
         if step.language == Language::Python && step.settings.runtime.isolation == Some(protocol::Isolation::Shared) {
             return self.run_shared(lease, &plan, step, end).await;
         }
@@ -237,7 +238,12 @@ impl<H: Hub> Attempts<H> {
         let folder = assignment.scratch.inputs();
         let mut inputs = Vec::with_capacity(assignment.lease.inputs.len());
         for (number, value) in assignment.lease.inputs.iter().enumerate() {
-            let input = self.input(number, value, &folder, end).await?;
+            let input = match assignment.step.language {
+                Language::Python => self.input(number, value, &folder, end).await?,
+                Language::Sqlite3 | Language::Postgres | Language::Duckdb => {
+                    self.input_as(Accepted::Compressed, number, value, &folder, end).await?
+                }
+            };
             inputs.push(assignment.seen_input(input));
         }
         Ok(inputs)

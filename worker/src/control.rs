@@ -90,6 +90,7 @@ impl<H> Shared<H> {
             scopes: self.config.scopes.clone(),
             python: self.config.python.version.clone(),
             sandbox: self.config.sandbox.level.summary(),
+            engines: self.config.engines.words(&self.config.program),
         }
     }
 }

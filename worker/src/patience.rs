@@ -5,15 +5,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use bucket::BucketError;
-use bucket::value::ValueError;
+use bucket::value::{Accepted, ValueError};
 use bytes::Bytes;
 use protocol::api::{Lease, LogRef};
 use protocol::frame::{Input, Output};
-use protocol::{ErrorKind, StepError, ValueRef};
+use protocol::{ErrorKind, Step, StepError, ValueRef};
 
 use crate::attempt::{Attempts, End};
 use crate::backoff::Backoff;
 use crate::bundles::FetchError;
+use crate::config::Mode;
 use crate::hub::Hub;
 use crate::log::Log;
 use crate::outage::Outage;
@@ -54,7 +55,7 @@ impl<H: Hub> Attempts<H> {
         .await
     }
 
-    /// Argument number `number`, fit for the start frame.
+    /// Argument number `number` of a Python step, fit for the start frame.
     pub(crate) async fn input(
         &self,
         number: usize,
@@ -62,14 +63,36 @@ impl<H: Hub> Attempts<H> {
         folder: &Path,
         end: &End,
     ) -> Result<Input, Trouble> {
+        self.input_as(Accepted::Plain, number, value, folder, end).await
+    }
+
+    /// Argument number `number`, fit for the start frame of a process that reads such tables.
+    pub(crate) async fn input_as(
+        &self,
+        accepted: Accepted,
+        number: usize,
+        value: &ValueRef,
+        folder: &Path,
+        end: &End,
+    ) -> Result<Input, Trouble> {
         let outage = &self.shared.bucket_outage;
         self.insist(outage, end, Persistence::Patience, || async {
-            match self.values.materialize(value, folder, number).await {
+            match self.values.materialize(value, folder, number, accepted).await {
                 Err(ValueError::Bucket(error @ BucketError::NotFound { .. })) => Err(self.missing(error).await),
                 input => input.map_err(|error| classify(error, ErrorKind::Input)),
             }
         })
         .await
+    }
+
+    /// In a fleet another worker may have what this one lacks.
+    pub(crate) fn check_engine(&self, step: &Step) -> Result<(), Trouble> {
+        let config = &self.shared.config;
+        let checked = config.engines.check(step, &config.program, &config.limits);
+        checked.map_err(|error| match config.mode {
+            Mode::Fleet { .. } => Trouble::Away(error.message),
+            Mode::Local { .. } => Trouble::Step(error),
+        })
     }
 
     /// An object that is not there: lost, unless what was asked is no bucket of ours at all.

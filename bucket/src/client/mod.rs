@@ -7,12 +7,14 @@
 mod open;
 mod transfer;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as StorePath;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use protocol::Digest;
 
 use crate::error::{from_check, from_object_store, from_write};
@@ -148,22 +150,43 @@ impl Bucket {
         Ok(content)
     }
 
+    /// Reads a range of an object and verifies that it is what was written there.
+    ///
+    /// # Errors
+    /// [`BucketError::Corrupt`] where it is not, and others.
+    pub async fn get_range(&self, key: &str, range: Range<u64>, expected: Digest) -> Result<Bytes, BucketError> {
+        let read = self.shared.store.get_range(&self.path(key)?, range).await;
+        let content = read.map_err(|error| self.error(key, error))?;
+        if Digest::of(&content) == expected { Ok(content) } else { Err(corrupt_checksum(key)) }
+    }
+
+    /// The objects in the folder `prefix` and below it, one after another in no certain order, however many there are.
+    ///
+    /// # Errors
+    /// See [`BucketError`].
+    pub fn entries(&self, prefix: &str) -> Result<BoxStream<'static, Result<Entry, BucketError>>, BucketError> {
+        let path = self.path(prefix)?;
+        let (bucket, prefix) = (self.clone(), prefix.to_owned());
+        let found = self.shared.store.list(Some(&path));
+        Ok(found
+            .map(move |meta| meta.map(|meta| bucket.entry(meta)).map_err(|error| bucket.error(&prefix, error)))
+            .boxed())
+    }
+
+    fn entry(&self, meta: ObjectMeta) -> Entry {
+        Entry {
+            key: meta.location.as_ref().strip_prefix(&self.shared.prefix).unwrap_or_default().to_owned(),
+            bytes: meta.size,
+            modified_ms: meta.last_modified.timestamp_millis(),
+        }
+    }
+
     /// The objects in the folder `prefix` and below it, in order of their keys; the whole bucket for an empty prefix.
     ///
     /// # Errors
     /// See [`BucketError`].
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, BucketError> {
-        let path = self.path(prefix)?;
-        let found: Vec<_> =
-            self.shared.store.list(Some(&path)).try_collect().await.map_err(|error| self.error(prefix, error))?;
-        let mut entries: Vec<Entry> = found
-            .into_iter()
-            .map(|meta| Entry {
-                key: meta.location.as_ref().strip_prefix(&self.shared.prefix).unwrap_or_default().to_owned(),
-                bytes: meta.size,
-                modified_ms: meta.last_modified.timestamp_millis(),
-            })
-            .collect();
+        let mut entries: Vec<Entry> = self.entries(prefix)?.try_collect().await?;
         entries.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(entries)
     }

@@ -197,7 +197,7 @@ fn float(cell: &Cell<'_>) -> Option<f64> {
 }
 
 /// Reads a dict as it is written: in order, values unread.
-struct Entries;
+pub(super) struct Entries;
 
 impl<'de> Visitor<'de> for Entries {
     type Value = Vec<(String, &'de RawValue)>;

@@ -19,9 +19,11 @@ mod cell;
 mod error;
 mod from_records;
 mod stream;
+mod to_csv;
 mod to_records;
 
 pub use error::TableError;
 pub use from_records::{Converted, Widened, from_records};
 pub use stream::{Scan, read_stream, scan_stream, write_stream};
+pub use to_csv::CsvWriter;
 pub use to_records::{RecordsWriter, row_to_record};

@@ -39,9 +39,18 @@ pub fn scan_stream(mut stream: impl Read + Seek, bytes: u64) -> Result<Scan, Tab
         let message = root_as_message(&metadata).map_err(|error| malformed(error.to_string()))?;
         match message.header_type() {
             MessageHeader::Schema if messages == 0 => {}
-            MessageHeader::DictionaryBatch if messages > 0 => {}
+            MessageHeader::DictionaryBatch if messages > 0 => {
+                let data = message.header_as_dictionary_batch().and_then(|batch| batch.data());
+                if data.is_some_and(|data| data.compression().is_some()) {
+                    return Err(malformed("it is compressed; write it uncompressed"));
+                }
+            }
             MessageHeader::RecordBatch if messages > 0 => {
                 let batch = message.header_as_record_batch().ok_or_else(|| malformed("a batch has no header"))?;
+                // The sizes that compressed batches claim are only known to be wrong when they are made room for.
+                if batch.compression().is_some() {
+                    return Err(malformed("it is compressed; write it uncompressed"));
+                }
                 let batch_rows = u64::try_from(batch.length()).map_err(|_| malformed("a batch has negative rows"))?;
                 rows = rows.checked_add(batch_rows).ok_or_else(|| malformed("it has too many rows"))?;
             }

@@ -1,12 +1,15 @@
 //! One element of a list, or one row of a table, wherever the list is.
 
 use std::fs::File;
+use std::io::{BufReader, Read};
+use std::sync::Arc;
 
 use base64::Engine;
-use protocol::{Format, Place, ValueKind};
+use protocol::{Format, PageIndex, Place, ValueKind};
 use serde_json::value::RawValue;
 
 use super::list::List;
+use super::pages::{Page, Pages};
 use super::shape::Shape;
 use super::{ValueError, Values, blocking};
 use crate::client::Stored;
@@ -18,7 +21,11 @@ impl Values {
         match list {
             Place::Json(text) => element_of_text(text.get(), index),
             Place::Arrow(encoded) => row_of_stream(&decode(encoded)?, index),
-            Place::Object { key, format, bytes, sha256 } => {
+            Place::Object { key, format, pages: Some(pages), .. } => {
+                let (list, first) = self.page(key, *format, *pages, index).await?;
+                blocking(move || list.element(index - first)).await
+            }
+            Place::Object { key, format, bytes, sha256, pages: None } => {
                 let expected = Stored { bytes: *bytes, sha256: *sha256 };
                 let list = self.lists.get(*sha256, || self.fetch_list(key, *format, expected, index)).await?;
                 blocking(move || list.element(index)).await
@@ -30,12 +37,43 @@ impl Values {
         }
     }
 
+    /// The page of a list that has an element, and the index of its first one.
+    async fn page(
+        &self,
+        key: &str,
+        format: Format,
+        index_object: PageIndex,
+        index: u64,
+    ) -> Result<(Arc<List>, u64), ValueError> {
+        let pages = self.indexes.get(index_object.sha256, || self.fetch_index(key, index_object)).await?;
+        let page = *pages.page_of(index)?;
+        let list = self.lists.get(pages.name_of(&page), || self.fetch_page(key, format, &pages, page)).await?;
+        Ok((list, page.first))
+    }
+
+    async fn fetch_index(&self, key: &str, index: PageIndex) -> Result<Pages, ValueError> {
+        let expected = Stored { bytes: index.bytes, sha256: index.sha256 };
+        let content = self.bucket.get_verified(&index_key(key), expected).await?;
+        serde_json::from_slice(&content).map_err(ValueError::NotJson)
+    }
+
+    async fn fetch_page(&self, key: &str, format: Format, pages: &Pages, page: Page) -> Result<List, ValueError> {
+        let content = self.bucket.get_range(key, page.start..page.end, page.sha256).await?;
+        let (head, folder) = (pages.head.clone(), self.folder.clone());
+        blocking(move || match format {
+            Format::Json => List::from_elements(&content, &folder),
+            Format::Arrow => List::from_table(head.as_slice().chain(&*content), &folder),
+        })
+        .await
+    }
+
     async fn fetch_list(&self, key: &str, format: Format, expected: Stored, index: u64) -> Result<List, ValueError> {
         let path = self.fetch(key, expected).await?;
+        let folder = self.folder.clone();
         blocking(move || {
             let open = || File::open(&path).map_err(|source| ValueError::io(&path, source));
             match format {
-                Format::Arrow => List::from_table(&open()?, &path),
+                Format::Arrow => List::from_table(BufReader::new(open()?), &folder),
                 Format::Json => match List::from_json(open()?, &path)? {
                     Some(list) => Ok(list),
                     None => Err(not_a_list(Shape::of_file(&open()?).map_err(ValueError::NotJson)?.kind, index)),
@@ -44,6 +82,11 @@ impl Values {
         })
         .await
     }
+}
+
+/// Where the index of the pages of the object `key` is.
+pub(super) fn index_key(key: &str) -> String {
+    format!("{key}.pages")
 }
 
 fn element_of_text(text: &str, index: u64) -> Result<String, ValueError> {

@@ -1,11 +1,13 @@
 //! A list in a file, out of which single elements are read.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek};
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::ValueError;
+use super::list_cache::Weigh;
+use super::scan::Scanner;
 use crate::table::{self, RecordsWriter};
 
 /// A JSON list in a file, and where each of its elements is.
@@ -30,19 +32,18 @@ impl List {
             if length == 0 {
                 break;
             }
-            buffer[..length].iter().for_each(|byte| scanner.add(*byte));
+            scanner.add_all(&buffer[..length]);
         }
         let bytes = scanner.position;
-        Ok(scanner.finish().map(|elements| Self { file, elements, bytes }))
+        Ok(scanner.is_list().then(|| Self { file, elements: scanner.take(), bytes }))
     }
 
-    /// The rows of the table in a file that holds an Arrow stream, each as a dict.
-    pub(super) fn from_table(file: &File, path: &Path) -> Result<Self, ValueError> {
-        let folder = path.parent().unwrap_or(path);
+    /// The rows of the table that an Arrow stream holds, each as a dict, in a file of its own in `folder`.
+    pub(super) fn from_table(stream: impl Read, folder: &Path) -> Result<Self, ValueError> {
         let in_folder = |source| ValueError::io(folder, source);
         let records = tempfile::tempfile_in(folder).map_err(in_folder)?;
         let mut writer = RecordsWriter::new(BufWriter::new(&records)).map_err(in_folder)?;
-        for batch in table::read_stream(BufReader::new(file))? {
+        for batch in table::read_stream(stream)? {
             let batch = batch.map_err(table::TableError::from)?;
             for row in 0..batch.num_rows() {
                 writer.row(&batch, row)?;
@@ -51,8 +52,17 @@ impl List {
         let written =
             writer.finish().and_then(|buffer| buffer.into_inner().map_err(std::io::IntoInnerError::into_error));
         written.map_err(in_folder)?;
-        let list = Self::from_json(records, path)?;
+        let list = Self::from_json(records, folder)?;
         list.ok_or_else(|| ValueError::Table(table::TableError::Malformed("its rows are no list".to_owned())))
+    }
+
+    /// Some elements of a JSON list, with the commas between them, in a file of its own in `folder`.
+    pub(super) fn from_elements(elements: &[u8], folder: &Path) -> Result<Self, ValueError> {
+        let in_folder = |source| ValueError::io(folder, source);
+        let mut file = tempfile::tempfile_in(folder).map_err(in_folder)?;
+        [b"[", elements, b"]"].into_iter().try_for_each(|part| file.write_all(part)).map_err(in_folder)?;
+        let not_json = || ValueError::NotJson(serde::de::Error::custom("a page of it is no list"));
+        Self::from_json(file, folder)?.ok_or_else(not_json)
     }
 
     /// The JSON text of one element.
@@ -66,81 +76,16 @@ impl List {
             .map_err(|source| ValueError::io(Path::new("a cached list"), source))?;
         String::from_utf8(text).map_err(|error| ValueError::NotJson(serde::de::Error::custom(error)))
     }
+}
 
-    /// What it takes: its file on disk and its index in memory.
-    pub(super) fn weight_bytes(&self) -> u64 {
+impl Weigh for List {
+    fn weight_bytes(&self) -> u64 {
         self.bytes + size_of_val(self.elements.as_slice()) as u64
-    }
-}
-
-/// Finds the elements of a JSON list that is known to be whole, byte by byte.
-#[derive(Default)]
-struct Scanner {
-    position: u64,
-    depth: u64,
-    in_string: bool,
-    escaped: bool,
-    /// The document begins with something other than a list.
-    other: bool,
-    /// First byte of the current element, and the byte after the last that is no blank.
-    current: Option<(u64, u64)>,
-    elements: Vec<(u64, u64)>,
-}
-
-impl Scanner {
-    fn add(&mut self, byte: u8) {
-        let position = self.position;
-        self.position += 1;
-        if self.in_string {
-            self.string_byte(byte);
-            self.extend(position);
-            return;
-        }
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => {}
-            b',' if self.depth == 1 => self.elements.extend(self.current.take()),
-            b']' | b'}' => {
-                self.depth = self.depth.saturating_sub(1);
-                if self.depth == 0 {
-                    self.elements.extend(self.current.take());
-                } else {
-                    self.extend(position);
-                }
-            }
-            b'[' if self.depth == 0 => self.depth = 1,
-            _ if self.depth == 0 => self.other = true,
-            _ => {
-                self.in_string = byte == b'"';
-                self.depth += u64::from(matches!(byte, b'[' | b'{'));
-                self.extend(position);
-            }
-        }
-    }
-
-    fn string_byte(&mut self, byte: u8) {
-        if self.escaped {
-            self.escaped = false;
-        } else if byte == b'\\' {
-            self.escaped = true;
-        } else if byte == b'"' {
-            self.in_string = false;
-        }
-    }
-
-    fn extend(&mut self, position: u64) {
-        let (start, _) = self.current.unwrap_or((position, position));
-        self.current = Some((start, position + 1));
-    }
-
-    fn finish(self) -> Option<Vec<(u64, u64)>> {
-        (!self.other && self.position > 0).then_some(self.elements)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn list(text: &str) -> Option<List> {

@@ -1,6 +1,6 @@
-//! Lists that many elements are cut out of: fetched once, however many jobs of a loop ask for an element at once.
+//! Lists that many elements are cut out of, and pages of lists: fetched once, however many jobs of a loop ask for an
+//! element at once.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
@@ -8,35 +8,34 @@ use protocol::Digest;
 use tokio::sync::OnceCell;
 
 use super::ValueError;
-use super::list::List;
 
-/// Most lists that are kept: each holds a file open.
-const LISTS_MAX: usize = 64;
+/// Most things that are kept: each may hold a file open.
+const KEPT_MAX: usize = 64;
 
-type Cell = Arc<OnceCell<Arc<List>>>;
-
-/// The lists that were used last, by their content.
-#[derive(Debug)]
-pub(super) struct ListCache {
-    folder: PathBuf,
-    bytes_max: u64,
-    cells: Mutex<LruCache<Digest, Cell>>,
+/// What is kept, and what that takes.
+pub(super) trait Weigh {
+    /// Its size on disk and in memory.
+    fn weight_bytes(&self) -> u64;
 }
 
-impl ListCache {
-    pub(super) fn new(folder: &Path, bytes_max: u64) -> Self {
-        Self { folder: folder.to_owned(), bytes_max, cells: Mutex::new(LruCache::unbounded()) }
+type Cell<T> = Arc<OnceCell<Arc<T>>>;
+
+/// The things that were used last, by their content.
+#[derive(Debug)]
+pub(super) struct Cache<T> {
+    bytes_max: u64,
+    cells: Mutex<LruCache<Digest, Cell<T>>>,
+}
+
+impl<T: Weigh> Cache<T> {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, cells: Mutex::new(LruCache::unbounded()) }
     }
 
-    /// Where files of lists and tables may lie.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The list with this content. `load` runs where nobody has loaded it; others wait for it.
-    pub(super) async fn get<F>(&self, content: Digest, load: impl FnOnce() -> F) -> Result<Arc<List>, ValueError>
+    /// The thing with this content. `load` runs where nobody has loaded it; others wait for it.
+    pub(super) async fn get<F>(&self, content: Digest, load: impl FnOnce() -> F) -> Result<Arc<T>, ValueError>
     where
-        F: Future<Output = Result<List, ValueError>>,
+        F: Future<Output = Result<T, ValueError>>,
     {
         let cell = self.with_cells(|cells| Arc::clone(cells.get_or_insert(content, Cell::default)));
         let list = cell.get_or_try_init(|| async { load().await.map(Arc::new) }).await?;
@@ -44,17 +43,17 @@ impl ListCache {
         Ok(Arc::clone(list))
     }
 
-    fn with_cells<T>(&self, action: impl FnOnce(&mut LruCache<Digest, Cell>) -> T) -> T {
+    fn with_cells<R>(&self, action: impl FnOnce(&mut LruCache<Digest, Cell<T>>) -> R) -> R {
         // Nothing in here leaves it half done.
         action(&mut self.cells.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Forgets lists, the ones unused for longest first, until the rest fits; the last one stays.
-fn evict(cells: &mut LruCache<Digest, Cell>, bytes_max: u64) {
-    let weight = |cell: &Cell| cell.get().map_or(0, |list| list.weight_bytes());
+/// Forgets things, the ones unused for longest first, until the rest fits; the last one stays.
+fn evict<T: Weigh>(cells: &mut LruCache<Digest, Cell<T>>, bytes_max: u64) {
+    let weight = |cell: &Cell<T>| cell.get().map_or(0, |kept| kept.weight_bytes());
     let mut total: u64 = cells.iter().map(|(_, cell)| weight(cell)).sum();
-    while cells.len() > 1 && (total > bytes_max || cells.len() > LISTS_MAX) {
+    while cells.len() > 1 && (total > bytes_max || cells.len() > KEPT_MAX) {
         let Some((_, cell)) = cells.pop_lru() else { return };
         total = total.saturating_sub(weight(&cell));
     }
@@ -63,10 +62,12 @@ fn evict(cells: &mut LruCache<Digest, Cell>, bytes_max: u64) {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures::future::join_all;
 
+    use super::super::list::List;
     use super::*;
 
     fn list(text: &str) -> List {
@@ -75,7 +76,7 @@ mod tests {
         List::from_json(file, Path::new("test")).unwrap().unwrap()
     }
 
-    async fn get(cache: &ListCache, text: &str, loads: &AtomicUsize) {
+    async fn get(cache: &Cache<List>, text: &str, loads: &AtomicUsize) {
         let load = async || {
             loads.fetch_add(1, Ordering::SeqCst);
             tokio::task::yield_now().await;
@@ -86,14 +87,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_that_many_ask_for_at_once_is_loaded_once() {
-        let (cache, loads) = (ListCache::new(Path::new("/"), 1 << 20), AtomicUsize::new(0));
+        let (cache, loads) = (Cache::new(1 << 20), AtomicUsize::new(0));
         join_all((0..50).map(|_| get(&cache, "[1, 2]", &loads))).await;
         assert_eq!(loads.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
     async fn the_list_unused_for_longest_makes_room() {
-        let (cache, loads) = (ListCache::new(Path::new("/"), 50), AtomicUsize::new(0));
+        let (cache, loads) = (Cache::new(50), AtomicUsize::new(0));
         for text in ["[1]", "[2]", "[1]", "[3]", "[1]"] {
             get(&cache, text, &loads).await;
         }
@@ -104,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_over_the_limit_is_still_loaded_once() {
-        let (cache, loads) = (ListCache::new(Path::new("/"), 1), AtomicUsize::new(0));
+        let (cache, loads) = (Cache::new(1), AtomicUsize::new(0));
         get(&cache, "[1, 2, 3]", &loads).await;
         get(&cache, "[1, 2, 3]", &loads).await;
         assert_eq!(loads.load(Ordering::SeqCst), 1);
@@ -112,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_that_failed_is_tried_again() {
-        let cache = ListCache::new(Path::new("/"), 1);
+        let cache = Cache::new(1);
         let content = Digest::of(b"x");
         let failed = cache.get(content, async || Err(ValueError::TooLarge { bytes_max: 1 })).await;
         assert!(failed.is_err());

@@ -3,22 +3,33 @@
 //! JSON travels as the text it was written in: key order, digits of numbers and big integers stay as they are.
 //! What a step's process hands over is not trusted: kind, length, size and form are read from the bytes themselves.
 
+mod compact;
 mod element;
 mod error;
+mod head;
+mod hex_bytes;
 mod list;
 mod list_cache;
 mod materialize;
+mod pages;
 mod read;
+mod scan;
 mod shape;
 mod store;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Bucket;
-use list_cache::ListCache;
+use list::List;
+use list_cache::Cache;
+use pages::Pages;
 
 pub use error::ValueError;
+pub use materialize::Accepted;
+
+/// Size of the indexes of pages that are kept in memory.
+const INDEXES_BYTES_MAX: u64 = 16 << 20;
 
 /// Limits of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +52,10 @@ impl Default for ValueLimits {
 #[derive(Debug, Clone)]
 pub struct Values {
     bucket: Bucket,
-    lists: Arc<ListCache>,
+    /// Where files of lists and tables may lie.
+    folder: PathBuf,
+    lists: Arc<Cache<List>>,
+    indexes: Arc<Cache<Pages>>,
     limits: ValueLimits,
 }
 
@@ -50,8 +64,9 @@ impl Values {
     /// the process.
     #[must_use]
     pub fn new(bucket: Bucket, cache_folder: &Path, limits: ValueLimits) -> Self {
-        let lists = Arc::new(ListCache::new(cache_folder, limits.lists_bytes_max));
-        Self { bucket, lists, limits }
+        let lists = Arc::new(Cache::new(limits.lists_bytes_max));
+        let indexes = Arc::new(Cache::new(INDEXES_BYTES_MAX));
+        Self { bucket, folder: cache_folder.to_owned(), lists, indexes, limits }
     }
 
     /// The bucket they are in.

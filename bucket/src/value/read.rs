@@ -27,12 +27,12 @@ impl Values {
             Place::Object { bytes, format: Format::Json, .. } if *bytes > bytes_max => {
                 return Err(ValueError::TooLarge { bytes_max });
             }
-            Place::Object { key, format: Format::Json, bytes, sha256 } => {
+            Place::Object { key, format: Format::Json, bytes, sha256, .. } => {
                 let content = self.bucket.get_verified(key, Stored { bytes: *bytes, sha256: *sha256 }).await?;
                 String::from_utf8(content.into())
                     .map_err(|error| ValueError::NotJson(serde::de::Error::custom(error)))?
             }
-            Place::Object { key, format: Format::Arrow, bytes, sha256 } => {
+            Place::Object { key, format: Format::Arrow, bytes, sha256, .. } => {
                 let path = self.fetch(key, Stored { bytes: *bytes, sha256: *sha256 }).await?;
                 blocking(move || {
                     let file = File::open(&path).map_err(|source| ValueError::io(&path, source))?;
@@ -50,7 +50,7 @@ impl Values {
 
     /// An object as a file that goes when its path is dropped.
     pub(super) async fn fetch(&self, key: &str, expected: Stored) -> Result<TempPath, ValueError> {
-        let folder = self.lists.folder();
+        let folder = &self.folder;
         let file = tempfile::NamedTempFile::new_in(folder).map_err(|source| ValueError::io(folder, source))?;
         let path = file.into_temp_path();
         self.bucket.get_to_file(key, &path, expected).await?;

@@ -1,17 +1,20 @@
 //! From what a step's process handed over to a reference.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Seek};
+use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use base64::Engine;
 use bytes::Bytes;
 use nix::fcntl::OFlag;
 use protocol::frame::{Output, OutputPlace};
-use protocol::{Format, Place, ValueKind, ValueRef};
+use protocol::{Format, PageIndex, Place, ValueKind, ValueRef};
 use serde_json::value::RawValue;
 
+use super::compact::{Compact, compact};
+use super::element::index_key;
+use super::pages::Pages;
 use super::shape::Shape;
 use super::{ValueError, Values, blocking};
 use crate::client::Stored;
@@ -37,7 +40,7 @@ impl Values {
         let place = if text.len() as u64 <= self.limits.inline_bytes_max {
             Place::Json(RawValue::from_string(text).map_err(ValueError::NotJson)?)
         } else {
-            object(key, Format::Json, self.bucket.put(key, Bytes::from(text)).await?)
+            object(key, Format::Json, self.bucket.put(key, Bytes::from(text)).await?, None)
         };
         Ok(ValueRef { kind, length, place })
     }
@@ -53,16 +56,54 @@ impl Values {
             file.take(self.limits.inline_bytes_max).read_to_end(&mut content).map_err(in_file)?;
             return self.store_small(key, content, format).await;
         }
-        let checked = file.try_clone().map_err(in_file)?;
-        let Shape { kind, length } = blocking(move || match format {
-            Format::Json => Shape::of_file(&checked).map_err(ValueError::NotJson),
-            Format::Arrow => table_shape(BufReader::new(&checked), bytes),
+        match format {
+            Format::Json => self.store_document(key, file, folder.join(name)).await,
+            Format::Arrow => self.store_table(key, file, bytes).await,
+        }
+    }
+
+    async fn store_document(&self, key: &str, file: File, path: PathBuf) -> Result<ValueRef, ValueError> {
+        let (file, shape, pages) = blocking(move || {
+            let in_file = |source| ValueError::io(&path, source);
+            let mut file = file;
+            let shape = Shape::of_file(&file).map_err(ValueError::NotJson)?;
+            let mut pages = None;
+            if shape.kind == ValueKind::List {
+                file.rewind().map_err(in_file)?;
+                pages = Pages::of_json(&file, &path)?;
+            }
+            file.rewind().map_err(in_file)?;
+            Ok((file, shape, pages))
         })
         .await?;
-        let mut file = file;
-        file.rewind().map_err(in_file)?;
+        self.store_object(key, Format::Json, file, shape, pages).await
+    }
+
+    async fn store_table(&self, key: &str, file: File, bytes: u64) -> Result<ValueRef, ValueError> {
+        let folder = self.folder.clone();
+        let Compact { file, shape, pages } = blocking(move || compact(file, bytes, &folder)).await?;
+        self.store_object(key, Format::Arrow, file, shape, pages).await
+    }
+
+    async fn store_object(
+        &self,
+        key: &str,
+        format: Format,
+        file: File,
+        shape: Shape,
+        pages: Option<Pages>,
+    ) -> Result<ValueRef, ValueError> {
+        let index = match pages {
+            Some(pages) => {
+                let text = serde_json::to_vec(&pages).map_err(ValueError::NotJson)?;
+                let Stored { bytes, sha256 } = self.bucket.put(&index_key(key), Bytes::from(text)).await?;
+                Some(PageIndex { bytes, sha256 })
+            }
+            None => None,
+        };
+        // What grows on its way to the bucket is not what was looked at.
         let stored = self.bucket.put_file(key, file, self.limits.value_bytes_max).await?;
-        Ok(ValueRef { kind, length, place: object(key, format, stored) })
+        Ok(ValueRef { kind: shape.kind, length: shape.length, place: object(key, format, stored, index) })
     }
 
     async fn store_small(&self, key: &str, content: Vec<u8>, format: Format) -> Result<ValueRef, ValueError> {
@@ -86,8 +127,8 @@ impl Values {
     }
 }
 
-fn object(key: &str, format: Format, stored: Stored) -> Place {
-    Place::Object { key: key.to_owned(), format, bytes: stored.bytes, sha256: stored.sha256 }
+fn object(key: &str, format: Format, stored: Stored, pages: Option<PageIndex>) -> Place {
+    Place::Object { key: key.to_owned(), format, bytes: stored.bytes, sha256: stored.sha256, pages }
 }
 
 /// Opens a file that a process named. The process may have put anything there: a link to a file of ours, a pipe that

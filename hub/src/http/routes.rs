@@ -255,8 +255,17 @@ async fn beat(
     json(hub.queue.beat(body?.0).await)
 }
 
-async fn value(State(hub): State<Hub>, Path(job): Path<String>) -> Result<Response, Refusal> {
+#[derive(Deserialize)]
+struct Head {
+    head: Option<u64>,
+}
+
+async fn value(
+    State(hub): State<Hub>,
+    Path(job): Path<String>,
+    query: Result<Query<Head>, QueryRejection>,
+) -> Result<Response, Refusal> {
     let job: JobId = parse(&job)?;
-    let text = super::shown::value(&hub.queue, job).await?;
+    let text = super::shown::value(&hub.queue, job, query?.head).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }

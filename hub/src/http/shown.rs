@@ -9,22 +9,40 @@ use protocol::{JobId, JobState, Place};
 use super::answer::Refusal;
 use crate::queue::Queue;
 
-/// The value of a job as JSON text.
-pub(super) async fn value(queue: &Queue, job: JobId) -> Result<Bytes, Refusal> {
+/// Most elements that are read one by one.
+const HEAD_MAX: u64 = 1_000;
+
+/// The value of a job as JSON text; of a list or table no more than the first `head` elements.
+pub(super) async fn value(queue: &Queue, job: JobId, head: Option<u64>) -> Result<Bytes, Refusal> {
     let view = queue.job(job).await?;
     let Some(value) = view.value else {
         let message = format!("job {job} (`{}`) has no value: it {}", view.name, word(view.state));
         return Err(Refusal::new(ApiErrorKind::NotFound, message, None));
     };
-    if let Place::Json(text) = &value.place {
+    if let (Place::Json(text), None) = (&value.place, head) {
         return Ok(Bytes::copy_from_slice(text.get().as_bytes()));
     }
     let limit = queue.limits().shown_value_bytes_max;
-    let text = values(queue)?.read(&value, limit).await.map_err(|error| match error {
+    let read = match head {
+        Some(count) if count > HEAD_MAX => return Err(too_many(count)),
+        Some(count) => values(queue)?.head(&value, count, limit).await,
+        None => values(queue)?.read(&value, limit).await,
+    };
+    let text = read.map_err(|error| match error {
         ValueError::Bucket(BucketError::NotFound { .. }) => lost(job, &error),
+        ValueError::TooLarge { .. } => Refusal::new(
+            ApiErrorKind::TooLarge,
+            format!("cannot show the value of job {job}: {error}"),
+            Some("`bue value JOB --head 20` shows its first rows, `--arrow FILE` fetches all of it"),
+        ),
         error => refusal(&error),
     })?;
     Ok(Bytes::from(String::from(Box::<str>::from(text))))
+}
+
+fn too_many(count: u64) -> Refusal {
+    let message = format!("head={count} is over the limit of {HEAD_MAX} elements");
+    Refusal::new(ApiErrorKind::Invalid, message, Some("leave it out for the whole value"))
 }
 
 /// An object of the bucket.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use protocol::{Digest, Manifest};
+use protocol::{Digest, Manifest, RunId};
 
 use super::Store;
 use super::rows::{Ended, Expired};
@@ -47,20 +47,29 @@ impl Store {
         .await
     }
 
-    /// Deletes some of what belongs to hidden runs, then what nobody uses any more. Answers with whether there is more.
+    /// A hidden run whose rows are still there.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn sweep(&self, now_ms: i64) -> Result<bool, QueueError> {
+    pub async fn retired(&self) -> Result<Option<RunId>, QueueError> {
+        self.read(|rows| Ok(rows.retired()?.map(|(_, run)| run))).await
+    }
+
+    /// Deletes some of what belongs to a hidden run, then what nobody uses any more. Answers with whether there is more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sweep(&self, run: RunId, now_ms: i64) -> Result<bool, QueueError> {
         self.write(move |change| {
             change.flush()?;
-            let Some(run) = change.rows.retired()? else { return Ok(false) };
+            let Some((number, _)) = change.rows.retired()?.filter(|(_, next)| *next == run) else { return Ok(false) };
             change.edited();
-            if change.rows.delete_some(run, JOBS_AT_ONCE)? {
+            let is_gone = change.rows.delete_some(number, JOBS_AT_ONCE)?;
+            if is_gone {
                 let age_ms = i64::try_from(UNUSED_FILE_AGE.as_millis()).unwrap_or(i64::MAX / 4);
                 change.rows.delete_unused(now_ms.saturating_sub(age_ms))?;
             }
-            Ok(true)
+            Ok(!is_gone)
         })
         .await
     }

@@ -139,7 +139,7 @@ pub(crate) trait KeptRows {
     /// Hides a run for good.
     fn retire(&mut self, run: i64) -> Found<()>;
     /// A run that was retired and is not deleted yet.
-    fn retired(&mut self) -> Found<Option<i64>>;
+    fn retired(&mut self) -> Found<Option<(i64, RunId)>>;
     /// Deletes up to `limit` jobs of a run with all that belongs to them, and the run itself when there are none left. Answers with
     /// whether it is gone.
     fn delete_some(&mut self, run: i64, limit: i64) -> Found<bool>;

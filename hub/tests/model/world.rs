@@ -436,7 +436,9 @@ impl World {
         self.open.retain(|run| !over.contains(run));
         let kept = Kept { succeeded_runs_max: 0, failed_runs_max: 0, cancelled_runs_max: 0, ..Kept::default() };
         assert_eq!(self.store().retire(kept, self.now_ms).await.unwrap(), over.len());
-        while self.store().sweep(self.now_ms).await.unwrap() {}
+        while let Some(run) = self.store().retired().await.unwrap() {
+            while self.store().sweep(run.clone(), self.now_ms).await.unwrap() {}
+        }
     }
 
     async fn compare_one_run(&mut self) {

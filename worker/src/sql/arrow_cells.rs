@@ -12,7 +12,7 @@ use arrow_array::types::{
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use bucket::table::{TableError, row_to_record};
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 
 use super::cell::{self, Beyond64Bit, Record};
 
@@ -53,10 +53,10 @@ impl Batch {
     }
 
     /// The value in a column and a row.
-    pub(super) fn value(&self, place: usize, row: usize) -> Result<Value, Beyond64Bit> {
+    pub(super) fn value(&self, place: usize, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
         match &self.columns[place] {
-            Cells::Converted(values) => values[row].clone().map_err(|()| Beyond64Bit),
-            Cells::Array(array) if array.is_null(row) => Ok(Value::Null),
+            Cells::Converted(values) => values[row].as_ref().map(ValueRef::from).map_err(|()| Beyond64Bit),
+            Cells::Array(array) if array.is_null(row) => Ok(ValueRef::Null),
             Cells::Array(array) => direct(array.as_ref(), row),
         }
     }
@@ -68,8 +68,8 @@ fn is_direct(data_type: &DataType) -> bool {
         || matches!(data_type, Null | Boolean | Float32 | Float64 | Utf8 | LargeUtf8 | Binary | LargeBinary)
 }
 
-fn direct(array: &dyn Array, row: usize) -> Result<Value, Beyond64Bit> {
-    let integer = |number: i64| Ok(Value::Integer(number));
+fn direct(array: &dyn Array, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
+    let integer = |number: i64| Ok(ValueRef::Integer(number));
     match array.data_type() {
         DataType::Boolean => integer(array.as_boolean().value(row).into()),
         DataType::Int8 => integer(array.as_primitive::<Int8Type>().value(row).into()),
@@ -81,15 +81,15 @@ fn direct(array: &dyn Array, row: usize) -> Result<Value, Beyond64Bit> {
         DataType::UInt32 => integer(array.as_primitive::<UInt32Type>().value(row).into()),
         DataType::UInt64 => {
             let number = array.as_primitive::<UInt64Type>().value(row);
-            i64::try_from(number).map(Value::Integer).map_err(|_| Beyond64Bit)
+            i64::try_from(number).map(ValueRef::Integer).map_err(|_| Beyond64Bit)
         }
-        DataType::Float32 => Ok(Value::Real(array.as_primitive::<Float32Type>().value(row).into())),
-        DataType::Float64 => Ok(Value::Real(array.as_primitive::<Float64Type>().value(row))),
-        DataType::Utf8 => Ok(Value::Text(array.as_string::<i32>().value(row).to_owned())),
-        DataType::LargeUtf8 => Ok(Value::Text(array.as_string::<i64>().value(row).to_owned())),
-        DataType::Binary => Ok(Value::Blob(array.as_binary::<i32>().value(row).to_owned())),
-        DataType::LargeBinary => Ok(Value::Blob(array.as_binary::<i64>().value(row).to_owned())),
-        _ => Ok(Value::Null),
+        DataType::Float32 => Ok(ValueRef::Real(array.as_primitive::<Float32Type>().value(row).into())),
+        DataType::Float64 => Ok(ValueRef::Real(array.as_primitive::<Float64Type>().value(row))),
+        DataType::Utf8 => Ok(ValueRef::Text(array.as_string::<i32>().value(row).as_bytes())),
+        DataType::LargeUtf8 => Ok(ValueRef::Text(array.as_string::<i64>().value(row).as_bytes())),
+        DataType::Binary => Ok(ValueRef::Blob(array.as_binary::<i32>().value(row))),
+        DataType::LargeBinary => Ok(ValueRef::Blob(array.as_binary::<i64>().value(row))),
+        _ => Ok(ValueRef::Null),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Input};
-use rusqlite::types::Value;
+use rusqlite::types::{Value, ValueRef};
 use serde_json::value::RawValue;
 
 use super::arrow_cells::{self, Batch};
@@ -26,7 +26,7 @@ pub(super) trait Sink {
     /// Called once, before any row.
     fn columns(&mut self, columns: &[Column]) -> Result<(), ErrorFrame>;
     /// One value for each column.
-    fn row(&mut self, row: &[Value]) -> Result<(), ErrorFrame>;
+    fn row(&mut self, row: &[ValueRef<'_>]) -> Result<(), ErrorFrame>;
 }
 
 /// Whether an input had columns.
@@ -78,7 +78,12 @@ fn read_json(table: &str, text: &str, sink: &mut dyn Sink) -> Result<Shape, Erro
         declared: declared(rows.iter().map(|row| &row[place])),
     };
     sink.columns(&names.iter().enumerate().map(column).collect::<Vec<Column>>())?;
-    rows.iter().try_for_each(|row| sink.row(row))?;
+    let mut values = Vec::with_capacity(names.len());
+    for row in &rows {
+        values.clear();
+        values.extend(row.iter().map(ValueRef::from));
+        sink.row(&values)?;
+    }
     Ok(Shape::Table)
 }
 

@@ -8,6 +8,7 @@
 
 mod arrow_cells;
 mod cell;
+mod column;
 mod duckdb;
 mod input;
 mod postgres;

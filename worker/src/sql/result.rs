@@ -8,14 +8,13 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, BinaryArray, Float64Array, Int64Array, NullArray, RecordBatch, RecordBatchOptions, StringArray,
-};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 use protocol::frame::{ErrorFrame, Output, OutputPlace};
 use protocol::{ErrorKind, ValueKind};
 use rusqlite::types::Value;
 
+use super::column::{PIECE_ROWS, Values};
 use super::failure;
 
 /// Name of the file for a table.
@@ -31,69 +30,78 @@ pub(super) struct Column {
     pub(super) name: String,
     /// The type it was declared with, where it comes from a table.
     pub(super) declared: Option<String>,
-    pub(super) values: Vec<Value>,
+    pub(super) values: Values,
 }
 
-/// Writes the result into `folder`.
-pub(super) fn write(columns: &[Column], folder: &Path) -> Result<Output, ErrorFrame> {
-    let rows = columns.first().map_or(0, |column| column.values.len());
-    let arrays: Option<Vec<ArrayRef>> = columns.iter().map(array).collect();
-    let written = match &arrays {
-        Some(arrays) => write_table(columns, arrays, rows, &folder.join(ARROW_NAME)),
-        None => write_records(columns, rows, &folder.join(JSON_NAME))?,
-    };
-    written.map_err(|error| failure(ErrorKind::Value, format!("failed to write the result: {error}")))?;
-    let (kind, place) = match arrays {
-        Some(_) => (ValueKind::Table, OutputPlace::ArrowFile(ARROW_NAME.to_owned())),
-        None => (ValueKind::List, OutputPlace::JsonFile(JSON_NAME.to_owned())),
-    };
-    Ok(Output { kind, length: Some(rows as u64), place })
+/// A column as a table can have it.
+struct Typed {
+    data_type: DataType,
+    pieces: Vec<ArrayRef>,
 }
 
-fn write_table(columns: &[Column], arrays: &[ArrayRef], rows: usize, path: &Path) -> std::io::Result<()> {
-    let field = |(column, array): (&Column, &ArrayRef)| Field::new(&column.name, array.data_type().clone(), true);
-    let schema = Arc::new(Schema::new(columns.iter().zip(arrays).map(field).collect::<Vec<Field>>()));
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.to_vec(), &options);
-    let batch = batch.map_err(std::io::Error::other)?;
-    let file = BufWriter::new(File::create(path)?);
-    let mut writer = arrow_ipc::writer::StreamWriter::try_new(file, &schema).map_err(std::io::Error::other)?;
-    writer.write(&batch).and_then(|()| writer.finish()).map_err(std::io::Error::other)?;
-    writer.into_inner().map_err(std::io::Error::other)?.flush()
+/// Writes the result, of `rows` rows, into `folder`.
+pub(super) fn write(columns: Vec<Column>, rows: usize, folder: &Path) -> Result<Output, ErrorFrame> {
+    if columns.iter().any(|column| matches!(&column.values, Values::Mixed(values) if !are_exact(values))) {
+        write_records(columns, rows, &folder.join(JSON_NAME))?.map_err(unwritten)?;
+        let place = OutputPlace::JsonFile(JSON_NAME.to_owned());
+        return Ok(Output { kind: ValueKind::List, length: Some(rows as u64), place });
+    }
+    write_table(columns, rows, &folder.join(ARROW_NAME)).map_err(unwritten)?;
+    let place = OutputPlace::ArrowFile(ARROW_NAME.to_owned());
+    Ok(Output { kind: ValueKind::Table, length: Some(rows as u64), place })
 }
 
-/// The column as an array, where one type holds all of it.
-fn array(column: &Column) -> Option<ArrayRef> {
-    let values = &column.values;
-    match data_type(column)? {
-        DataType::Int64 => Some(Arc::new(values.iter().map(integer).collect::<Int64Array>())),
-        DataType::Float64 => Some(Arc::new(values.iter().map(real).collect::<Float64Array>())),
-        DataType::Utf8 => Some(Arc::new(values.iter().map(text).collect::<StringArray>())),
-        DataType::Binary => Some(Arc::new(values.iter().map(blob).collect::<BinaryArray>())),
-        _ => Some(Arc::new(NullArray::new(values.len()))),
+fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {
+    failure(ErrorKind::Value, format!("failed to write the result: {error}"))
+}
+
+fn write_table(columns: Vec<Column>, rows: usize, path: &Path) -> Result<(), ArrowError> {
+    let (names, columns): (Vec<String>, Vec<Typed>) =
+        columns.into_iter().map(|Column { name, declared, values }| (name, typed(values, declared.as_deref()))).unzip();
+    let field = |(name, column): (&String, &Typed)| Field::new(name, column.data_type.clone(), true);
+    let schema = Arc::new(Schema::new(names.iter().zip(&columns).map(field).collect::<Vec<Field>>()));
+    let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(file, &schema)?;
+    for start in (0..rows.max(1)).step_by(PIECE_ROWS) {
+        let count = PIECE_ROWS.min(rows - start);
+        let arrays = columns.iter().map(|column| match column.pieces.get(start / PIECE_ROWS) {
+            Some(piece) => Arc::clone(piece),
+            None => new_null_array(&column.data_type, count),
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        writer.write(&RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.collect(), &options)?)?;
+    }
+    writer.finish()?;
+    Ok(writer.into_inner()?.flush()?)
+}
+
+/// Mixed values come here only where all are exact as decimal numbers.
+fn typed(values: Values, declared: Option<&str>) -> Typed {
+    match values {
+        Values::Alike(pieces) => match pieces.data_type() {
+            DataType::Null => {
+                let data_type = declared_type(declared);
+                let pieces = pieces.finish();
+                Typed {
+                    pieces: pieces.iter().map(|piece| new_null_array(&data_type, piece.len())).collect(),
+                    data_type,
+                }
+            }
+            data_type => Typed { data_type, pieces: pieces.finish() },
+        },
+        Values::Mixed(values) => {
+            let piece = |values: &[Value]| -> ArrayRef { Arc::new(values.iter().map(real).collect::<Float64Array>()) };
+            Typed { data_type: DataType::Float64, pieces: values.chunks(PIECE_ROWS).map(piece).collect() }
+        }
     }
 }
 
-fn data_type(column: &Column) -> Option<DataType> {
-    let present = || column.values.iter().filter(|value| !matches!(value, Value::Null));
-    if present().next().is_none() {
-        return Some(declared_type(column.declared.as_deref()));
-    }
-    let is_exact = |value: &Value| match value {
+/// Whether one column of decimal numbers holds all of them without loss.
+fn are_exact(values: &[Value]) -> bool {
+    values.iter().all(|value| match value {
         Value::Integer(number) => number.unsigned_abs() <= EXACT_INTEGER_MAX,
-        other => matches!(other, Value::Real(_)),
-    };
-    if present().all(|value| matches!(value, Value::Integer(_))) {
-        Some(DataType::Int64)
-    } else if present().all(|value| matches!(value, Value::Real(_))) || present().all(is_exact) {
-        Some(DataType::Float64)
-    } else if present().all(|value| matches!(value, Value::Text(_))) {
-        Some(DataType::Utf8)
-    } else if present().all(|value| matches!(value, Value::Blob(_))) {
-        Some(DataType::Binary)
-    } else {
-        None
-    }
+        other => matches!(other, Value::Null | Value::Real(_)),
+    })
 }
 
 /// What a column without values is: as it was declared, by the first letters SQLite itself goes by.
@@ -112,10 +120,6 @@ fn declared_type(declared: Option<&str>) -> DataType {
     }
 }
 
-fn integer(value: &Value) -> Option<i64> {
-    if let Value::Integer(number) = value { Some(*number) } else { None }
-}
-
 fn real(value: &Value) -> Option<f64> {
     match value {
         // Exact: see `data_type`.
@@ -126,41 +130,38 @@ fn real(value: &Value) -> Option<f64> {
     }
 }
 
-fn text(value: &Value) -> Option<&str> {
-    if let Value::Text(text) = value { Some(text) } else { None }
-}
-
-fn blob(value: &Value) -> Option<&[u8]> {
-    if let Value::Blob(bytes) = value { Some(bytes) } else { None }
-}
-
-/// A list of dicts; the inner result is that of writing the file.
-fn write_records(columns: &[Column], rows: usize, path: &Path) -> Result<std::io::Result<()>, ErrorFrame> {
-    let mut records = Vec::with_capacity(rows);
-    for row in 0..rows {
+/// A list of dicts, written as they are made; the inner result is that of writing the file.
+fn write_records(columns: Vec<Column>, rows: usize, path: &Path) -> Result<std::io::Result<()>, ErrorFrame> {
+    let (names, columns): (Vec<String>, Vec<Vec<Value>>) =
+        columns.into_iter().map(|Column { name, values, .. }| (name, values.into_singles())).unzip();
+    let write = |file: &mut dyn Write, row: usize| -> Result<std::io::Result<()>, ErrorFrame> {
         let mut record = serde_json::Map::new();
-        for column in columns {
-            record.insert(column.name.clone(), json(column, row)?);
+        for (name, values) in names.iter().zip(&columns) {
+            record.insert(name.clone(), json(name, values.get(row), row)?);
         }
-        records.push(record);
-    }
-    let write = || {
-        let mut file = BufWriter::new(File::create(path)?);
-        serde_json::to_writer(&mut file, &records)?;
-        file.flush()
+        let separator = if row == 0 { "" } else { "," };
+        Ok(file.write_all(separator.as_bytes()).and_then(|()| Ok(serde_json::to_writer(file, &record)?)))
     };
-    Ok(write())
+    let mut file = match File::create(path) {
+        Ok(file) => BufWriter::with_capacity(1 << 20, file),
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut written = file.write_all(b"[");
+    for row in 0..rows {
+        written = written.and(write(&mut file, row)?);
+    }
+    Ok(written.and_then(|()| file.write_all(b"]")).and_then(|()| file.flush()))
 }
 
-fn json(column: &Column, row: usize) -> Result<serde_json::Value, ErrorFrame> {
-    match &column.values[row] {
-        Value::Null => Ok(serde_json::Value::Null),
-        Value::Integer(number) => Ok((*number).into()),
+fn json(column: &str, value: Option<&Value>, row: usize) -> Result<serde_json::Value, ErrorFrame> {
+    match value {
+        None | Some(Value::Null) => Ok(serde_json::Value::Null),
+        Some(Value::Integer(number)) => Ok((*number).into()),
         // None for infinities, which becomes null.
-        Value::Real(number) => Ok(serde_json::Value::from(*number)),
-        Value::Text(text) => Ok(text.as_str().into()),
-        Value::Blob(_) => {
-            let message = format!("column `{}` of the result holds blobs among other values, in [{row}]", column.name);
+        Some(Value::Real(number)) => Ok(serde_json::Value::from(*number)),
+        Some(Value::Text(text)) => Ok(text.as_str().into()),
+        Some(Value::Blob(_)) => {
+            let message = format!("column `{column}` of the result holds blobs among other values, in [{row}]");
             Err(failure(ErrorKind::Value, format!("{message}; return hex(…) of them")))
         }
     }

@@ -8,9 +8,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
-use rusqlite::types::Value;
-use rusqlite::{Batch, Connection, Statement, params_from_iter};
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Batch, Connection, Statement};
 
+use super::column::{NotText, Values};
 use super::input::{self, Shape, Sink};
 use super::result::{self, Column};
 use super::{Engine, Sql, failure};
@@ -27,8 +28,11 @@ impl Engine for Sqlite {
         let mut connection = Connection::open_in_memory().map_err(|error| sql_error(&error, sql))?;
         let unknown = load(&mut connection, &frame.function, &frame.inputs)?;
         guard(&mut connection).map_err(|error| sql_error(&error, sql))?;
-        let columns = execute(&connection, sql, frame.value_bytes_max).map_err(|error| explain(error, &unknown))?;
-        result::write(&columns, &frame.values)
+        let (columns, rows) =
+            execute(&connection, sql, frame.value_bytes_max).map_err(|error| explain(error, &unknown))?;
+        // What the result is written from is no longer needed.
+        drop(connection);
+        result::write(columns, rows, &frame.values)
     }
 }
 
@@ -75,12 +79,20 @@ impl Sink for Loader<'_> {
         Ok(())
     }
 
-    fn row(&mut self, row: &[Value]) -> Result<(), ErrorFrame> {
-        let table = self.table;
-        match &mut self.insert {
-            Some(insert) => insert.execute(params_from_iter(row)).map(drop).map_err(|error| input_error(table, &error)),
-            None => Ok(()),
-        }
+    fn row(&mut self, row: &[ValueRef<'_>]) -> Result<(), ErrorFrame> {
+        let Some(insert) = &mut self.insert else { return Ok(()) };
+        let bound =
+            row.iter().enumerate().try_for_each(|(place, value)| insert.raw_bind_parameter(place + 1, Bound(*value)));
+        bound.and_then(|()| insert.raw_execute()).map(drop).map_err(|error| input_error(self.table, &error))
+    }
+}
+
+/// A value as a parameter, without a copy.
+struct Bound<'value>(ValueRef<'value>);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.0))
     }
 }
 
@@ -114,21 +126,23 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-/// Runs all statements; the columns of the last one.
-fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<Vec<Column>, ErrorFrame> {
+/// Runs all statements; the columns of the last one, and the number of its rows.
+fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<(Vec<Column>, usize), ErrorFrame> {
     let refused = |error: rusqlite::Error| sql_error(&error, sql);
     let mut batch = Batch::new(connection, sql.text);
-    let mut last = Vec::new();
+    let (mut last, mut count) = (Vec::new(), 0);
     while let Some(mut statement) = batch.next().map_err(refused)? {
         last = columns(&statement);
+        count = 0;
         let mut bytes = 0;
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(refused)? {
             for (place, column) in last.iter_mut().enumerate() {
-                let value: Value = row.get(place).map_err(refused)?;
-                bytes += size(&value);
-                column.values.push(value);
+                let value = row.get_ref(place).map_err(refused)?;
+                bytes += size(value);
+                column.values.push(value).map_err(|NotText| not_text(&column.name, count))?;
             }
+            count += 1;
             if bytes > bytes_max {
                 let message = format!("the result is over the limit of {bytes_max} bytes");
                 return Err(failure(ErrorKind::Value, message));
@@ -136,24 +150,28 @@ fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<Vec
         }
     }
     check_names(&last)?;
-    Ok(last)
+    Ok((last, count))
+}
+
+fn not_text(column: &str, row: usize) -> ErrorFrame {
+    let message = format!("column `{column}` of the result holds text that is no UTF-8, in [{row}]");
+    failure(ErrorKind::Value, format!("{message}; return it as a blob, or hex(…) of it"))
 }
 
 fn columns(statement: &Statement<'_>) -> Vec<Column> {
     let column = |column: rusqlite::Column<'_>| Column {
         name: column.name().to_owned(),
         declared: column.decl_type().map(str::to_owned),
-        values: Vec::new(),
+        values: Values::default(),
     };
     statement.columns().map(column).collect()
 }
 
-fn size(value: &Value) -> u64 {
+fn size(value: ValueRef<'_>) -> u64 {
     match value {
-        Value::Null => 1,
-        Value::Integer(_) | Value::Real(_) => 8,
-        Value::Text(text) => text.len() as u64,
-        Value::Blob(bytes) => bytes.len() as u64,
+        ValueRef::Null => 1,
+        ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len() as u64,
     }
 }
 

@@ -39,8 +39,13 @@ async fn a_bucket_that_is_away_hands_the_job_back_and_fails_nothing() {
         config.limits.patience = Duration::from_millis(10);
         config.limits.release_delay = Duration::from_millis(1_234);
     });
-    let place =
-        Place::Object { key: "runs/x/j0/1".to_owned(), format: Format::Json, bytes: 2, sha256: Digest::of(b"[]") };
+    let place = Place::Object {
+        key: "runs/x/j0/1".to_owned(),
+        format: Format::Json,
+        bytes: 2,
+        sha256: Digest::of(b"[]"),
+        pages: None,
+    };
     let input = ValueRef { kind: ValueKind::List, length: None, place };
     let settlement = fleet.run(python("def step(x):\n    return x\n").value(input)).await;
     let Outcome::Release { reason, delay_ms } = settlement.outcome else { panic!("{settlement:?}") };
@@ -74,8 +79,13 @@ async fn what_is_no_bucket_hands_the_job_back_and_fails_nothing() {
         config.limits.patience = Duration::from_millis(10);
         config.limits.release_delay = Duration::from_millis(1_234);
     });
-    let place =
-        Place::Object { key: "runs/x/j0/1".to_owned(), format: Format::Json, bytes: 2, sha256: Digest::of(b"[]") };
+    let place = Place::Object {
+        key: "runs/x/j0/1".to_owned(),
+        format: Format::Json,
+        bytes: 2,
+        sha256: Digest::of(b"[]"),
+        pages: None,
+    };
     let input = ValueRef { kind: ValueKind::List, length: None, place };
     let reader = python("def step(x):\n    return x\n").value(input);
     let writer = python("def step():\n    return 'x' * 1000000\n");
@@ -90,8 +100,13 @@ async fn what_is_no_bucket_hands_the_job_back_and_fails_nothing() {
 #[tokio::test]
 async fn an_input_that_is_gone_or_corrupt_is_an_error_of_the_job() {
     let fleet = Fleet::start();
-    let object =
-        |key: &str| Place::Object { key: key.to_owned(), format: Format::Json, bytes: 2, sha256: Digest::of(b"[]") };
+    let object = |key: &str| Place::Object {
+        key: key.to_owned(),
+        format: Format::Json,
+        bytes: 2,
+        sha256: Digest::of(b"[]"),
+        pages: None,
+    };
     fleet.bucket.put("runs/x/j0/1", bytes::Bytes::from_static(b"{}")).await.unwrap();
     for key in ["runs/x/j0/1", "runs/x/j0/2"] {
         let input = ValueRef { kind: ValueKind::List, length: None, place: object(key) };

@@ -1,8 +1,9 @@
 //! Deleting what is no longer kept.
 
-use protocol::Digest;
+use protocol::{Digest, RunId};
 
 use super::rows::{PostgresRows, bytes, get};
+use crate::store::row::run_id;
 use crate::store::rows::{Ended, Expired, Found, JobRows, KeptRows};
 use crate::store::unused_files;
 
@@ -26,8 +27,9 @@ impl KeptRows for PostgresRows<'_> {
         self.execute("UPDATE runs SET retired = true, key = NULL WHERE number = $1", &[&run]).map(drop)
     }
 
-    fn retired(&mut self) -> Found<Option<i64>> {
-        self.first("SELECT number FROM runs WHERE retired ORDER BY number LIMIT 1", &[], |row| get(row, 0))
+    fn retired(&mut self) -> Found<Option<(i64, RunId)>> {
+        let sql = "SELECT number, id FROM runs WHERE retired ORDER BY number LIMIT 1";
+        self.first(sql, &[], |row| Ok((get(row, 0)?, run_id(get(row, 1)?)?)))
     }
 
     fn delete_some(&mut self, run: i64, limit: i64) -> Found<bool> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use protocol::Digest;
+use protocol::{Digest, RunId};
 use rusqlite::params;
 
 use super::SqliteRows;
+use crate::store::row::run_id;
 use crate::store::rows::{Ended, Expired, Found, JobRows, KeptRows};
 use crate::store::unused_files;
 
@@ -29,8 +30,10 @@ impl KeptRows for SqliteRows<'_> {
         self.execute("UPDATE runs SET retired = 1, key = NULL WHERE number = ?1", [run]).map(drop)
     }
 
-    fn retired(&mut self) -> Found<Option<i64>> {
-        self.first("SELECT number FROM runs WHERE retired = 1 ORDER BY number LIMIT 1", [], |row| row.get(0))
+    fn retired(&mut self) -> Found<Option<(i64, RunId)>> {
+        let sql = "SELECT number, id FROM runs WHERE retired = 1 ORDER BY number LIMIT 1";
+        let found = self.first(sql, [], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+        found.map(|(number, text)| Ok((number, run_id(&text)?))).transpose()
     }
 
     fn delete_some(&mut self, run: i64, limit: i64) -> Found<bool> {

@@ -93,6 +93,11 @@ pub(super) fn of_connecting(error: &Error, address: &str) -> ErrorFrame {
     failure(ErrorKind::Sql, message)
 }
 
+/// The server cannot be verified.
+pub(super) fn of_certificates(reason: &str, address: &str) -> ErrorFrame {
+    failure(ErrorKind::Sql, format!("cannot connect to PostgreSQL at {address} as sslmode asks for: {reason}"))
+}
+
 const WAY_OUT: &str =
     "POSTGRES_HOST, POSTGRES_PORT, POSTGRES_USER and POSTGRES_PASSWORD of the worker say where and who";
 

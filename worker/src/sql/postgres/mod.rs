@@ -4,6 +4,7 @@
 //! - [`copy`], [`encode`], [`kind`]: inputs into temporary tables, by binary COPY.
 //! - [`rows`], [`takers`], [`table`]: rows of the result into an Arrow table.
 //! - [`numeric`]: the database's decimal numbers in its binary form.
+//! - [`tls`]: the connection, encrypted.
 //! - [`fault`]: what the database says, in a sentence with its place.
 //!
 //! A statement that nobody waits for any more is cancelled: by this process when it is told to end, by the database itself
@@ -18,13 +19,13 @@ mod rows;
 mod session;
 mod table;
 mod takers;
+mod tls;
 
 use std::time::Duration;
 
 use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Output, PostgresFrame, StartFrame};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_postgres::NoTls;
 
 use self::session::Session;
 use super::{Engine, Sql, failure};
@@ -54,12 +55,12 @@ async fn run_until_stopped(frame: &StartFrame, database: &PostgresFrame, sql: &S
         session = Session::open(database, &frame.step) => session?,
         _ = stop.recv() => return Err(stopped()),
     };
-    let cancel = session.cancel_token();
+    let (cancel, tls) = (session.cancel_token(), session.tls());
     tokio::select! {
         output = session.run(frame, sql) => output,
         _ = stop.recv() => {
             // Where it fails, the database notices that nobody is there.
-            let _ = tokio::time::timeout(CANCEL_WAIT, cancel.cancel_query(NoTls)).await;
+            let _ = tokio::time::timeout(CANCEL_WAIT, cancel.cancel_query(tls)).await;
             Err(stopped())
         }
     }

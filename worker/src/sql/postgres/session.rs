@@ -8,11 +8,12 @@ use futures::TryStreamExt;
 use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Output, PostgresFrame, StartFrame};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, NoTls, RowStream};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, RowStream};
 
 use super::copy::{self, Shape};
 use super::fault::{self, Place};
 use super::table::TableWriter;
+use super::tls::Tls;
 use crate::sql::split::{self, Statement};
 use crate::sql::{Sql, failure};
 
@@ -23,6 +24,7 @@ const PRESENCE_CHECK: Duration = Duration::from_secs(2);
 pub(super) struct Session {
     client: Client,
     address: String,
+    tls: Tls,
 }
 
 impl Session {
@@ -30,8 +32,9 @@ impl Session {
     pub(super) async fn open(database: &PostgresFrame, step: &str) -> Result<Self, ErrorFrame> {
         let address = format!("{}:{}", database.host, database.port);
         let limit = Duration::from_millis(database.connect_timeout_ms);
-        let config = config(database, step);
-        let (client, mut connection) = match tokio::time::timeout(limit, config.connect(NoTls)).await {
+        let tls = Tls::new(database).map_err(|reason| fault::of_certificates(&reason, &address))?;
+        let config = config(database, step, &tls);
+        let (client, mut connection) = match tokio::time::timeout(limit, config.connect(tls.clone())).await {
             Ok(connected) => connected.map_err(|error| fault::of_connecting(&error, &address))?,
             Err(_) => return Err(fault::no_answer(&address, limit)),
         };
@@ -50,12 +53,17 @@ impl Session {
             PRESENCE_CHECK.as_millis()
         );
         client.batch_execute(&begin).await.map_err(|error| fault::of_connecting(&error, &address))?;
-        Ok(Self { client, address })
+        Ok(Self { client, address, tls })
     }
 
     /// What cancels the statement that runs.
     pub(super) fn cancel_token(&self) -> CancelToken {
         self.client.cancel_token()
+    }
+
+    /// What a request to cancel is encrypted by.
+    pub(super) fn tls(&self) -> Tls {
+        self.tls.clone()
     }
 
     /// Runs the step. Where it fails the connection is dropped, and with it the transaction.
@@ -109,12 +117,13 @@ impl Session {
     }
 }
 
-fn config(database: &PostgresFrame, step: &str) -> Config {
+fn config(database: &PostgresFrame, step: &str, tls: &Tls) -> Config {
     let mut config = Config::new();
     config.host(&database.host).port(database.port).user(&database.user).dbname(&database.database);
     if let Some(password) = &database.password {
         config.password(password);
     }
+    config.ssl_mode(tls.mode);
     config.application_name(format!("bue step {step}"));
     config
 }

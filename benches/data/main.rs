@@ -1,0 +1,39 @@
+//! Values and tables from end to end: real buckets, hubs and workers, Python, SQLite, DuckDB and PostgreSQL.
+//!
+//! `cargo bench --bench data` prints medians of several rounds. `BUE_PYTHON` names an interpreter with pandas, polars and
+//! pyarrow, `BUE_WEED` the program of SeaweedFS; a line says what was not measured because something is missing.
+//! `BUE_BENCH_ROWS` sets the rows of a table (default 200,000), `BUE_BENCH_LARGE_ROWS` those of a large one (10,000,000),
+//! `BUE_BENCH_ROUNDS` the rounds (3), `BUE_BENCH_ONLY` the parts: of `objects`, `tables` and `large`, with commas.
+
+#[path = "../../tests/fleet/mod.rs"]
+mod fleet;
+mod memory;
+mod objects;
+#[path = "../../tests/postgres/mod.rs"]
+mod postgres;
+mod tables;
+mod weed;
+
+fn main() {
+    let only = std::env::var("BUE_BENCH_ONLY").unwrap_or_else(|_| "objects,tables,large".to_owned());
+    println!("| what | figure |\n|---|---|");
+    for part in only.split(',') {
+        match part {
+            "objects" => objects::measure(),
+            "tables" => tables::measure(setting("BUE_BENCH_ROWS", 200_000), setting("BUE_BENCH_ROUNDS", 3).max(1)),
+            "large" => tables::measure_large(setting("BUE_BENCH_LARGE_ROWS", 10_000_000)),
+            other => println!("| `{other}` | is no part of this |"),
+        }
+    }
+}
+
+/// A number from the environment.
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
+}
+
+/// Sorts, and answers with the middle.
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}

@@ -1,0 +1,176 @@
+//! Tables on their way from Python through a database and back, and large ones between databases.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::fleet::Fleet;
+use crate::median;
+use crate::memory::{Watch, now_mb};
+use crate::postgres::Server;
+
+/// Bytes of a row in Arrow: three numbers of 8 bytes, two texts with their offsets of 4, one bit.
+const ROW_BYTES: f64 = 3.0 * 8.0 + (4.0 + 11.0) + (4.0 + 10.0) + 0.125;
+
+const STEPS: &str = r#"
+ROWS = {rows}
+
+def columns():
+    numbers = range(ROWS)
+    return {
+        "id": list(numbers),
+        "name": [f"item {n % 100_000:06}" for n in numbers],
+        "price": [n % 1000 / 4 for n in numbers],
+        "quantity": [n % 7 for n in numbers],
+        "paid": [n % 2 == 0 for n in numbers],
+        "day": [f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}" for n in numbers],
+    }
+
+def make_records():
+    data = columns()
+    names = list(data)
+    return [dict(zip(names, row)) for row in zip(*data.values())]
+
+def take_records(rows):
+    return [len(rows), sum(row["total"] for row in rows)]
+
+def make_pandas():
+    import pandas
+    return pandas.DataFrame(columns())
+
+def take_pandas(frame: "pandas.DataFrame"):
+    return [len(frame), float(frame["total"].sum())]
+
+def make_polars():
+    import polars
+    return polars.DataFrame(columns())
+
+def take_polars(frame: "polars.DataFrame"):
+    return [len(frame), float(frame["total"].sum())]
+
+def make_pyarrow():
+    import pyarrow
+    return pyarrow.table(columns())
+
+def take_pyarrow(table: "pyarrow.Table"):
+    import pyarrow.compute
+    return [len(table), pyarrow.compute.sum(table["total"]).as_py()]
+"#;
+
+const FORMS: [&str; 4] = ["records", "pandas", "polars", "pyarrow"];
+
+/// Tables of `rows` rows, in every form, through every database.
+pub fn measure(rows: usize, rounds: usize) {
+    let server = Server::shared();
+    let mut fleet = server.fleet(&server.database()).start(1);
+    let arrow_mb = rows as f64 * ROW_BYTES / 1e6;
+    println!("| {rows} rows × 6 columns | {arrow_mb:.1} MB as Arrow |");
+    for form in FORMS {
+        let Some(own_ms) = own_ms(form, rows) else {
+            println!("| as {form} | not measured: {} has no {form} |", python());
+            continue;
+        };
+        println!("| as {form}: making it in Python, alone, with the import | {own_ms:.0} ms |");
+        for engine in ["sqlite3", "duckdb", "postgres"] {
+            report(&mut fleet, form, engine, rows, rounds, arrow_mb, own_ms);
+        }
+    }
+}
+
+fn report(fleet: &mut Fleet, form: &str, engine: &str, rows: usize, rounds: usize, arrow_mb: f64, own_ms: f64) {
+    let processes = processes(fleet);
+    let before = now_mb(&processes);
+    let (mut times, mut idle, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..rounds {
+        idle.push(run(fleet, &script(form, engine, 1)));
+        let watch = Watch::start(processes.clone());
+        times.push(run(fleet, &script(form, engine, rows)));
+        peak = peak.max(watch.end().ours_mb - before);
+    }
+    let (all, idle) = (median(&mut times), median(&mut idle));
+    println!(
+        "| Python → {engine} → Python as {form} | {all:.2} s; with one row {idle:.2} s; without that and the making {:.2} s |",
+        (all - idle - own_ms / 1e3).max(0.0)
+    );
+    println!("| … memory of all our processes, above idle | {peak:.0} MB, {:.1} × Arrow |", peak / arrow_mb);
+}
+
+fn script(form: &str, engine: &str, rows: usize) -> String {
+    let steps = STEPS.replace("{rows}", &rows.to_string());
+    let sql = "SELECT *, price * quantity AS total FROM t";
+    format!(
+        "import python (make_{form}, take_{form}) `{steps}`\n\
+         compute:\n    {engine}\n    t\n    `{sql}`\n\
+         p = make_{form} | compute | take_{form}\np()\n"
+    )
+}
+
+/// Seconds from the upload to the end.
+fn run(fleet: &mut Fleet, script: &str) -> f64 {
+    fleet.write("bench/bench.bue", script);
+    let started = Instant::now();
+    let ended = fleet.bue(&["upload", "-f", "bench/bench.bue", "--wait"]);
+    let took = started.elapsed().as_secs_f64();
+    assert_eq!(ended.code, Some(0), "a run failed, so its figure is none:\n{}{}", ended.stdout, ended.stderr);
+    took
+}
+
+fn processes(fleet: &Fleet) -> Vec<i32> {
+    let services = fleet.bucket.iter().chain(&fleet.hub);
+    fleet.workers.iter().chain(services).map(crate::fleet::Process::pid).collect()
+}
+
+fn python() -> String {
+    std::env::var("BUE_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+/// Time of an interpreter that makes the table, less that of one that does nothing; `None` where it cannot.
+fn own_ms(form: &str, rows: usize) -> Option<f64> {
+    let steps = STEPS.replace("{rows}", &rows.to_string());
+    let time = |code: &str| {
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let started = Instant::now();
+            let status = Command::new(python()).args(["-c", code]).stderr(std::process::Stdio::null()).status();
+            status.ok().filter(std::process::ExitStatus::success)?;
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        Some(median(&mut times))
+    };
+    Some((time(&format!("{steps}\nmake_{form}()"))? - time(&steps)?).max(0.0))
+}
+
+/// A table that is larger than what a step may keep in memory, through a database.
+pub fn measure_large(rows: usize) {
+    let program = Path::new(env!("CARGO_BIN_EXE_bue")).with_file_name("bue-duckdb");
+    if !program.is_file() {
+        println!("| large tables | not measured: {} is not there |", program.display());
+        return;
+    }
+    let server = Server::shared();
+    let mut fleet = server.fleet(&server.database()).with("BUE_DUCKDB_MEMORY_BYTES_MAX", "256MiB").start(1);
+    let processes = processes(&fleet);
+    for engine in ["duckdb", "postgres"] {
+        let watch = Watch::start(processes.clone());
+        let took = run(&mut fleet, &large_script(engine, rows));
+        let peaks = watch.end();
+        println!(
+            "| {rows} rows: DuckDB → {engine} → DuckDB | {took:.1} s; worker and its databases' processes {:.0} MB, worker alone {:.0} MB, with hub and bucket {:.0} MB |",
+            peaks.first_mb, peaks.first_alone_mb, peaks.ours_mb
+        );
+    }
+}
+
+fn large_script(engine: &str, rows: usize) -> String {
+    let make = format!(
+        "SELECT range AS id, 'item ' || (range % 100000) AS name, range % 1000 / 4.0::DOUBLE AS price, \
+         (range % 7)::INTEGER AS quantity, range % 2 = 0 AS paid, DATE '2026-01-01' + (range % 365)::INTEGER AS day \
+         FROM range({rows})"
+    );
+    format!(
+        "make:\n    duckdb\n    nothing\n    `{make}`\n\
+         compute:\n    {engine}\n    t\n    `SELECT *, price * quantity AS total FROM t`\n\
+         take:\n    duckdb\n    t\n    `SELECT count(*) AS n, sum(total) AS total FROM t`\n\
+         p = make | compute | take\np()\n"
+    )
+}

@@ -1,0 +1,70 @@
+//! `bue value`: what one job returned, as JSON, at a glance, or in a file.
+
+use std::path::Path;
+
+use bucket::value::Accepted;
+use protocol::ValueRef;
+
+use crate::cli::{Export, ValueArguments};
+use crate::client::Client;
+use crate::context::{Context, block_on};
+use crate::error::{Error, Result};
+use crate::fetched::{self, Desk, Named};
+use crate::show::value::{describe, rows_of};
+use crate::{output, show};
+
+/// Prints what the job returned, or writes it into files.
+pub fn run(context: &Context, arguments: &ValueArguments) -> Result {
+    let client = context.client(&arguments.hub)?;
+    if arguments.export.is_none() {
+        return block_on(print(&client, arguments));
+    }
+    let value = block_on(value_of(&client, arguments))?;
+    let desk = Desk::open(context, arguments.bucket.as_deref())?;
+    if value.passes().is_none() {
+        let message = format!("the value of job {} is {}, which has no columns", arguments.job, describe(&value));
+        return Err(Error::usage(message).hint("`bue value JOB` prints it as JSON"));
+    }
+    let content = block_on(desk.fetch(&value, 0, Accepted::Plain))?;
+    let table = Named { name: "value".to_owned(), content };
+    write(context, &desk, table, &arguments.export)?;
+    output::note(&format!("{} of job {} written", describe(&value), arguments.job));
+    Ok(())
+}
+
+async fn print(client: &Client, arguments: &ValueArguments) -> Result {
+    let Some(count) = arguments.head else {
+        return output::print_content(&client.value(arguments.job).await?);
+    };
+    let value = value_of(client, arguments).await?;
+    let text = client.head(arguments.job, count).await?;
+    let parsed: serde_json::Value = serde_json::from_str(&text).map_err(Error::internal)?;
+    match rows_of(&parsed, value.length.unwrap_or_default(), count as usize) {
+        Some(rows) => output::print(&rows),
+        None => output::print_content(&text),
+    }
+}
+
+async fn value_of(client: &Client, arguments: &ValueArguments) -> Result<ValueRef> {
+    let job = client.explain(arguments.job).await?.job;
+    job.value.ok_or_else(|| {
+        let state = show::job_word(job.state);
+        Error::usage(format_args!("job {} (`{}`) has no value: it is {state}", job.id, job.name))
+    })
+}
+
+/// Writes a table into the files that were asked for.
+pub fn write(context: &Context, desk: &Desk, table: Named, export: &Export) -> Result {
+    let arrow = desk.as_arrow(table.content)?;
+    let to = |file: &Option<std::path::PathBuf>, write: &dyn Fn(&Path) -> Result| match file {
+        Some(file) => write(file),
+        None => Ok(()),
+    };
+    to(&export.csv, &|file| fetched::write_csv(&arrow, file))?;
+    to(&export.arrow, &|file| fetched::write_arrow(&arrow, file))?;
+    to(&export.parquet, &|file| {
+        let content = protocol::frame::Input::ArrowFile(arrow.clone());
+        let table = Named { name: "value".to_owned(), content };
+        desk.query(context, "SELECT * FROM value", vec![table], Some(file)).map(drop)
+    })
+}

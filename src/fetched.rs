@@ -1,0 +1,176 @@
+//! Values of a run on this machine, for looking at them: read from the bucket itself, not through the hub.
+//!
+//! Queries and Parquet are the work of the program that runs `duckdb` steps; it is told what a step would be told.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bucket::table;
+use bucket::value::{Accepted, ValueLimits, Values};
+use bucket::{Bucket, BucketUrl};
+use protocol::frame::{Code, EndFrame, Input, OutputPlace, StartFrame};
+use protocol::{JobId, Language, PROTOCOL_VERSION, RunId, ValueRef};
+use tempfile::TempDir;
+
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::secrets;
+use crate::settings::{engines, limits, places};
+
+/// A folder for values, and the bucket they come from.
+pub struct Desk {
+    folder: TempDir,
+    values: Values,
+}
+
+/// A table of a query: its name, and its content.
+pub struct Named {
+    pub name: String,
+    pub content: Input,
+}
+
+impl Desk {
+    /// Opens the bucket that the flag or the settings name.
+    pub fn open(context: &Context, flag: Option<&str>) -> Result<Self> {
+        let url = places::bucket_of_client(flag, &context.sources, &context.data_dir)?;
+        let keys = match &url {
+            BucketUrl::Folder(_) => None,
+            BucketUrl::S3(_) => secrets::keys_of_environment(&context.sources)?,
+            BucketUrl::Server(_) => match secrets::keys_of_environment(&context.sources)? {
+                Some(keys) => Some(keys),
+                None => secrets::read_keys(&context.data_dir)?,
+            },
+        };
+        bucket::install_tls();
+        let bucket = Bucket::open(&url, keys.as_ref()).map_err(|error| {
+            Error::new(Kind::Refused, error).hint("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the bucket's keys")
+        })?;
+        let folder = tempfile::Builder::new().prefix("bue-values").tempdir().map_err(Error::machine)?;
+        let values = Values::new(bucket, folder.path(), ValueLimits::default());
+        Ok(Self { folder, values })
+    }
+
+    /// Fetches a value; `number` tells it from the others of this desk.
+    pub async fn fetch(&self, value: &ValueRef, number: usize, accepted: Accepted) -> Result<Input> {
+        let fetched = self.values.materialize(value, self.folder.path(), number, accepted).await;
+        fetched.map_err(|error| {
+            Error::new(Kind::Unreachable, format_args!("cannot fetch the value: {error}"))
+                .hint("values are read from the bucket itself: -k, or BUE_BUCKET, names it")
+        })
+    }
+
+    /// A value that was fetched as a file with an Arrow stream.
+    pub fn as_arrow(&self, content: Input) -> Result<PathBuf> {
+        let json = match content {
+            Input::ArrowFile(path) => return Ok(path),
+            Input::Json(json) => String::from(Box::<str>::from(json)),
+            Input::JsonFile(path) => std::fs::read_to_string(path).map_err(Error::machine)?,
+        };
+        let batch = table::from_records(&json).map_err(Error::usage)?.batch;
+        let path = self.folder.path().join("records.arrow");
+        let mut file = BufWriter::new(File::create(&path).map_err(Error::machine)?);
+        table::write_stream(&mut file, &batch.schema(), [&batch]).map_err(Error::machine)?;
+        file.flush().map_err(Error::machine)?;
+        Ok(path)
+    }
+
+    /// Asks DuckDB; the answer is a file with an Arrow stream, or, where `parquet` names a file, in that file.
+    pub fn query(
+        &self,
+        context: &Context,
+        sql: &str,
+        tables: Vec<Named>,
+        parquet: Option<&Path>,
+    ) -> Result<Option<PathBuf>> {
+        let frame = self.frame(context, sql, tables, parquet)?;
+        let program = std::env::current_exe().map_err(Error::machine)?;
+        let mut child = Command::new(program)
+            .arg("sql-step")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| Error::machine(format_args!("cannot start the query: {error}")))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A process that does not read says why in its answer.
+            let _ = serde_json::to_writer(&mut stdin, &frame);
+        }
+        let output = child.wait_with_output().map_err(Error::machine)?;
+        match serde_json::from_slice(&output.stdout) {
+            Ok(EndFrame::Result(result)) => Ok(result.value.and_then(|value| match value.place {
+                OutputPlace::ArrowFile(name) => Some(self.folder.path().join(name)),
+                OutputPlace::Json(_) | OutputPlace::JsonFile(_) => None,
+            })),
+            Ok(EndFrame::Error(error)) => Err(Error::usage(error.message)),
+            Err(_) => Err(Error::machine(format_args!("the query ended without an answer: {}", output.status))),
+        }
+    }
+
+    fn frame(&self, context: &Context, sql: &str, tables: Vec<Named>, parquet: Option<&Path>) -> Result<StartFrame> {
+        let program = std::env::current_exe().map_err(Error::machine)?;
+        let limits = limits::worker(&context.sources)?;
+        let engines = engines::read(&context.sources)?;
+        let mut duckdb = engines.duckdb_frame(&program, &limits).map_err(|error| Error::machine(error.message))?;
+        let (names, inputs) = tables.into_iter().map(|table| (table.name, table.content)).unzip();
+        duckdb.tables = names;
+        duckdb.parquet = parquet.map(std::path::absolute).transpose().map_err(Error::machine)?;
+        Ok(StartFrame {
+            protocol: PROTOCOL_VERSION,
+            run: RunId::new(0, 0),
+            job: JobId(0),
+            attempt: 1,
+            step: "query".to_owned(),
+            language: Language::Duckdb,
+            function: String::new(),
+            code: Code::Text { text: sql.to_owned(), script: "the query".to_owned(), line: 1 },
+            path: Vec::new(),
+            inputs,
+            values: self.folder.path().to_owned(),
+            inline_bytes_max: 0,
+            value_bytes_max: limits.value_bytes_max,
+            postgres: None,
+            duckdb: Some(duckdb),
+        })
+    }
+}
+
+/// Writes a file with an Arrow stream as CSV.
+pub fn write_csv(arrow: &Path, target: &Path) -> Result {
+    let reader = BufReader::new(File::open(arrow).map_err(Error::machine)?);
+    let stream = table::read_stream(reader).map_err(Error::machine)?;
+    let out = BufWriter::new(create(target)?);
+    let mut writer = table::CsvWriter::new(out, &stream.schema()).map_err(Error::machine)?;
+    for batch in stream {
+        writer.batch(&batch.map_err(Error::machine)?).map_err(Error::usage)?;
+    }
+    writer.finish().map(drop).map_err(Error::machine)
+}
+
+/// Copies a file with an Arrow stream.
+pub fn write_arrow(arrow: &Path, target: &Path) -> Result {
+    let mut source = File::open(arrow).map_err(Error::machine)?;
+    std::io::copy(&mut source, &mut create(target)?).map(drop).map_err(Error::machine)
+}
+
+/// The first rows of a file with an Arrow stream as a JSON list, and how many rows there are in all.
+pub fn first_rows(arrow: &Path, count: usize) -> Result<(String, u64)> {
+    let reader = BufReader::new(File::open(arrow).map_err(Error::machine)?);
+    let mut writer = table::RecordsWriter::new(Vec::new()).map_err(Error::machine)?;
+    let mut rows = 0_u64;
+    for batch in table::read_stream(reader).map_err(Error::machine)? {
+        let batch = batch.map_err(Error::machine)?;
+        for row in 0..batch.num_rows() {
+            if rows < count as u64 {
+                writer.row(&batch, row).map_err(Error::usage)?;
+            }
+            rows += 1;
+        }
+    }
+    let text = writer.finish().map_err(Error::machine)?;
+    Ok((String::from_utf8(text).map_err(Error::internal)?, rows))
+}
+
+fn create(target: &Path) -> Result<File> {
+    File::create(target).map_err(|error| Error::machine(format_args!("cannot write {}: {error}", target.display())))
+}

@@ -1,0 +1,114 @@
+"""Values of a run, read out of `bue bucket` by tools that know nothing of it but S3."""
+
+import configparser
+import io
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterator
+
+import boto3
+import botocore.exceptions
+import duckdb
+import duckdb_ext
+import polars
+import pyarrow.ipc
+import pytest
+from fleet import Fleet, binary
+
+SCRIPT = """\
+table:
+    python
+    table
+    `def table():
+    return [{'id': n, 'name': f'é {n}'} for n in range(20_000)]`
+
+records:
+    python
+    records
+    `def records():
+    return [{'id': n, 'tags': [n, str(n)]} for n in range(2_000)]`
+
+make_table = | table
+make_records = | records
+t = make_table()
+r = make_records()
+"""
+
+
+class Service:
+    """A fleet after a run, and what an S3 tool must know of its bucket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fleet = Fleet(folder)
+        self.fleet.start_all()
+        script = folder / "script" / "x.bue"
+        script.parent.mkdir()
+        script.write_text(SCRIPT)
+        results = self.bue("upload", str(script), "--wait")
+        assert results
+        keys = configparser.ConfigParser()
+        keys.read(self.fleet.data_dir / "bucket" / "credentials")
+        self.access_key = keys["default"]["aws_access_key_id"]
+        self.secret_key = keys["default"]["aws_secret_access_key"]
+        self.address = self.fleet.address("bucket")
+
+    def bue(self, *words: str) -> str:
+        import subprocess
+
+        command = [str(binary()), "--data-dir", str(self.fleet.data_dir), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def client(self, secret_key: str) -> Any:
+        """An S3 client."""
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://{self.address}",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=secret_key,
+            region_name="us-east-1",
+        )
+
+    def keys(self) -> Dict[str, str]:
+        """The key of the value of each job, by its step: `runs/<run>/<job>/<attempt>`."""
+        found = self.client(self.secret_key).list_objects_v2(Bucket="bue", Prefix="runs/")["Contents"]
+        keys = sorted(entry["Key"] for entry in found if entry["Key"].rsplit("/", 1)[1].isdigit())
+        assert len(keys) == 2, keys
+        return {"table": keys[0], "records": keys[1]}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("fleet"))
+    yield service
+    service.fleet.stop()
+
+
+def test_boto3_reads_tables_and_records(service: Service) -> None:
+    client, keys = service.client(service.secret_key), service.keys()
+    table = client.get_object(Bucket="bue", Key=keys["table"])["Body"].read()
+    rows = pyarrow.ipc.open_stream(io.BytesIO(table)).read_all()
+    assert (rows.num_rows, rows.column_names, rows["name"][19_999].as_py()) == (20_000, ["id", "name"], "é 19999")
+    assert polars.read_ipc_stream(io.BytesIO(table)).height == 20_000
+    records = json.loads(client.get_object(Bucket="bue", Key=keys["records"])["Body"].read())
+    assert records[7] == {"id": 7, "tags": [7, "7"]}
+    part = client.get_object(Bucket="bue", Key=keys["table"], Range="bytes=0-3")["Body"].read()
+    assert part == table[:4]
+
+
+def test_a_wrong_key_is_refused(service: Service) -> None:
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        service.client("wrong").list_objects_v2(Bucket="bue")
+    assert refused.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
+
+
+def test_duckdb_reads_records_by_httpfs(service: Service) -> None:
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    folder = Path(next(iter(duckdb_ext.__path__))) / "extensions"
+    (extension,) = folder.rglob("httpfs.duckdb_extension")
+    connection.execute(f"LOAD '{extension}'")
+    connection.execute(
+        f"CREATE SECRET (TYPE s3, KEY_ID '{service.access_key}', SECRET '{service.secret_key}', REGION 'us-east-1', "
+        f"ENDPOINT '{service.address}', USE_SSL false, URL_STYLE 'path')"
+    )
+    url = f"s3://bue/{service.keys()['records']}"
+    assert connection.execute(f"SELECT count(*), max(id) FROM read_json('{url}')").fetchone() == (2_000, 1_999)

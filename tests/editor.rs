@@ -214,7 +214,9 @@ fn completion_offers_what_fits() {
     assert_eq!(editor.labels(9, 6), ["fetch", "x"]);
     assert_eq!(editor.labels(10, 2), ["v"]);
     assert_eq!(editor.labels(12, 4), ["python", "sqlite3", "postgres", "duckdb", "p", "q", "steps.py"]);
-    assert_eq!(editor.labels(13, 5), ["!scope", "!priority", "!timeout", "!retries"]);
+    let settings = editor.labels(13, 5);
+    assert_eq!(settings[..5], ["!scope", "!priority", "!timeout", "!retries", "!backoff"]);
+    assert!(settings.contains(&"!requirements".to_owned()), "{settings:?}");
     assert_eq!(editor.end(), Some(0));
 }
 

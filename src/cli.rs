@@ -250,6 +250,9 @@ pub struct WorkerArguments {
     /// How steps are shut in: strict (all layers or nothing runs), standard (those this machine has) or off [default: standard]
     #[arg(long, value_name = "LEVEL")]
     pub sandbox: Option<Policy>,
+    /// A folder of this machine that steps may write, as the user they run as can; may be repeated
+    #[arg(long, value_name = "FOLDER")]
+    pub writable: Vec<PathBuf>,
     /// Show which layers of the sandbox this machine has, and run nothing
     #[arg(long)]
     pub check: bool,

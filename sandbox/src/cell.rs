@@ -26,6 +26,9 @@ pub struct Cell {
     pub scratch: PathBuf,
     /// Further files and folders that can be read; the system's programs and libraries always can.
     pub readable: Vec<Readable>,
+    /// Folders of the machine that can be written as its users can, at their own place.
+    #[serde(default)]
+    pub writable: Vec<PathBuf>,
     /// The program's current directory, as seen from inside.
     pub folder: PathBuf,
     /// Who the program runs as.

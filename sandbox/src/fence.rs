@@ -39,6 +39,9 @@ pub(crate) fn prepare(cell: &Cell) -> Result<OwnedFd> {
 
 fn build(cell: &Cell) -> Result<Fence> {
     let mut fence = Fence::new()?;
+    for path in &cell.writable {
+        fence.allow_all(path)?;
+    }
     if cell.walls.namespaces {
         // Such a root holds nothing that may not be read. What is mounted later belongs to the folder above its place.
         fence.allow_read(Path::new("/"))?;

@@ -27,7 +27,7 @@ const WARM: i32 = 3;
 /// The descriptor of the fence into which its forks step, where there is one.
 const FENCE: i32 = 4;
 /// The exit code of a launcher that could not start its program.
-const NOT_STARTED: u8 = 125;
+pub const NOT_STARTED: u8 = 125;
 
 /// What a launcher is to do.
 const ENCLOSE: &str = "enclose";
@@ -182,6 +182,7 @@ pub(crate) fn build(cell: &Cell, scratch: root::Scratch) -> Result {
     root::enter(root::Plan {
         mountpoint: &cell.mountpoint,
         readable: &cell.readable,
+        writable: &cell.writable,
         scratch: (&cell.scratch, scratch),
         identity: cell.identity,
     })

@@ -34,6 +34,7 @@ pub fn probe(launcher: &Path, folder: &Path, identity: Identity) -> Result<Repor
         mountpoint,
         scratch,
         readable: Vec::new(),
+        writable: Vec::new(),
         folder: "/".into(),
         identity,
         unix_sockets: false,

@@ -48,6 +48,9 @@ pub(crate) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urando
 const RDONLY: u64 = 0x1;
 const NOSUID: u64 = 0x2;
 const NODEV: u64 = 0x4;
+/// What is not the program's own, and can be written: neither devices nor programs with other rights count there.
+const OF_OTHERS: u64 = NOSUID | NODEV;
+const READ_ONLY: u64 = RDONLY | OF_OTHERS;
 
 /// What the writable folder of a root is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,7 @@ pub(crate) enum Scratch {
 pub(crate) struct Plan<'cell> {
     pub(crate) mountpoint: &'cell Path,
     pub(crate) readable: &'cell [Readable],
+    pub(crate) writable: &'cell [PathBuf],
     pub(crate) scratch: (&'cell Path, Scratch),
     pub(crate) identity: Identity,
 }
@@ -76,10 +80,13 @@ pub(crate) fn enter(plan: Plan<'_>) -> Result {
         .to_path("mount a file system over", plan.mountpoint)?;
     let root = Root(plan.mountpoint);
     for path in SYSTEM.iter().chain(&ETC).map(Path::new) {
-        root.show_if_there(path, path)?;
+        root.show_if_there(path, path, READ_ONLY)?;
     }
     for readable in plan.readable {
-        root.show_if_there(&readable.from, &readable.at)?;
+        root.show_if_there(&readable.from, &readable.at, READ_ONLY)?;
+    }
+    for path in plan.writable {
+        root.show_if_there(path, path, OF_OTHERS)?;
     }
     root.devices()?;
     root.run_folders(plan.scratch)?;
@@ -97,8 +104,8 @@ impl Root<'_> {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Shows a file, a folder or a link, read-only.
-    fn show_if_there(&self, path: &Path, at: &Path) -> Result {
+    /// Shows a file, a folder or a link, with these attributes.
+    fn show_if_there(&self, path: &Path, at: &Path, attributes: u64) -> Result {
         let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
         let target = self.at(at);
         if target.symlink_metadata().is_ok() {
@@ -112,15 +119,15 @@ impl Root<'_> {
             return symlink(link, &target).to_path("make the link", &target);
         }
         match fs::canonicalize(path) {
-            Ok(file) => self.show(&file, &target),
+            Ok(file) => self.show(&file, &target, attributes),
             // A link to nowhere shows nothing.
             Err(_) => Ok(()),
         }
     }
 
-    fn show(&self, source: &Path, target: &Path) -> Result {
+    fn show(&self, source: &Path, target: &Path, attributes: u64) -> Result {
         self.bind(source, target)?;
-        restrict(target, RDONLY | NOSUID | NODEV)
+        restrict(target, attributes)
     }
 
     /// Mounts a file or a folder at a place that is made for it.
@@ -191,7 +198,7 @@ impl Root<'_> {
         };
         let target = self.at(Path::new(target));
         self.bind(scratch, &target)?;
-        restrict(&target, NOSUID | NODEV)
+        restrict(&target, OF_OTHERS)
     }
 
     /// One user with a name, as programs that ask for it expect.

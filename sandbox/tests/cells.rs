@@ -41,6 +41,7 @@ impl Place {
             mountpoint: self.path("root"),
             scratch: self.path("scratch"),
             readable: Vec::new(),
+            writable: Vec::new(),
             folder: Path::new(STEP_FOLDER).join("files"),
             identity: identity(),
             unix_sockets: false,
@@ -108,6 +109,17 @@ fn what_a_program_may_read_besides_is_shown_read_only() {
     assert!(printed(&output).starts_with("seen"), "{}", printed(&output));
     assert_eq!(std::fs::read_to_string(data).unwrap(), "seen");
     assert!(!printed(&output).contains("scratch"), "{}", printed(&output));
+}
+
+#[test]
+fn a_folder_that_may_be_written_is_the_machines_own() {
+    let place = Place::make();
+    let shared = place.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let cell = Cell { writable: vec![shared.clone()], ..place.cell() };
+    let output = shell(&cell, &format!("echo kept > {}/here", shared.display()));
+    assert_eq!(std::fs::read_to_string(shared.join("here")).unwrap(), "kept\n", "{}", printed(&output));
 }
 
 #[test]

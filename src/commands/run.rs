@@ -64,7 +64,7 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     // The engine gives it a folder of its own.
     let mut worker = worker::Config::new(bundle.listing.root.clone(), python).map_err(Error::machine)?;
     if arguments.sandbox {
-        worker.sandbox = sandbox::open(context, None, &context.data_dir.create(Service::Worker)?)?;
+        worker.sandbox = sandbox::open(context, None, &[], &context.data_dir.create(Service::Worker)?)?;
     } else {
         worker.mode = worker::Mode::Local { folder: bundle.listing.root.clone() };
     }

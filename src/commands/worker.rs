@@ -65,7 +65,7 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     let sources = &context.sources;
     let python = context.python(arguments.python.as_ref())?;
     let data_dir = context.data_dir.create(Service::Worker)?;
-    let sandbox = sandbox::open(context, arguments.sandbox, &data_dir)?;
+    let sandbox = sandbox::open(context, arguments.sandbox, &arguments.writable, &data_dir)?;
     let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
     config.sandbox = sandbox;
     config.limits = limits::worker(sources)?;

@@ -1,7 +1,8 @@
 //! The demo's fleet: a simulated API, a bucket, a hub and three workers, on free ports, with a data folder of their own.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,20 @@ impl Layout {
 
     /// What the pipeline loads into.
     pub fn database(&self) -> PathBuf {
-        self.root.join("warehouse.sqlite")
+        self.warehouse().join("warehouse.sqlite")
+    }
+
+    /// The folder it is in, which steps may write.
+    fn warehouse(&self) -> PathBuf {
+        self.root.join("warehouse")
+    }
+
+    /// Steps may run as another user; nobody else reaches what is in the folder of the demo.
+    fn make_warehouse(&self) -> Result {
+        let folder = self.warehouse();
+        let made =
+            fs::create_dir_all(&folder).and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(0o777)));
+        made.map_err(|error| DataDirError::new("make the folder", &folder, error).into())
     }
 
     fn log_of(&self, name: &str) -> PathBuf {
@@ -69,6 +83,7 @@ impl Fleet {
         let logs = layout.root.join("logs");
         fs::create_dir_all(&logs).map_err(|error| DataDirError::new("make the folder", &logs, error))?;
         example::write(&layout.pipeline())?;
+        layout.make_warehouse()?;
 
         let program = std::env::current_exe().map_err(Error::machine)?;
         let mut api = start_api(layout, python)?;
@@ -87,6 +102,7 @@ impl Fleet {
             let python = python.display().to_string();
             let mut words = vec!["-b".to_owned(), hub_address.to_string(), "-n".to_owned(), SLOTS.to_string()];
             words.extend(["--python".to_owned(), python]);
+            words.extend(["--writable".to_owned(), layout.warehouse().display().to_string()]);
             words.extend(keeps.clone());
             processes.push(bue.start(&format!("worker {number}"), "worker", &words)?);
         }

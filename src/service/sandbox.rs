@@ -1,6 +1,6 @@
 //! The sandbox that a worker's steps run in: what is asked for, what this machine has, and what follows.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sandbox::{Identity, Level, Policy, Report, probe};
 use worker::Sandbox;
@@ -8,15 +8,16 @@ use worker::Sandbox;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output;
-use crate::settings::table;
+use crate::settings::table::{self, Setting};
 use crate::settings::value::Paths;
 use crate::show::value::drawn;
 
 /// Who steps run as where the worker is root and nobody else is named.
 const STEP_USER: u32 = 65_530;
 
-/// What `flag` or the settings ask for, on the layers that this machine has. Its folders are made below `data_dir`.
-pub fn open(context: &Context, flag: Option<Policy>, data_dir: &Path) -> Result<Sandbox> {
+/// What `flag` or the settings ask for, on the layers that this machine has, with folders that steps may `write` beside
+/// those of the settings. Its own folders are made below `data_dir`.
+pub fn open(context: &Context, flag: Option<Policy>, write: &[PathBuf], data_dir: &Path) -> Result<Sandbox> {
     let policy = policy(context, flag)?;
     if policy == Policy::Off {
         output::note("warning: steps run without a sandbox: they reach all that this worker reaches");
@@ -31,8 +32,17 @@ pub fn open(context: &Context, flag: Option<Policy>, data_dir: &Path) -> Result<
         let (layer, reason) = (finding.layer, finding.missing.as_deref().unwrap_or_default());
         output::note(&format!("warning: the sandbox lacks the layer `{layer}`: {reason}"));
     }
-    let readable = context.sources.read::<Paths>(&table::BUE_STEP_READABLE)?.map_or_else(Vec::new, |paths| paths.0);
-    Ok(Sandbox { level: Level { report: Some(report) }, identity, readable })
+    let readable = paths(context, &table::BUE_STEP_READABLE)?;
+    let mut writable = paths(context, &table::BUE_STEP_WRITABLE)?;
+    for path in write {
+        let place = path.canonicalize();
+        writable.push(place.map_err(|error| Error::usage(format_args!("--writable {}: {error}", path.display())))?);
+    }
+    Ok(Sandbox { level: Level { report: Some(report) }, identity, readable, writable })
+}
+
+fn paths(context: &Context, setting: &Setting) -> Result<Vec<PathBuf>> {
+    Ok(context.sources.read::<Paths>(setting)?.map_or_else(Vec::new, |paths| paths.0))
 }
 
 /// Shows which layers this machine has, and what to do about the others.

@@ -54,7 +54,7 @@ fn date_in(days: i32) -> String {
 
 #[test]
 fn a_clock_that_is_set_while_the_hub_runs_costs_no_lease_and_keeps_no_job() {
-    let mut fleet = Fleet::empty().with("BUE_LAPSE", "3s").with("BUE_BEAT", "500ms");
+    let mut fleet = Fleet::unenclosed().with("BUE_LAPSE", "3s").with("BUE_BEAT", "500ms");
     fleet.start_bucket();
     let clock = Clock::at(&fleet, "+0d");
     let hub = clock.start_hub(&mut fleet);
@@ -74,7 +74,7 @@ fn a_clock_that_is_set_while_the_hub_runs_costs_no_lease_and_keeps_no_job() {
 
 #[test]
 fn a_job_parked_under_a_clock_that_was_ahead_comes_again_soon_after_a_restart() {
-    let mut fleet = Fleet::empty().with("BUE_PENDING_FIRST", "500ms").with("BUE_PENDING_MAX", "500ms");
+    let mut fleet = Fleet::unenclosed().with("BUE_PENDING_FIRST", "500ms").with("BUE_PENDING_MAX", "500ms");
     fleet.start_bucket();
     let clock = Clock::at(&fleet, "+30d");
     let mut hub = clock.start_hub(&mut fleet);

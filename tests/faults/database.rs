@@ -12,7 +12,7 @@ use crate::postgres::Server;
 fn cut_connections_and_a_crashed_server_cost_a_run_nothing() {
     let mut server = Server::start();
     let database = server.database();
-    let mut fleet = Fleet::empty().with("BUE_POSTGRES", &server.address(&database)).start(0);
+    let mut fleet = Fleet::unenclosed().with("BUE_POSTGRES", &server.address(&database)).start(0);
     fleet.start_worker(&["-n", "4"]);
     let mut load = Load::start(&mut fleet, 120, &[]);
     let mut cut = 0;
@@ -58,7 +58,7 @@ fn python(fleet: &Fleet, words: &[&str]) -> Command {
 fn the_ads_report_on_two_hubs_loads_every_account_once_while_one_of_them_is_killed() {
     let server = Server::shared();
     let database = server.database();
-    let mut fleet = Fleet::empty()
+    let mut fleet = Fleet::unenclosed()
         .with("BUE_POSTGRES", &server.address(&database))
         .with("BUE_TOKEN", "a-token-of-all-hubs")
         .with("BUE_LAPSE", "2s")

@@ -66,7 +66,7 @@ impl SmallHub {
 
 #[test]
 fn a_full_disk_refuses_requests_loses_nothing_and_is_over_when_there_is_room() {
-    let mut fleet = Fleet::empty().with("BUE_TOKEN", "a-token-for-all-of-them");
+    let mut fleet = Fleet::unenclosed().with("BUE_TOKEN", "a-token-for-all-of-them");
     fleet.start_bucket();
     let mut hub = SmallHub::start(&mut fleet);
     let address = hub.address.clone();

@@ -11,8 +11,11 @@ use crate::proxy::Proxy;
 
 #[test]
 fn lost_answers_cost_no_job_and_make_no_second_run() {
-    let mut fleet =
-        Fleet::empty().with("BUE_BEAT", "300ms").with("BUE_LAPSE", "2s").with("BUE_LOST_ON_THE_WAY", "1s").start(0);
+    let mut fleet = Fleet::unenclosed()
+        .with("BUE_BEAT", "300ms")
+        .with("BUE_LAPSE", "2s")
+        .with("BUE_LOST_ON_THE_WAY", "1s")
+        .start(0);
     let proxy = Proxy::before(&fleet.noted("hub"), 5);
     fleet.start_worker(&["-b", &proxy.address(), "-n", "4"]);
     let load = Load::start(&mut fleet, 60, &["-b", &proxy.address()]);
@@ -25,7 +28,7 @@ fn lost_answers_cost_no_job_and_make_no_second_run() {
 
 #[test]
 fn a_worker_that_was_frozen_past_its_lease_settles_nothing_when_it_goes_on() {
-    let mut fleet = Fleet::empty().with("BUE_LAPSE", "1s").with("BUE_BEAT", "200ms").start(1);
+    let mut fleet = Fleet::unenclosed().with("BUE_LAPSE", "1s").with("BUE_BEAT", "200ms").start(1);
     let folder = fleet.path().display().to_string();
     let script = format!(
         "\
@@ -141,7 +144,7 @@ const TWO_CHAINS: &str = "a:\n    python\n    f\n    `def f(): return 1`\nb:\n  
 
 #[test]
 fn requests_that_come_twice_late_or_out_of_order_change_nothing_twice() {
-    let mut fleet = Fleet::empty().with("BUE_LOST_ON_THE_WAY", "1ms").start(0);
+    let mut fleet = Fleet::unenclosed().with("BUE_LOST_ON_THE_WAY", "1ms").start(0);
     fleet.write("s/x.bue", TWO_CHAINS);
     let run = fleet.bue(&["upload", "s/x.bue"]).expect(0).run();
     let wire = Wire::to(&fleet);

@@ -46,7 +46,7 @@ fn journal(folder: &Path) -> BTreeMap<String, usize> {
 
 #[test]
 fn a_hub_that_is_killed_and_started_again_loses_no_job() {
-    let mut fleet = Fleet::empty().start(2);
+    let mut fleet = Fleet::unenclosed().start(2);
     let script = slow_loop(&fleet, 60);
     let upload = fleet.spawn(&["upload", "-f", &script, "--wait"]);
     eventually("some passes", || (journal(fleet.path()).len() >= 5).then_some(()));
@@ -66,7 +66,7 @@ fn a_hub_that_is_killed_and_started_again_loses_no_job() {
 
 #[test]
 fn a_worker_that_is_killed_leaves_no_step_behind_and_its_job_runs_again() {
-    let mut fleet = Fleet::empty().with("BUE_LAPSE", "1s").with("BUE_BEAT", "200ms").start(1);
+    let mut fleet = Fleet::unenclosed().with("BUE_LAPSE", "1s").with("BUE_BEAT", "200ms").start(1);
     let folder = fleet.path().display().to_string();
     let script = format!(
         "\
@@ -103,7 +103,7 @@ v = p()
 
 #[test]
 fn a_bucket_that_is_killed_and_started_again_fails_no_job() {
-    let mut fleet = Fleet::empty().start(1);
+    let mut fleet = Fleet::unenclosed().start(1);
     let folder = fleet.path().display().to_string();
     let script = format!(
         "\
@@ -144,7 +144,7 @@ v = p()
 
 #[test]
 fn a_local_run_that_is_stopped_leaves_no_step_behind() {
-    let mut fleet = Fleet::empty();
+    let mut fleet = Fleet::unenclosed();
     let folder = fleet.path().display().to_string();
     fleet.write(
         "s/x.bue",
@@ -173,7 +173,7 @@ fn step_with_a_child(fleet: &Fleet) -> String {
 
 #[test]
 fn what_a_step_started_ends_with_a_worker_that_is_killed_or_told_twice_to_stop() {
-    let mut fleet = Fleet::empty().with("BUE_LAPSE", "1s").with("BUE_BEAT", "200ms").start(1);
+    let mut fleet = Fleet::unenclosed().with("BUE_LAPSE", "1s").with("BUE_BEAT", "200ms").start(1);
     fleet.write("s/x.bue", &step_with_a_child(&fleet));
     fleet.bue(&["upload", "s/x.bue"]).expect(0);
     let pid_file = fleet.path().join("pid");
@@ -196,7 +196,7 @@ fn what_a_step_started_ends_with_a_worker_that_is_killed_or_told_twice_to_stop()
 
 #[test]
 fn what_a_killed_local_run_left_is_swept_by_the_next_one() {
-    let fleet = Fleet::empty();
+    let fleet = Fleet::unenclosed();
     let temporary = fleet.path().join("temporary");
     fs::create_dir(&temporary).unwrap();
     let mut fleet = fleet.with("TMPDIR", temporary.to_str().unwrap());

@@ -74,7 +74,7 @@ fn survives(mut fleet: Fleet, queue: &Queue<'_>) {
 
 #[test]
 fn whatever_is_killed_whenever_nothing_is_lost_and_nothing_settled_twice() {
-    let fleet = hardened(Fleet::empty());
+    let fleet = hardened(Fleet::unenclosed());
     let queue = Queue::of(&fleet);
     survives(fleet, &queue);
 }
@@ -83,6 +83,6 @@ fn whatever_is_killed_whenever_nothing_is_lost_and_nothing_settled_twice() {
 fn whatever_is_killed_whenever_nothing_is_lost_and_nothing_settled_twice_in_postgresql() {
     let server = Server::shared();
     let database = server.database();
-    let fleet = hardened(Fleet::empty()).with("BUE_POSTGRES", &server.address(&database));
+    let fleet = hardened(Fleet::unenclosed()).with("BUE_POSTGRES", &server.address(&database));
     survives(fleet, &Queue::Database(&server, &database));
 }

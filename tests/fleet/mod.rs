@@ -176,8 +176,13 @@ impl Fleet {
         }
     }
 
+    /// The same where steps have no sandbox: some write where a test looks, or say who they are on this machine.
+    pub fn unenclosed() -> Self {
+        Self::empty().with("BUE_SANDBOX", "off")
+    }
+
     /// The same where all that is started belongs to another user, as only root can have it. What is there is given to them.
-    pub fn as_user(mut self, user: u32) -> Self {
+    pub fn owned_by(mut self, user: u32) -> Self {
         let program = self.path().join("bin/bue");
         fs::create_dir(self.path().join("bin")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_bue"), program).unwrap();

@@ -3,11 +3,13 @@
 //!
 //! - `attacks/*.py`: what is tried. [`expected`]: what must come of each.
 //! - [`range`]: the fleet that is attacked, with things planted where nobody may look.
+//! - [`lesser`]: a machine that lacks layers.
 
 #[path = "../fleet/mod.rs"]
 mod fleet;
 
 mod expected;
+mod lesser;
 mod range;
 
 use expected::{ATTACKS, Attack, End};

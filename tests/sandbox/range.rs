@@ -71,7 +71,7 @@ impl Range {
         fleet.write("data/worker/planted", CANARY);
         if user == User::Ordinary && nix::unistd::geteuid().is_root() {
             // Another user can neither reach root's home nor the interpreter in it.
-            fleet = fleet.as_user(ORDINARY).with("BUE_PYTHON", "/usr/bin/python3");
+            fleet = fleet.owned_by(ORDINARY).with("BUE_PYTHON", "/usr/bin/python3");
         }
         let mark = format!("attacked-by-{}", fleet.path().file_name().unwrap().display());
         let listeners = [listen_on(&fleet.path().join("postgres.sock")), listen_abstractly(&mark)];

@@ -166,6 +166,9 @@ impl<H: Hub> Attempts<H> {
             Ending::Exit(Exit::Lost) => {
                 Err(Trouble::Away("the interpreter that the step was forked from has ended".to_owned()))
             }
+            Ending::Exit(Exit::Code(code)) if self.enclosure.means_not_started(code) => {
+                Err(Trouble::Step(ending::not_started(step, lease)))
+            }
             other => Err(Trouble::Step(ending::error(other, step, lease))),
         };
         let outcome = match outcome {

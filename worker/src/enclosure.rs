@@ -26,13 +26,15 @@ pub struct Sandbox {
     pub identity: Identity,
     /// Further files and folders that steps may read.
     pub readable: Vec<PathBuf>,
+    /// Folders of this machine that steps may write, as their user can.
+    pub writable: Vec<PathBuf>,
 }
 
 impl Sandbox {
     /// None: steps run as the worker does.
     #[must_use]
     pub fn off() -> Self {
-        Self { level: Level::off(), identity: Identity::own(), readable: Vec::new() }
+        Self { level: Level::off(), identity: Identity::own(), readable: Vec::new(), writable: Vec::new() }
     }
 }
 
@@ -43,6 +45,7 @@ pub(crate) struct Enclosure {
     level: Level,
     identity: Identity,
     readable: Vec<Readable>,
+    writable: Vec<PathBuf>,
     mountpoint: PathBuf,
 }
 
@@ -51,17 +54,22 @@ impl Enclosure {
     pub(crate) fn open(config: &Config, runner: &Path, root: &Path) -> io::Result<Self> {
         let mountpoint = root.join("sandbox/root");
         std::fs::create_dir_all(&mountpoint)?;
-        let Sandbox { level, identity, readable } = config.sandbox.clone();
+        let Sandbox { level, identity, readable, writable } = config.sandbox.clone();
         let mut readable: Vec<Readable> = readable.into_iter().map(Readable::in_place).collect();
         readable.push(Readable::brought_along(runner.to_owned(), RUNNER));
         readable.push(Readable::brought_along(config.program.clone(), PROGRAM));
         readable.extend(folders_of(&config.python).into_iter().map(Readable::in_place));
-        Ok(Self { launcher: config.program.clone(), level, identity, readable, mountpoint })
+        Ok(Self { launcher: config.program.clone(), level, identity, readable, writable, mountpoint })
     }
 
     /// Whether programs get a root of their own, in which paths are others.
     pub(crate) fn has_own_root(&self) -> bool {
         self.level.walls().is_some_and(|walls| walls.namespaces)
+    }
+
+    /// Whether an exit code is that of a launcher that could not start a step's process.
+    pub(crate) fn means_not_started(&self, code: i32) -> bool {
+        self.level.walls().is_some() && code == i32::from(sandbox::NOT_STARTED)
     }
 
     /// Where steps see the folder of their attempt, where that is not its place on this machine.
@@ -110,6 +118,7 @@ impl Enclosure {
             mountpoint: self.mountpoint.clone(),
             scratch: inside.scratch.to_owned(),
             readable,
+            writable: self.writable.clone(),
             folder: inside.folder.to_owned(),
             identity: if walls.namespaces { self.identity } else { Identity::own() },
             unix_sockets: inside.unix_sockets,

@@ -12,6 +12,15 @@ use crate::step_process::Ending;
 /// What bounds the disk space of a step.
 const SCRATCH_SETTING: &str = "BUE_STEP_SCRATCH_BYTES_MAX";
 
+/// The error of an attempt whose sandbox could not be built.
+pub(crate) fn not_started(step: &Step, lease: &Lease) -> StepError {
+    let message = format!(
+        "step `{}` ({}, attempt {}) could not be started in its sandbox; its log says why",
+        step.name, lease.job, lease.attempt
+    );
+    StepError::new(ErrorKind::Start, message)
+}
+
 /// The error for every ending but a result.
 pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
     let who = format!("step `{}` ({}, attempt {})", step.name, lease.job, lease.attempt);

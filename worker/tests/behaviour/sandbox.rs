@@ -15,7 +15,8 @@ pub fn here(config: &mut Config) {
     std::fs::create_dir_all(&folder).unwrap();
     let report = probe(&config.program, &folder, identity).unwrap();
     assert_eq!(report.missing(), Vec::<&sandbox::Finding>::new());
-    config.sandbox = Sandbox { level: Level { report: Some(report) }, identity, readable: Vec::new() };
+    config.sandbox =
+        Sandbox { level: Level { report: Some(report) }, identity, readable: Vec::new(), writable: Vec::new() };
 }
 
 const WHERE: &str = "import os\ndef step():\n    return [os.getcwd(), os.getuid(), sorted(os.listdir('/proc'))[:3], os.getpid(), os.getppid()]\n";

@@ -72,6 +72,8 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
 pub fn failed(error: ::hub::HubError) -> Error {
     use ::hub::HubError;
     match &error {
+        HubError::Open { path, .. } if path.starts_with("postgres://") => Error::machine(&error)
+            .hint("look at the address, the user's rights and the server; -p or BUE_POSTGRES names another one"),
         HubError::DataDir { .. } | HubError::Open { .. } => Error::machine(&error).hint(
             "choose a folder that you may write to with --data-dir or BUE_DATA_DIR, and look at the disk's space",
         ),

@@ -1,0 +1,203 @@
+//! Data that is wrong, lost or has no room: each is named, and no row and no job is lost.
+
+mod fleet;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fleet::{Ended, Fleet, Process, eventually};
+use serde_json::{Value, json};
+
+fn script(python: &str, engine: &str, sql: &str) -> String {
+    format!(
+        "rows:\n    python\n    rows\n    `{python}`\nquery:\n    {engine}\n    t\n    `{sql}`\np = rows | query\nv = p()\n"
+    )
+}
+
+fn run(fleet: &mut Fleet, script: &str) -> Ended {
+    fleet.write("x.bue", script);
+    fleet.bue(&["run", "x.bue", "--json"])
+}
+
+#[track_caller]
+fn value(fleet: &mut Fleet, script: &str) -> Value {
+    let document: Value = serde_json::from_str(&run(fleet, script).expect(0).stdout).unwrap();
+    document["results"][0]["value"].clone()
+}
+
+#[test]
+fn what_is_no_table_is_named_with_what_came() {
+    let mut fleet = Fleet::empty();
+    for engine in ["sqlite3", "duckdb"] {
+        for (returned, part) in [
+            ("{'a': 1}", "a dict came"),
+            ("7", "a number came"),
+            ("'text'", "a string came"),
+            ("None", "None came"),
+            ("[1, 2]", "[0] is a number"),
+            ("[{'a': 1}, 'x']", "[1] is a string"),
+            ("[]", "is an empty list, so its columns are unknown"),
+            ("[{'n': 2 ** 63}]", "beyond 64 bit"),
+        ] {
+            let script = script(&format!("def rows(): return {returned}"), engine, "SELECT * FROM t");
+            run(&mut fleet, &script).expect(1).says(&[part]);
+        }
+    }
+}
+
+#[test]
+fn no_row_is_lost_where_values_are_mixed_or_no_numbers() {
+    let mut fleet = Fleet::empty();
+    let rows = "def rows(): return [{'n': 1, 'f': float('nan')}, {'n': 'x', 'f': float('inf')}, {'n': None, 'f': 0.5}]";
+    for (engine, first) in [("sqlite3", json!(1)), ("duckdb", json!("1"))] {
+        let expected = json!([{"n": first, "f": null}, {"n": "x", "f": null}, {"n": null, "f": 0.5}]);
+        assert_eq!(value(&mut fleet, &script(rows, engine, "SELECT n, f FROM t")), expected, "{engine}");
+    }
+}
+
+#[test]
+fn names_and_texts_that_no_table_has_are_named() {
+    let mut fleet = Fleet::empty();
+    for (engine, sql, parts) in [
+        ("sqlite3", "SELECT 1 AS a, 2 AS a", ["two columns", "`a`"]),
+        ("duckdb", "SELECT 1 AS a, 2 AS a", ["two columns", "`a`"]),
+        ("sqlite3", "SELECT CAST(x'ff41' AS TEXT) AS t FROM t", ["column `t`", "no UTF-8, in [0]"]),
+    ] {
+        run(&mut fleet, &script("def rows(): return [{'a': 1}]", engine, sql)).expect(1).says(&parts);
+    }
+    let half = "def rows(): return [{'a': chr(0xd800)}]";
+    run(&mut fleet, &script(half, "sqlite3", "SELECT * FROM t")).expect(1).says(&["half of a surrogate pair"]);
+    let large = script("def rows(): return [{'a': 'x' * 1000}] * 1000", "sqlite3", "SELECT * FROM t");
+    let mut narrow = Fleet::empty().with("BUE_WORKER_VALUE_BYTES_MAX", "64KiB");
+    run(&mut narrow, &large).expect(1).says(&["over the limit of 65536"]);
+}
+
+/// A step that makes a large list, and one that waits for a file before it takes it.
+const TWO: &str = "\
+make:
+    python
+    make
+    `def make(): return ['x' * 50_000]`
+
+take:
+    python
+    take
+    `def take(texts): return len(texts[0])`
+
+p = make | take
+v = p()
+";
+
+fn run_of(upload: &Process) -> String {
+    let line = eventually("a run", || upload.stderr().lines().next().map(str::to_owned));
+    line.rsplit(' ').next().unwrap().to_owned()
+}
+
+fn jobs(fleet: &mut Fleet, run: &str) -> Vec<Value> {
+    let status: Value = serde_json::from_str(&fleet.bue(&["status", run, "--json"]).expect(0).stdout).unwrap();
+    status["jobs"].as_array().unwrap().clone()
+}
+
+/// Files of objects, wherever the bucket keeps them.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+#[test]
+fn a_value_that_was_changed_or_removed_is_named_and_made_again_by_a_reset() {
+    let mut fleet = Fleet::empty().with("BUE_WORKER_PATIENCE", "2s");
+    let values = fleet.path().join("values");
+    let url = format!("file://{}", values.display());
+    fleet = fleet.with("BUE_BUCKET", &url);
+    fleet.start_hub();
+    fleet.start_worker(&["-s", "default"]);
+    // Nobody serves the second step, until its input is spoiled.
+    fleet.write("s/x.bue", &TWO.replace("    take\n    `", "    take\n    !scope later\n    `"));
+    let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
+    let run = run_of(&upload);
+    let object = eventually("a value", || {
+        let done = jobs(&mut fleet, &run)[0]["state"] == "succeeded";
+        done.then(|| files(&values.join("runs").join(&run)).into_iter().next()).flatten()
+    });
+    fs::write(&object, "[\"something else\"]").unwrap();
+    fleet.start_worker(&["-s", "later"]);
+    upload.end().expect(1).says(&["runs/", "were written"]);
+    let (make, take) = (jobs(&mut fleet, &run)[0]["id"].clone(), jobs(&mut fleet, &run)[1]["id"].clone());
+    fs::remove_file(&object).unwrap();
+    fleet.bue(&["reset", take.as_str().unwrap()]).expect(0);
+    eventually("a word of what is missing", || {
+        let error = jobs(&mut fleet, &run)[1]["error"].to_string();
+        error.contains("was removed").then_some(())
+    });
+    fleet.bue(&["value", make.as_str().unwrap()]).expect(2).says(&["is lost", "reset"]);
+    fleet.bue(&["reset", make.as_str().unwrap()]).expect(0);
+    eventually("the end", || (jobs(&mut fleet, &run)[1]["state"] == "succeeded").then_some(()));
+}
+
+#[test]
+fn jobs_wait_for_a_bucket_that_is_away_longer_than_an_attempt_waits() {
+    let quick = Fleet::empty().with("BUE_WORKER_PATIENCE", "1s").with("BUE_WORKER_RELEASE_DELAY", "200ms");
+    let mut fleet = quick.start(0);
+    fleet.start_worker(&["-s", "default"]);
+    fleet.write("s/x.bue", &TWO.replace("    take\n    `", "    take\n    !scope later\n    `"));
+    let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
+    let run = run_of(&upload);
+    eventually("a value", || (jobs(&mut fleet, &run)[0]["state"] == "succeeded").then_some(()));
+    fleet.bucket.as_mut().unwrap().kill();
+    fleet.start_worker(&["-s", "later"]);
+    eventually("further attempts", || (jobs(&mut fleet, &run)[1]["attempts"].as_u64()? >= 2).then_some(()));
+    fleet.start_bucket();
+    upload.end().expect(0);
+    let job = jobs(&mut fleet, &run)[1].clone();
+    assert_eq!((&job["state"], &job["value"]["place"]["json"]), (&json!("succeeded"), &json!(50_000)));
+    assert_eq!(fleet.run_view(&run)["counts"]["failed"], 0);
+}
+
+const SMALL: &str = r#"mount -t tmpfs -o size=8m none "$1" && exec "$2" bucket -b 127.0.0.1:0"#;
+
+#[test]
+fn a_bucket_whose_disk_is_full_holds_jobs_up_and_loses_none() {
+    let mut fleet = Fleet::empty().with("BUE_WORKER_PATIENCE", "1s").with("BUE_WORKER_RELEASE_DELAY", "200ms");
+    let folder = fleet.path().join(".bue/bucket");
+    fs::create_dir_all(&folder).unwrap();
+    let own = fleet.command(&[]);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SMALL, "sh"]);
+    command.arg(&folder).arg(own.get_program()).current_dir(fleet.path());
+    let mut bucket = fleet.spawn_command(command, "small-bucket");
+    bucket.wait_for("bucket listens on http://");
+    let inside = Path::new("/proc").join(bucket.pid().to_string()).join("root").join(folder.strip_prefix("/").unwrap());
+    let keys = fs::read_to_string(inside.join("credentials")).unwrap();
+    let key = |name: &str| {
+        let line = keys.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches([' ', '=']).to_owned()
+    };
+    let address = fs::read_to_string(inside.join("address")).unwrap().trim().to_owned();
+    let port = address.rsplit(':').next().unwrap().to_owned();
+    fleet = fleet
+        .with("AWS_ACCESS_KEY_ID", &key("aws_access_key_id"))
+        .with("AWS_SECRET_ACCESS_KEY", &key("aws_secret_access_key"))
+        .with("BUCKET_CLIENT_PORT", &port);
+    let mut ballast = fs::File::create(inside.join("ballast")).unwrap();
+    for size in [1 << 20, 1 << 12, 1] {
+        while ballast.write_all(&vec![7; size]).is_ok() {}
+    }
+    drop(ballast);
+    fleet.start_hub();
+    fleet.start_worker(&[]);
+    fleet.write("s/x.bue", TWO);
+    let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
+    eventually("a word of the disk", || bucket.stderr().contains("the disk is full").then_some(()));
+    fs::remove_file(inside.join("ballast")).unwrap();
+    let run = run_of(&upload);
+    upload.end().expect(0);
+    assert_eq!(fleet.run_view(&run)["counts"]["failed"], 0);
+    assert_eq!(jobs(&mut fleet, &run)[1]["value"]["place"]["json"], 50_000);
+}

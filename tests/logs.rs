@@ -25,7 +25,7 @@ p()
 
 #[test]
 fn a_log_is_followed_from_attempt_to_attempt_until_the_job_has_ended() {
-    let mut fleet = Fleet::empty().start(1);
+    let mut fleet = Fleet::unenclosed().start(1);
     let gate = fleet.path().join("gate");
     let script = SCRIPT.replace("GATE", &gate.display().to_string()).replace("`\n!retries", "`\n    !retries");
     fleet.write("script.bue", &script);

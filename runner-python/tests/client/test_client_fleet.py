@@ -118,6 +118,8 @@ def test_the_wait_survives_a_hub_that_is_killed_and_started_again(
 ) -> None:
     fleet = Fleet(tmp_path)
     monkeypatch.setenv("BUE_DATA_DIR", str(fleet.data_dir))
+    # The step waits for a file that a sandbox would not show it.
+    monkeypatch.setenv("BUE_SANDBOX", "off")
     try:
         fleet.start_all()
         address = fleet.address("hub")

@@ -277,6 +277,12 @@ pub struct WorkerInfo {
     pub sandbox: String,
     /// What SQL steps it can run: `sqlite3`, `duckdb`, `postgres`, `postgres:<connection>`; empty: not said.
     pub engines: Vec<String>,
+    /// Jobs it would take now: free slots, fewer where memory is short.
+    pub free: u32,
+    /// Memory that is available to it, in bytes; 0: not told.
+    pub memory_available_bytes: u64,
+    /// All its memory, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// What is to be paused or resumed. Jobs that run go on; no new ones are leased.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use protocol::api::{Counts, JobView, RunView, ScopeView, StatusAnswer, WorkerView};
+use protocol::api::{Counts, JobView, RunView, ScopeView, StatusAnswer, WorkerInfo, WorkerView};
 use protocol::{JobState, RunId};
 use serde::Serialize;
 
@@ -114,17 +114,30 @@ fn unserved(scope: &ScopeView) -> String {
     format!("{jobs} in scope `{scope}`, which no worker serves: start one with `bue worker -s {scope}`")
 }
 
+/// What is available of a worker's memory; nothing where it does not tell.
+fn memory_text(info: &WorkerInfo) -> String {
+    let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    match info.memory_bytes {
+        0 => String::new(),
+        all => format!("{:.1} of {:.1} GiB", gibibytes(info.memory_available_bytes), gibibytes(all)),
+    }
+}
+
 fn workers_text(workers: &[WorkerView]) -> String {
     if workers.is_empty() {
         return "no workers: `bue worker` starts one".to_owned();
     }
-    let mut table = drawn(&["worker", "machine", "busy", "slots", "python", "sandbox", "heard from"]);
+    let mut table =
+        drawn(&["worker", "machine", "busy", "slots", "free", "memory", "version", "python", "sandbox", "heard from"]);
     for worker in workers {
         table.add_row([
             worker.session.to_string(),
             format!("{} ({})", worker.info.host, worker.info.pid),
             worker.info.busy.to_string(),
             worker.info.slots.to_string(),
+            worker.info.free.to_string(),
+            memory_text(&worker.info),
+            worker.info.version.clone(),
             worker.info.python.clone(),
             worker.info.sandbox.clone(),
             ago(Duration::from_millis(worker.silent_ms)),

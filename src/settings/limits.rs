@@ -144,6 +144,8 @@ limits! {
         environment_age_max, BUE_ENVIRONMENT_AGE_MAX "Worker: Python environments not used for this long are removed.";
         environment_timeout, BUE_ENVIRONMENT_TIMEOUT "Worker: longest time to make a Python environment.";
         environment_retry, BUE_ENVIRONMENT_RETRY "Worker: how long a Python environment that could not be made is not tried again.";
+        memory_reserve_bytes, BUE_WORKER_MEMORY_RESERVE_BYTES "Worker: memory that is left alone; no further attempts are begun when less is available.";
+        slot_memory_bytes, BUE_WORKER_SLOT_MEMORY_BYTES "Worker: memory counted for each further attempt with a process of its own.";
         shared_slots, BUE_SHARED_SLOTS "Worker: attempts that run at once in shared interpreters; they take no other slots.";
         shared_attempts_max, BUE_SHARED_ATTEMPTS_MAX "Worker: attempts that one shared interpreter runs before another takes its place.";
         shared_memory_bytes_max, BUE_SHARED_MEMORY_BYTES_MAX "Worker: memory that a shared interpreter has before another takes its place.";

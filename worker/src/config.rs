@@ -152,6 +152,10 @@ pub struct Limits {
     pub environment_retry: Duration,
     /// Warm interpreters: one for each Python environment in use.
     pub warm_max: usize,
+    /// Memory that is left alone: no further attempts are begun when less is available.
+    pub memory_reserve_bytes: u64,
+    /// Memory that is counted for each further attempt with a process of its own.
+    pub slot_memory_bytes: u64,
     /// Attempts that run at once in shared interpreters; they take no other slots.
     pub shared_slots: u32,
     /// Attempts that one shared interpreter runs before another takes its place.
@@ -209,6 +213,8 @@ impl Default for Limits {
             environment_timeout: Duration::from_secs(600),
             environment_retry: Duration::from_secs(60),
             warm_max: 8,
+            memory_reserve_bytes: 128 * 1024 * 1024,
+            slot_memory_bytes: 32 * 1024 * 1024,
             shared_slots: 2_048,
             shared_attempts_max: 100_000,
             shared_memory_bytes_max: 512 * 1024 * 1024,

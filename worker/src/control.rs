@@ -1,12 +1,12 @@
 //! The one loop of a worker: as many leases as there are free slots, one attempt for each, an orderly end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use protocol::api::{Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
 use protocol::{Outcome, SessionId};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +16,16 @@ use crate::config::Config;
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::live_log::LiveLogs;
+use crate::memory::MemoryWatch;
 use crate::outage::Outage;
 use crate::pace::Pace;
 use crate::settler::{self, Parcel};
+use crate::slots::{self, Room, Slots};
 use crate::{attempt, beat, live_log, orphans};
+
+/// What the log says while there is too little memory.
+const MEMORY_SHORT: &str =
+    "memory is short: no further jobs are taken until there is more than BUE_WORKER_MEMORY_RESERVE_BYTES";
 
 /// Why a worker cannot start. Once it runs, nothing but its shutdown ends it.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +80,10 @@ pub(crate) struct Shared<H> {
     pub(crate) hub_outage: Outage,
     pub(crate) bucket_outage: Outage,
     pub(crate) live_logs: Arc<LiveLogs>,
+    memory: MemoryWatch,
+    memory_outage: Outage,
+    /// Attempts it would take now.
+    free: AtomicU32,
     host: String,
     tally: Tally,
 }
@@ -81,6 +91,7 @@ pub(crate) struct Shared<H> {
 impl<H> Shared<H> {
     /// What this worker says of itself.
     pub(crate) fn info(&self) -> WorkerInfo {
+        let memory = self.memory.look().unwrap_or_default();
         WorkerInfo {
             host: self.host.clone(),
             pid: std::process::id(),
@@ -91,6 +102,9 @@ impl<H> Shared<H> {
             python: self.config.python.version.clone(),
             sandbox: self.config.sandbox.level.summary(),
             engines: self.config.engines.words(&self.config.program),
+            free: self.free.load(Ordering::Relaxed),
+            memory_available_bytes: memory.available,
+            memory_bytes: memory.total,
         }
     }
 }
@@ -117,6 +131,9 @@ pub async fn run<H: Hub>(
         hub_outage: Outage::new("the hub"),
         bucket_outage: Outage::new("the bucket"),
         live_logs: Arc::new(LiveLogs::new(config.limits.live_log_bytes_max)),
+        memory: MemoryWatch::default(),
+        memory_outage: Outage::new("enough memory"),
+        free: AtomicU32::new(u32::try_from(config.slots).unwrap_or(u32::MAX)),
         host: host_name(),
         tally: Tally::default(),
         config,
@@ -138,20 +155,6 @@ pub async fn run<H: Hub>(
     Ok(shared.tally.summary())
 }
 
-/// Room for attempts.
-struct Slots {
-    /// Of those that have a process of their own.
-    own: Arc<Semaphore>,
-    /// Of those that share an interpreter.
-    shared: Arc<Semaphore>,
-}
-
-impl Slots {
-    fn new(own: usize, shared: usize) -> Self {
-        Self { own: Arc::new(Semaphore::new(own)), shared: Arc::new(Semaphore::new(shared)) }
-    }
-}
-
 struct Worker<H> {
     shared: Arc<Shared<H>>,
     attempts: Arc<Attempts<H>>,
@@ -164,7 +167,7 @@ impl<H: Hub> Worker<H> {
     /// Leases and starts attempts until the shutdown; gives back what still runs.
     async fn lease_until(mut self, shutdown: &CancellationToken) -> (JoinSet<()>, CancellationToken) {
         let limits = self.shared.config.limits.clone();
-        let slots = Slots::new(self.shared.config.slots, limits.shared_slots as usize);
+        let slots = Slots::new(self.shared.config.slots, &limits);
         let mut backoff = Backoff::new(limits.backoff_min, limits.backoff_max);
         let mut pace = Pace::new(limits.request_pause);
         while !shutdown.is_cancelled() {
@@ -199,12 +202,12 @@ impl<H: Hub> Worker<H> {
         // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
         drop(slots.own.acquire().await.ok()?);
         pace.keep().await;
-        let free = |slots: &Semaphore| u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
+        let room = self.room(slots).await;
         let request = LeaseRequest {
             session: self.shared.session,
             scopes: self.shared.config.scopes.clone(),
-            slots: free(&slots.own),
-            shared_slots: free(&slots.shared),
+            slots: room.own,
+            shared_slots: room.shared,
             wait_ms: u64::try_from(self.shared.config.limits.lease_wait.as_millis()).unwrap_or(u64::MAX),
             info: self.shared.info(),
         };
@@ -217,6 +220,25 @@ impl<H: Hub> Worker<H> {
                 self.shared.hub_outage.failed(&error);
                 None
             }
+        }
+    }
+
+    /// Waits until there is memory for at least one attempt.
+    async fn room(&self, slots: &Slots) -> Room {
+        let (shared, limits) = (&self.shared, &self.shared.config.limits);
+        loop {
+            let memory = shared.memory.look();
+            let room = slots.room(memory, shared.held.count(), limits);
+            shared.free.store(room.own, Ordering::Relaxed);
+            if room.own > 0 {
+                shared.memory_outage.worked();
+                return room;
+            }
+            let available = memory.map_or(0, |memory| memory.available) >> 20;
+            // The number would make each look a new line in the log.
+            tracing::debug!(available_mib = available, "memory is short");
+            shared.memory_outage.failed(&MEMORY_SHORT);
+            tokio::time::sleep(slots::LOOK).await;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The worker: leases jobs, runs each step in a child process, settles what came of it.
 //!
 //! - `control`: the one loop that decides what is leased, and the end of the worker.
+//! - `slots`, `memory`: how many attempts there is room for.
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`: one lease from its inputs to its outcome.
 //! - `bundles`, `scratch`: the files a step sees, and the folder it sees them in.
@@ -35,6 +36,7 @@ mod interpreters;
 mod launch;
 mod live_log;
 mod log;
+mod memory;
 mod orphans;
 mod outage;
 mod pace;
@@ -47,6 +49,7 @@ mod runner;
 mod scratch;
 mod settler;
 mod shared;
+mod slots;
 mod spawner;
 mod sql;
 mod step_process;

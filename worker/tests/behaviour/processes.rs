@@ -121,3 +121,17 @@ async fn scratch_folders_are_gone_when_the_worker_is() {
     fleet.shutdown.cancel();
     until("the scratch folder is empty", || std::fs::read_dir(&scratch).unwrap().count() == 0).await;
 }
+
+#[tokio::test]
+async fn a_worker_whose_memory_is_short_runs_one_attempt_at_a_time() {
+    let fleet = Fleet::with(|config| {
+        config.slots = 8;
+        config.limits.memory_reserve_bytes = u64::MAX;
+    });
+    let leases: Vec<_> = (0..3).map(|_| fleet.add(python("def step():\n    return 1\n"))).collect();
+    for lease in leases {
+        let settlement = fleet.hub.settlement(lease.job).await;
+        assert!(matches!(settlement.outcome, Outcome::Success { .. }), "{settlement:?}");
+    }
+    assert_eq!(fleet.hub.open_max.load(std::sync::atomic::Ordering::SeqCst), 1);
+}

@@ -46,10 +46,11 @@ impl Store {
 }
 
 fn lease(change: &mut Change<'_>, request: &LeaseRequest, now_ms: i64) -> Result<Vec<Lease>, QueueError> {
-    let mut room = Room { slots: request.slots as usize, shared_slots: request.shared_slots as usize };
+    let shared_slots = request.shared_slots as usize;
+    let mut room = Room { slots: request.slots as usize, shared_slots, has_shared: shared_slots > 0 };
     let mut claimed = Vec::new();
     for name in &request.scopes {
-        if room.slots == 0 {
+        if room.is_used_up() {
             break;
         }
         if change.pauses.has_scope(name) {
@@ -69,9 +70,16 @@ struct Room {
     slots: usize,
     /// Beside these, for steps that share an interpreter.
     shared_slots: usize,
+    /// Whether it has any of these: a worker that knows of none has its slots for such steps too.
+    has_shared: bool,
 }
 
 impl Room {
+    /// Whether the next job may find no place, whatever it is: what comes is known only when it is taken.
+    fn is_used_up(&self) -> bool {
+        self.slots == 0 || (self.has_shared && self.shared_slots == 0)
+    }
+
     /// Answers with whether it is one of the shared slots.
     fn take(&mut self, is_shared: bool) -> bool {
         let takes_shared = is_shared && self.shared_slots > 0;
@@ -93,7 +101,7 @@ fn from_scope(
     room: &mut Room,
     claimed: &mut Vec<(Job, LeaseToken, bool)>,
 ) -> Result<(), QueueError> {
-    while room.slots > 0 {
+    while !room.is_used_up() {
         let Some(key) = change.pop_ready(scope, room.slots)? else { break };
         if key.entry < 0 {
             // The passes it makes stand before what follows.

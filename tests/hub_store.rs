@@ -60,6 +60,24 @@ fn second_hub(fleet: &mut Fleet) -> (Process, String) {
 }
 
 #[test]
+fn a_queue_in_postgresql_is_reached_by_encrypted_connections_to_a_trusted_server_only() {
+    let server = Server::with_tls();
+    let database = server.database();
+    let address = format!("{}?sslmode=require", server.address(&database).replace("127.0.0.1", "localhost"));
+    let mut fleet = Fleet::empty().with("BUE_POSTGRES", &address);
+    fleet.start_bucket();
+    fleet.bue(&["hub", "-b", "127.0.0.1:0"]).expect(5).says(&["certificate"]);
+    let mut fleet = fleet.with("SSL_CERT_FILE", server.certificate().to_str().unwrap());
+    fleet.start_hub();
+    fleet.start_worker(&[]);
+    fleet.write("s/x.bue", LOOP);
+    fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0);
+    let plain = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+        WHERE application_name = 'bue-hub' AND NOT ssl";
+    assert_eq!(server.ask("postgres", plain), "0", "connections of the hub that are not encrypted");
+}
+
+#[test]
 fn two_hubs_share_a_queue_in_postgresql_and_one_of_them_is_killed() {
     let server = Server::shared();
     let database = server.database();

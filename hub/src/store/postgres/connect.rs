@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Config};
 
 use super::error::Told;
+use super::tls::Tls;
 use crate::clock;
 use crate::error::HubError;
 
@@ -32,6 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Place {
     pub config: Config,
+    pub tls: Tls,
 }
 
 impl Place {
@@ -47,7 +50,14 @@ impl Place {
         let own = config.get_options().unwrap_or_default();
         let options = format!("{SESSION} {own}");
         config.options(options).application_name("bue-hub").connect_timeout(CONNECT_TIMEOUT);
-        Ok(Self { config })
+        let tls = match config.get_ssl_mode() {
+            SslMode::Require => Tls::verified().map_err(|error| wrong(Box::new(error)))?,
+            _ => Tls::none(),
+        };
+        if config.get_ssl_mode() == SslMode::Prefer {
+            config.ssl_mode(SslMode::Disable);
+        }
+        Ok(Self { config, tls })
     }
 
     /// The address without what is secret in it.
@@ -70,7 +80,7 @@ impl Place {
 
 pub(super) fn pool(place: &Place, connections_max: usize) -> Result<Pool, Box<dyn std::error::Error + Send + Sync>> {
     let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(place.config.clone(), NoTls, manager);
+    let manager = Manager::from_config(place.config.clone(), place.tls.clone(), manager);
     let builder = Pool::builder(manager).max_size(connections_max.max(1)).runtime(Runtime::Tokio1);
     let builder = builder.wait_timeout(Some(Duration::from_secs(30))).create_timeout(Some(2 * CONNECT_TIMEOUT));
     Ok(builder.build()?)
@@ -79,7 +89,7 @@ pub(super) fn pool(place: &Place, connections_max: usize) -> Result<Pool, Box<dy
 /// Brings the schema up to date and the clock in line, under the lock under which hubs write: hubs that start together do not meet in it.
 pub(super) async fn migrate(place: &Place, reverse_priority: bool) -> Result<(), HubError> {
     let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
-    let (mut client, connection) = place.config.connect(NoTls).await.map_err(failed)?;
+    let (mut client, connection) = place.config.connect(place.tls.clone()).await.map_err(failed)?;
     let serving = tokio::spawn(connection);
     let outcome = migrate_on(&mut client, place, reverse_priority).await;
     drop(client);

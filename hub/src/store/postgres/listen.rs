@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{AsyncMessage, Connection, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Connection, Socket};
 
 use super::connect::Place;
 use super::error::Told;
+use super::tls::Encrypted;
 use crate::store::{Effects, EffectsSink};
 
 /// The channel on which hubs tell each other.
@@ -71,7 +72,7 @@ impl Listener {
     }
 
     async fn listen(&self, pause: &mut Duration) -> Result<(), tokio_postgres::Error> {
-        let (client, connection) = self.place.config.connect(NoTls).await?;
+        let (client, connection) = self.place.config.connect(self.place.tls.clone()).await?;
         let mut messages = Messages { connection };
         {
             let listening = client.batch_execute("LISTEN bue_queue");
@@ -104,7 +105,7 @@ impl Listener {
 }
 
 struct Messages {
-    connection: Connection<Socket, tokio_postgres::tls::NoTlsStream>,
+    connection: Connection<Socket, Encrypted<Socket>>,
 }
 
 impl Messages {

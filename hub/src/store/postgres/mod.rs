@@ -6,7 +6,7 @@
 //! deadlock, and would give up the exact order of jobs. What several hubs add is that each can die, and that compiling, JSON and HTTP
 //! are spread.
 //!
-//! - [`connect`]: addresses, sessions' settings, the pool, migrations.
+//! - [`connect`]: addresses, sessions' settings, the pool, migrations. [`tls`]: encrypted connections.
 //! - [`turn`]: one transaction that writes; what happens when the connection is cut.
 //! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`], [`secrets`]: reading rows.
 //! - `write`: writing what a batch came to.
@@ -24,6 +24,7 @@ mod loops;
 mod rows;
 mod runs;
 mod secrets;
+mod tls;
 mod turn;
 mod write;
 

@@ -89,6 +89,8 @@ fn without_namespaces_steps_are_still_kept_from_what_the_other_layers_guard() {
     assert!(value("token").as_str().is_some_and(|text| text.starts_with("refused")), "{told}");
     assert_eq!(value("trace"), -1, "{told}");
     assert_eq!(value("plain"), 1, "{told}");
+    let log = fleet.bue(&["logs", job("plain")["id"].as_str().unwrap()]).stdout;
+    assert!(log.contains("the sandbox of this attempt is without users, processes, files"), "{log}");
     let error = &job("offline")["error"];
     assert_eq!(error["kind"], "start", "{told}");
     assert!(error["message"].as_str().is_some_and(|text| text.contains("bue worker --check")), "{told}");

@@ -13,7 +13,8 @@ mod lesser;
 mod range;
 
 use expected::{ATTACKS, Attack, End};
-use range::{CANARY, Range, User};
+use fleet::{Fleet, eventually};
+use range::{CANARY, Range, User, processes_with};
 
 /// Attacks that are tried at least.
 const COUNT_MIN: usize = 40;
@@ -59,6 +60,33 @@ fn no_attack_on_a_worker_of_root_gets_through() {
         // Then the other test has shown all that this user can show.
         false => assert!(ATTACKS.len() >= COUNT_MIN),
     }
+}
+
+/// Starts a process that leaves its group and its session, and goes on itself.
+const DAEMON: &str = r#"
+step:
+    python
+    step
+    `
+import subprocess, sys, time
+
+def step():
+    subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', 'MARK'], start_new_session=True)
+    time.sleep(600)
+`
+p = | step
+p()
+"#;
+
+#[test]
+fn nothing_of_a_step_outlives_a_worker_that_is_killed() {
+    let mut fleet = Fleet::empty().start(1);
+    let mark = format!("left-by-{}", fleet.path().file_name().unwrap().display());
+    fleet.write("daemon/daemon.bue", &DAEMON.replace("MARK", &mark));
+    fleet.bue(&["upload", "daemon/daemon.bue"]).expect(0);
+    eventually("the daemon of a step", || (!processes_with(&mark).is_empty()).then_some(()));
+    fleet.workers[0].kill();
+    eventually("the end of all of it", || processes_with(&mark).is_empty().then_some(()));
 }
 
 #[test]

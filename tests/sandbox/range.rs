@@ -145,12 +145,7 @@ impl Range {
 
     /// Processes that attacks left.
     pub fn lingering(&self) -> Vec<i32> {
-        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-        let is_marked = |pid: &i32| {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            arguments.split(|byte| *byte == 0).any(|argument| argument == self.mark.as_bytes())
-        };
-        pids.filter(is_marked).collect()
+        processes_with(&self.mark)
     }
 
     /// The same worker does what it always did.
@@ -167,6 +162,16 @@ impl Range {
         let said = self.fleet.workers[0].stderr();
         assert!(!said.contains("fault of the worker") && !said.contains("no warm interpreter"), "{said}");
     }
+}
+
+/// Processes of this machine that were started with this argument.
+pub fn processes_with(mark: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_marked = |pid: &i32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == mark.as_bytes())
+    };
+    pids.filter(is_marked).collect()
 }
 
 fn workers(fleet: &mut Fleet) -> Vec<Value> {

@@ -286,6 +286,9 @@ impl<H: Hub> Attempts<H> {
         let live = is_followed.then(|| self.shared.live_logs.of(lease));
         let bytes_max = self.shared.config.limits.log_bytes_max;
         let mut log = Log::of_attempt(bytes_max, declared.redactor.clone(), live);
+        if let Some(level) = self.enclosure.shortfall() {
+            log.note(&format!("the sandbox of this attempt is {level}"), OffsetDateTime::now_utc());
+        }
         for name in &declared.absent {
             let line = format!("this worker has no variable {name}; the step runs without it");
             log.note(&line, OffsetDateTime::now_utc());

@@ -72,6 +72,13 @@ impl Enclosure {
         self.level.walls().is_some() && code == i32::from(sandbox::NOT_STARTED)
     }
 
+    /// What is recorded with each attempt: the level, where layers are missing from it. That there is none is the worker's
+    /// own choice, and shown with the worker.
+    pub(crate) fn shortfall(&self) -> Option<String> {
+        let report = self.level.report.as_ref()?;
+        (!report.missing().is_empty()).then(|| self.level.summary())
+    }
+
     /// Where steps see the folder of their attempt, where that is not its place on this machine.
     pub(crate) fn step_folder(&self) -> Option<PathBuf> {
         self.has_own_root().then(|| STEP_FOLDER.into())

@@ -76,7 +76,7 @@ fn a_large_run_says_how_to_see_the_rest_of_it_and_shows_it() {
 
 #[test]
 fn the_log_of_a_running_job_is_announced() {
-    let mut fleet = Fleet::empty().start(1);
+    let mut fleet = Fleet::unenclosed().start(1);
     let folder = fleet.path().display().to_string();
     fleet.write(
         "s/x.bue",
@@ -87,7 +87,7 @@ fn the_log_of_a_running_job_is_announced() {
     );
     let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
     eventually("the step", || fleet.path().join("here").exists().then_some(()));
-    fleet.bue(&["logs", "j1"]).expect(0).says(&["is running", "when its attempt is over"]);
+    fleet.bue(&["logs", "j1"]).expect(0).says(&["is running attempt 1", "bue logs j1 -f"]);
     fleet.write("go", "");
     upload.end().expect(0);
     assert!(fleet.bue(&["logs", "j1"]).expect(0).stdout.contains("hello"));

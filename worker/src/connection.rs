@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(postgres.password.as_deref(), Some("p@ss"));
         assert_eq!((postgres.database.as_deref(), postgres.tls), (Some("sales"), PostgresTls::VerifyFull));
         let short: Postgres = "postgresql://ada@db/sales".parse().unwrap();
-        assert_eq!((short.port, short.tls), (None, PostgresTls::Prefer));
+        assert_eq!((short.port, short.tls), (Some(POSTGRES_PORT), PostgresTls::Prefer));
     }
 
     #[test]

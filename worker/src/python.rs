@@ -11,8 +11,11 @@ pub const VERSION_MIN: (u32, u32) = (3, 9);
 const NAMES: [&str; 2] = ["python3", "python"];
 
 /// Prints the version, the interpreter's own path, which a wrapper script on `PATH` would hide, and its folders.
+/// Without `site` an interpreter does not say that it is that of a virtual environment; its file of settings does.
 const QUESTION: &str = "import os, sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable); \
-     print(*{sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}, sep='\\n')";
+     folders = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}; \
+     own = os.path.dirname(os.path.dirname(sys.executable)); \
+     folders |= {own} if os.path.exists(os.path.join(own, 'pyvenv.cfg')) else set(); print(*folders, sep='\\n')";
 
 /// An interpreter that can run steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +117,18 @@ mod tests {
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         path
+    }
+
+    #[test]
+    fn the_interpreter_of_a_virtual_environment_names_its_folder_beside_that_of_its_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = folder.path().canonicalize().unwrap().join("environment");
+        let base = find_python(None).unwrap();
+        let made = Command::new(&base.path).args(["-m", "venv", "--without-pip"]).arg(&environment).status().unwrap();
+        assert!(made.success());
+        let python = find_python(Some(&environment.join("bin/python"))).unwrap();
+        assert!(python.folders.contains(&environment), "{python:?}");
+        assert!(base.folders.iter().any(|folder| python.folders.contains(folder)), "{python:?}");
     }
 
     #[test]

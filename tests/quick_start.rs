@@ -101,7 +101,7 @@ fn a_job_that_waits_is_explained_and_paused_work_is_resumed() {
 
 #[test]
 fn failed_jobs_start_over_when_asked() {
-    let mut fleet = Fleet::empty().start(1);
+    let mut fleet = Fleet::unenclosed().start(1);
     let folder = fleet.path().display().to_string();
     fleet.write(
         "s/x.bue",

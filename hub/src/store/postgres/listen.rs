@@ -105,7 +105,7 @@ impl Listener {
 }
 
 struct Messages {
-    connection: Connection<Socket, Encrypted<Socket>>,
+    connection: Connection<Socket, Encrypted>,
 }
 
 impl Messages {

@@ -55,12 +55,12 @@ async fn run_until_stopped(frame: &StartFrame, database: &PostgresFrame, sql: &S
         session = Session::open(database, &frame.step) => session?,
         _ = stop.recv() => return Err(stopped()),
     };
-    let (cancel, tls) = (session.cancel_token(), session.tls());
+    let (cancel, connector) = (session.cancel_token(), session.connector());
     tokio::select! {
         output = session.run(frame, sql) => output,
         _ = stop.recv() => {
             // Where it fails, the database notices that nobody is there.
-            let _ = tokio::time::timeout(CANCEL_WAIT, cancel.cancel_query(tls)).await;
+            let _ = tokio::time::timeout(CANCEL_WAIT, cancel.cancel_query(connector)).await;
             Err(stopped())
         }
     }

@@ -9,6 +9,7 @@ use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Output, PostgresFrame, StartFrame};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, RowStream};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::copy::{self, Shape};
 use super::fault::{self, Place};
@@ -34,7 +35,7 @@ impl Session {
         let limit = Duration::from_millis(database.connect_timeout_ms);
         let tls = Tls::new(database).map_err(|reason| fault::of_certificates(&reason, &address))?;
         let config = config(database, step, &tls);
-        let (client, mut connection) = match tokio::time::timeout(limit, config.connect(tls.clone())).await {
+        let (client, mut connection) = match tokio::time::timeout(limit, config.connect(tls.connector.clone())).await {
             Ok(connected) => connected.map_err(|error| fault::of_connecting(&error, &address))?,
             Err(_) => return Err(fault::no_answer(&address, limit)),
         };
@@ -62,8 +63,8 @@ impl Session {
     }
 
     /// What a request to cancel is encrypted by.
-    pub(super) fn tls(&self) -> Tls {
-        self.tls.clone()
+    pub(super) fn connector(&self) -> MakeRustlsConnect {
+        self.tls.connector.clone()
     }
 
     /// Runs the step. Where it fails the connection is dropped, and with it the transaction.

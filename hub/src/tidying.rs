@@ -63,7 +63,7 @@ impl Tidying {
     /// Tidies what has become due since the last look.
     pub(crate) async fn look(&mut self, store: &Store, bucket: &Bucket, kept: Kept, now_ms: i64) {
         if let Err(error) = self.remove_orphans(store, bucket, now_ms).await {
-            tracing::warn!(%error, "values that attempts left behind stay for now");
+            tracing::warn!(%error, "values that lost attempts left behind could not be removed; the next look tries again");
         }
         if now_ms < self.size_at_ms {
             return;

@@ -161,7 +161,7 @@ async fn delete_retired(shared: &Shared) {
         if let Some(values) = shared.values()
             && let Err(error) = tidying::remove(values.bucket(), &run).await
         {
-            tracing::warn!(%error, %run, "the values of a run that is no longer kept stay for now, and the run with them");
+            tracing::warn!(%error, %run, "the values of a run that is no longer kept could not be removed; the run stays until a later look removes them");
             return;
         }
         while insist("delete runs that are no longer kept", || shared.store.sweep(run.clone(), now_ms())).await {

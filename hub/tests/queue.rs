@@ -2,7 +2,7 @@
 
 mod rig;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bue_hub::QueueError;
 use protocol::{JobState, Outcome, RunState};
@@ -297,9 +297,15 @@ async fn a_lease_that_was_lost_on_the_way_is_taken_back_by_the_workers_beat(on: 
     let rig = Rig::with(on, |config| config.limits.lost_on_the_way = Duration::ZERO).await;
     rig.submit(&script(&["a", "b"], "p = | a\nq = | b\np()\nq()\n")).await;
     let leases = rig.lease(2).await;
-    tokio::time::sleep(Duration::from_millis(2)).await;
-    assert!(rig.beat(WORKER, &[&leases[0]]).await.revoked.is_empty());
-    let again = rig.next_of("b").await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // A lease is taken back once the clock has gone on since it was given.
+    let again = loop {
+        assert!(rig.beat(WORKER, &[&leases[0]]).await.revoked.is_empty());
+        if let Some(lease) = rig.lease(1).await.pop() {
+            break lease;
+        }
+        assert!(Instant::now() < deadline, "the lost lease is not taken back");
+    };
     assert_eq!(again.job, leases[1].job);
     assert_ne!(again.token, leases[1].token);
 }

@@ -1,16 +1,16 @@
 //! The use cases of the hub over its store: what `http` serves, and what `bue run` uses without HTTP.
 
-use std::collections::BTreeMap;
+mod look;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bucket::value::{ValueLimits, Values};
 use protocol::api::{
-    BeatAnswer, BeatRequest, Explanation, JobPage, JobView, LeaseAnswer, LeaseRequest, MissingFiles, Pause, PlanAnswer,
-    Reason, ResetAnswer, ResultsAnswer, RunView, SETTLEMENTS_MAX, ScopeView, SettleAnswer, SettleRequest, Settled,
-    StatusAnswer, SubmitAnswer, SubmitRequest,
+    BeatAnswer, BeatRequest, LeaseAnswer, LeaseRequest, MissingFiles, Pause, PlanAnswer, ResetAnswer, RunView,
+    SETTLEMENTS_MAX, SettleAnswer, SettleRequest, Settled, SubmitAnswer, SubmitRequest,
 };
-use protocol::{Digest, JobId, JobState, Manifest, RunId};
+use protocol::{Digest, JobId, Manifest, RunId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bell::Bell;
@@ -47,11 +47,6 @@ impl Shared {
         self.values.as_ref()
     }
 }
-
-/// Pause before the second look at a run for one who waits for it to change; each further one is twice as long.
-const WATCH_PAUSE_MIN: Duration = Duration::from_millis(1);
-/// The longest of these pauses: changes come in thousands a second, most of them of other runs.
-const WATCH_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 impl Queue {
     /// Opens the queue and starts its timers.
@@ -319,66 +314,6 @@ impl Queue {
         Ok(BeatAnswer { revoked, beat_ms: u64::try_from(limits.beat.as_millis()).unwrap_or(u64::MAX) })
     }
 
-    /// One run; waits until its version has passed `version` where one is given.
-    ///
-    /// # Errors
-    /// There is no such run.
-    pub async fn run(&self, id: RunId, version: Option<u64>, wait: Duration) -> Result<RunView, QueueError> {
-        let deadline = Instant::now() + wait.min(self.limits().wait_max);
-        let mut changes = self.shared.bell.runs.subscribe();
-        let mut pause = Duration::ZERO;
-        loop {
-            changes.mark_unchanged();
-            let run = self.store().run(id.clone()).await?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if version.is_none_or(|version| run.version > version) || left.is_zero() {
-                return Ok(run);
-            }
-            if tokio::time::timeout(left, changes.changed()).await.is_ok() {
-                tokio::time::sleep(pause.min(left)).await;
-                pause = (2 * pause).clamp(WATCH_PAUSE_MIN, WATCH_PAUSE_MAX);
-            }
-        }
-    }
-
-    /// The newest runs.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn runs(&self, limit: usize) -> Result<Vec<RunView>, QueueError> {
-        self.store().runs(limit.min(self.limits().page_max)).await
-    }
-
-    /// Jobs and items of a run, a page at a time; where a state is given only the jobs in it.
-    ///
-    /// # Errors
-    /// There is no such run.
-    pub async fn jobs(
-        &self,
-        run: RunId,
-        after: Option<JobId>,
-        state: Option<JobState>,
-        limit: usize,
-    ) -> Result<JobPage, QueueError> {
-        self.store().jobs(run, after, state, limit.clamp(1, self.limits().page_max)).await
-    }
-
-    /// One job.
-    ///
-    /// # Errors
-    /// There is no such job.
-    pub async fn job(&self, job: JobId) -> Result<JobView, QueueError> {
-        self.store().job(job).await
-    }
-
-    /// What the calls of a run came to.
-    ///
-    /// # Errors
-    /// There is no such run.
-    pub async fn results(&self, run: RunId, limit: usize) -> Result<ResultsAnswer, QueueError> {
-        self.store().results(run, limit.min(self.limits().results_max)).await
-    }
-
     /// Cancels what has not ended of a run.
     ///
     /// # Errors
@@ -437,54 +372,7 @@ impl Queue {
         tracing::info!(?what, "resumed");
         self.store().resume(what).await
     }
-
-    /// Why a job is, or is not, running.
-    ///
-    /// # Errors
-    /// There is no such job.
-    pub async fn explain(&self, job: JobId) -> Result<Explanation, QueueError> {
-        let mut explanation = self.store().explain(job).await?;
-        let scope = explanation.job.scope.clone();
-        if explanation.job.state == JobState::Available && !self.shared.sessions.serve(&scope) {
-            explanation.reasons.insert(0, Reason::ScopeNotServed { scope });
-        } else if explanation.job.state == JobState::Available
-            && !self.shared.sessions.can_run(&scope, explanation.job.language)
-        {
-            let engine = explanation.job.language.as_str().to_owned();
-            explanation.reasons.insert(0, Reason::EngineMissing { engine });
-        }
-        Ok(explanation)
-    }
-
-    /// The hub at a glance.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn status(&self) -> Result<StatusAnswer, QueueError> {
-        let sessions = &self.shared.sessions;
-        let loads: BTreeMap<_, _> = self.store().scopes().await?;
-        let scopes = loads
-            .into_iter()
-            .map(|(scope, load)| ScopeView {
-                served: sessions.serve(&scope),
-                scope,
-                available: load.available,
-                leased: load.leased,
-            })
-            .collect();
-        Ok(StatusAnswer {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            counts: self.store().counts().await?,
-            scopes,
-            workers: sessions.views(Instant::now()),
-            runs: self.store().runs(STATUS_RUNS).await?,
-            paused: self.store().paused().await?,
-        })
-    }
 }
-
-/// Runs shown in the status.
-const STATUS_RUNS: usize = 20;
 
 fn random() -> Result<u32, QueueError> {
     getrandom::u32().map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))

@@ -1,0 +1,238 @@
+//! Bundles and runs: uploaded, looked at, explained.
+
+use serde::{Deserialize, Serialize};
+
+use super::Pause;
+use crate::plan::Language;
+use crate::{Diagnostic, Digest, JobId, JobState, Manifest, RunId, RunState, SessionId, StepError, ValueRef};
+
+/// Answer of the health check.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    /// Always `bue-hub`.
+    pub service: String,
+    /// Version of the program.
+    pub version: String,
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the hub.
+    pub protocol: u32,
+}
+
+/// Files of a bundle that the hub does not have yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MissingFiles {
+    /// Digests of the files to send.
+    pub missing: Vec<Digest>,
+}
+
+/// Asks for a run of a script.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubmitRequest {
+    /// The files; all must have been sent before.
+    pub manifest: Manifest,
+    /// Path of the script in it.
+    pub script: String,
+    /// Idempotency key: a second request with the same key answers with the first one's run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// A run was accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubmitAnswer {
+    /// The run, as it stands.
+    pub run: RunView,
+    /// Whether an earlier request with the same key had made it.
+    pub repeated: bool,
+    /// What is doubtful about the script.
+    #[serde(default)]
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A run, summed up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub id: RunId,
+    /// Path of the script in its bundle.
+    pub script: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// Jobs by state; items are not counted.
+    pub counts: Counts,
+    /// When it was accepted: Unix time in milliseconds.
+    pub created_ms: i64,
+    /// When nothing more could run.
+    #[serde(default)]
+    pub finished_ms: Option<i64>,
+    /// Grows with every change; for `?version=`.
+    pub version: u64,
+}
+
+/// Numbers of jobs by state. Jobs of loop passes that are still to be made count as waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Some parent has not succeeded.
+    pub waiting: u64,
+    /// Can run now.
+    pub available: u64,
+    /// Will run again after a pause: pending answers and retries.
+    pub pending: u64,
+    /// A worker is at it.
+    pub leased: u64,
+    /// Done.
+    pub succeeded: u64,
+    /// Ended in an error.
+    pub failed: u64,
+    /// Will not run.
+    pub cancelled: u64,
+}
+
+impl Counts {
+    /// All jobs.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.waiting + self.available + self.pending + self.leased + self.succeeded + self.failed + self.cancelled
+    }
+}
+
+/// One job, or one item of a loop.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// Its run.
+    pub run: RunId,
+    /// The step's name, or `<variable>_<index>` of an item.
+    pub name: String,
+    /// Whether it is an item of a loop.
+    #[serde(default)]
+    pub item: bool,
+    /// Whether it belongs to a loop's source.
+    #[serde(default)]
+    pub build: bool,
+    /// Language of its step.
+    pub language: Language,
+    /// Its routing queue.
+    pub scope: String,
+    /// Its priority now.
+    pub priority: i64,
+    /// Time limit of one attempt.
+    pub timeout_ms: u64,
+    /// Retries its step allows.
+    pub retries: u32,
+    /// Where it stands.
+    pub state: JobState,
+    /// Attempts begun so far.
+    pub attempts: u32,
+    /// Jobs and items whose values it takes, in order.
+    pub parents: Vec<JobId>,
+    /// When it may run, for a job that is available later: Unix time in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_at_ms: Option<i64>,
+    /// The worker that is at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<SessionId>,
+    /// Its last error, also while it is being tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+    /// Its value, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<ValueRef>,
+}
+
+/// Some jobs of a run, by id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// What to pass as `after` for the next page; `None` at the end.
+    #[serde(default)]
+    pub next: Option<JobId>,
+}
+
+/// What the calls of a script came to, in the order of the script, loops pass by pass.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResultsAnswer {
+    /// One entry for each call; loop sources excepted.
+    pub results: Vec<ResultView>,
+    /// Whether there are more than the limit allowed.
+    pub truncated: bool,
+}
+
+/// What one call came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResultView {
+    /// Name of the pipe.
+    pub pipe: String,
+    /// The variable it was assigned to.
+    pub variable: Option<String>,
+    /// Its last job.
+    pub job: JobId,
+    /// Where that job stands.
+    pub state: JobState,
+    /// Its value, where it has one.
+    #[serde(default)]
+    pub value: Option<ValueRef>,
+}
+
+/// Jobs start over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResetAnswer {
+    /// How many.
+    pub jobs: u64,
+}
+
+/// Why a job is, or is not, running.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The job.
+    pub job: JobView,
+    /// What keeps it, the weightiest first; empty for a job that is running or has ended.
+    pub reasons: Vec<Reason>,
+}
+
+/// One thing that keeps a job from running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// These parents have not succeeded.
+    Parents(Vec<ParentView>),
+    /// Something was paused.
+    Paused(Pause),
+    /// No worker heard from of late serves its scope.
+    ScopeNotServed {
+        /// The scope.
+        scope: String,
+    },
+    /// No worker heard from of late, of those that serve its scope, can run steps of its language.
+    EngineMissing {
+        /// What it lacks: `duckdb` or `postgres`.
+        engine: String,
+    },
+    /// Jobs that go before it in its scope.
+    Behind {
+        /// How many, at the least: counting stops at a bound.
+        jobs: u64,
+        /// Whether counting stopped at the bound.
+        or_more: bool,
+    },
+    /// It waits for a time, after a pending answer or before a retry.
+    Until {
+        /// Unix time in milliseconds.
+        from_ms: i64,
+        /// Whether the last attempt was an error.
+        after_error: bool,
+    },
+}
+
+/// A parent that keeps a job waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentView {
+    /// Its id.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub state: JobState,
+}

@@ -3,10 +3,10 @@
 //! | route | request → answer |
 //! |---|---|
 //! | `GET /v1/health` (no token needed) | → [`Health`] |
-//! | `POST /v1/bundles` | [`Manifest`] → [`MissingFiles`] |
+//! | `POST /v1/bundles` | [`Manifest`](crate::bundle::Manifest) → [`MissingFiles`] |
 //! | `PUT /v1/files/{digest}` | bytes → 204 |
 //! | `GET /v1/files/{digest}` | → bytes |
-//! | `GET /v1/bundles/{digest}` | → [`Manifest`] |
+//! | `GET /v1/bundles/{digest}` | → [`Manifest`](crate::bundle::Manifest) |
 //! | `GET /v1/plans/{digest}` | → [`PlanAnswer`] |
 //! | `POST /v1/runs` | [`SubmitRequest`] → [`SubmitAnswer`]; 422 with diagnostics; 409 with missing files |
 //! | `GET /v1/runs?limit=` | → `Vec<`[`RunView`]`>`, newest first |

@@ -142,6 +142,87 @@ fn a_cell_without_a_network_has_its_own_loopback_and_nothing_else() {
     assert!(text.contains("lo:"), "{text}");
 }
 
+/// Answers of calls as `name=error`, or `name=done`.
+const CALLS: &str = r#"
+import ctypes, errno, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def told(name, answer):
+    print(name, "=", errno.errorcode[ctypes.get_errno()] if answer == -1 else "done", sep="")
+def call(name, number, *arguments):
+    told(name, libc.syscall(ctypes.c_long(number), *[ctypes.c_long(argument) for argument in arguments]))
+def make(name, *arguments):
+    told(name, libc.socket(*arguments))
+pair = (ctypes.c_int * 2)()
+stream, datagram, raw, packets = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET
+make("tcp", socket.AF_INET, stream | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
+make("tcp6", socket.AF_INET6, stream, 6)
+make("udp", socket.AF_INET, datagram | socket.SOCK_CLOEXEC, 17)
+make("multipath", socket.AF_INET, stream, 262)
+make("sctp", socket.AF_INET, stream, 132)
+make("ping", socket.AF_INET, datagram, 1)
+make("raw", socket.AF_INET, raw | socket.SOCK_CLOEXEC, 6)
+make("packets", socket.AF_INET, packets, 0)
+make("unix", socket.AF_UNIX, stream, 0)
+told("pair", libc.socketpair(socket.AF_UNIX, stream, 0, pair))
+told("tipc-pair", libc.socketpair(30, stream, 0, pair))
+told("shared-memory", libc.shmget(0, 4096, 0o1600))
+told("semaphores", libc.semget(0, 1, 0o1600))
+told("messages", libc.msgget(0, 0o1600))
+told("personality", libc.personality(0x0040000))
+told("which-personality", libc.personality(0xFFFFFFFF))
+told("file-in-memory", libc.memfd_create(b"mine", 0))
+call("secret-memory", 447, 0)
+call("open-tree-attr", 467, -100, 0, 0, 0, 0)
+call("quotactl-fd", 443, -1, 0, 0, 0)
+call("process-madvise", 440, -1, 0, 0, 0, 0)
+try:
+    told("x32", libc.syscall(ctypes.c_long(0x40000000 | 39)))
+except KeyError:
+    pass
+import multiprocessing.shared_memory, multiprocessing.heap
+kept = multiprocessing.shared_memory.SharedMemory(create=True, size=4096)
+kept.unlink()
+multiprocessing.Lock(), multiprocessing.Value("i", 1)
+print("multiprocessing=done")
+"#;
+
+#[test]
+fn calls_that_no_step_needs_are_refused_and_those_of_libraries_are_not() {
+    let place = Place::make();
+    let arguments = ["-I".into(), "-c".into(), CALLS.into()];
+    let output = enclosed_command(Path::new(LAUNCHER), &place.cell(), Path::new("/usr/bin/python3"), &arguments)
+        .env("TMPDIR", "/tmp")
+        .output()
+        .unwrap();
+    let text = printed(&output);
+    for name in ["tcp", "tcp6", "udp", "pair", "which-personality", "multiprocessing"] {
+        assert!(text.lines().any(|line| line == format!("{name}=done")), "{name}: {text}");
+    }
+    let refused = [
+        "multipath",
+        "sctp",
+        "ping",
+        "raw",
+        "packets",
+        "unix",
+        "tipc-pair",
+        "shared-memory",
+        "semaphores",
+        "messages",
+        "personality",
+        "secret-memory",
+        "open-tree-attr",
+        "quotactl-fd",
+        "process-madvise",
+    ];
+    for name in refused {
+        assert!(text.lines().any(|line| line == format!("{name}=EPERM")), "{name}: {text}");
+    }
+    for name in ["file-in-memory", "x32"] {
+        assert!(text.lines().any(|line| line == format!("{name}=ENOSYS")), "{name}: {text}");
+    }
+}
+
 #[test]
 fn a_launcher_that_cannot_start_its_program_says_why() {
     let place = Place::make();

@@ -84,6 +84,16 @@ impl QueueError {
         }
     }
 
+    /// Whether it may be over when the same is tried again.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Store { passing: true, .. } | Self::Unwritten(_) | Self::Unavailable(_))
+    }
+
+    /// Whether a statement failed in the database: nothing more can be done in its transaction.
+    pub(crate) fn is_of_the_database(&self) -> bool {
+        matches!(self, Self::Store { .. })
+    }
+
     /// What each of those is told whose changes failed together.
     pub(crate) fn of_all(&self) -> Self {
         match self {
@@ -165,4 +175,7 @@ pub enum HubError {
     /// The listening socket failed.
     #[error("failed to serve: {0}")]
     Serve(std::io::Error),
+    /// A bug ended what writes the queue. What was answered is on disk; a new start goes on from there.
+    #[error("what writes the queue ended by a bug: nothing more can be written, and the hub ends")]
+    Writer,
 }

@@ -83,6 +83,9 @@ pub fn failed(error: ::hub::HubError) -> Error {
         HubError::Newer { .. } => {
             Error::machine(&error).hint("start it with the version of bue that made it, or a newer one")
         }
+        HubError::Writer => {
+            Error::machine(&error).hint("the log above has more; start the hub again: nothing that it answered is lost")
+        }
         HubError::Copy { .. } | HubError::Serve(_) => Error::machine(&error),
     }
 }

@@ -99,6 +99,11 @@ impl Queue {
         &self.shared.store
     }
 
+    /// Cancelled when nothing can be written any more, by a bug: the process must end, so that another one can go on.
+    pub(crate) fn failed(&self) -> &CancellationToken {
+        self.store().failed()
+    }
+
     /// The limits it keeps.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -183,6 +188,7 @@ impl Queue {
         })
         .await
         .map_err(|error| QueueError::Unavailable(format!("compiling was given up: {error}")))??;
+        plan.steps.iter().try_for_each(|step| check_scope(&step.settings.scope))?;
         let submission = Submission { manifest, plan, key, random: random()?, now_ms: now_ms() };
         let (run, repeated) = self.store().submit(submission).await?;
         tracing::info!(%run, repeated, "run accepted");
@@ -207,6 +213,7 @@ impl Queue {
         let limit = self.limits().key_bytes_max;
         match key {
             Some("") => Err(QueueError::Invalid("the idempotency key is empty".to_owned())),
+            Some(key) if key.contains('\0') => Err(with_nul("the idempotency key", key)),
             Some(key) if key.len() > limit => Err(QueueError::TooLarge {
                 what: "the idempotency key".to_owned(),
                 size: key.len() as u64,
@@ -259,6 +266,7 @@ impl Queue {
                 setting: "BUE_SCOPES_MAX",
             });
         }
+        request.scopes.iter().try_for_each(|scope| check_scope(scope))?;
         let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(limits.wait_max);
         let slots = request.slots.min(limits.leases_max);
         let shared_slots = request.shared_slots.min(limits.leases_max - slots);
@@ -360,6 +368,9 @@ impl Queue {
     /// # Errors
     /// There is no such run.
     pub async fn pause(&self, what: Pause) -> Result<(), QueueError> {
+        if let Pause::Scope(scope) = &what {
+            check_scope(scope)?;
+        }
         tracing::info!(?what, "paused");
         self.store().pause(what).await
     }
@@ -376,6 +387,15 @@ impl Queue {
 
 fn random() -> Result<u32, QueueError> {
     getrandom::u32().map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))
+}
+
+/// PostgreSQL's text has no NUL, and nobody has a use for one.
+fn check_scope(scope: &str) -> Result<(), QueueError> {
+    if scope.contains('\0') { Err(with_nul("the scope", scope)) } else { Ok(()) }
+}
+
+fn with_nul(what: &str, name: &str) -> QueueError {
+    QueueError::Invalid(format!("{what} `{}` has a NUL character in it; choose a name without", name.escape_debug()))
 }
 
 type Compiled = (protocol::Plan, Vec<protocol::Diagnostic>);

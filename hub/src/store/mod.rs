@@ -32,6 +32,8 @@ mod writer;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::error::QueueError;
 use crate::job::Policy;
 
@@ -79,7 +81,15 @@ type Inside<'a> = &'a mut dyn FnMut(&mut dyn Rows) -> Result<(), QueueError>;
 /// A database, as the writer sees it.
 trait Database: Send {
     /// Carries `inside` out in one transaction and commits it, unless it fails.
-    fn transact(&mut self, inside: Inside<'_>) -> Result<(), QueueError>;
+    fn transact(&mut self, inside: Inside<'_>) -> Result<(), Uncommitted>;
+}
+
+/// Why a transaction was not committed.
+enum Uncommitted {
+    /// What was to be done in it failed. All of it is undone; the database itself goes on.
+    Inside(QueueError),
+    /// The database could not begin or commit it, or was lost in between.
+    Database(QueueError),
 }
 
 /// A database, as those see it who only read. Called on threads that may block.
@@ -108,6 +118,11 @@ impl Store {
         let plans = Arc::new(PlanCache::default());
         let writer = Writer::start(database, options, Arc::clone(&plans), sink)?;
         Ok(Self { writer: Arc::new(writer), reader, plans, options })
+    }
+
+    /// Cancelled when the queue has failed for good: this process must end, and another one begin.
+    pub(crate) fn failed(&self) -> &CancellationToken {
+        self.writer.failed()
     }
 
     /// Carries out one change; answers when it is on disk.

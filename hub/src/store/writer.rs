@@ -1,17 +1,21 @@
 //! The one thread of a hub that writes: takes all changes that wait, carries them out in one transaction, answers when it is on disk.
 //!
-//! A change that fails before it has changed anything leaves the others alone. One that fails later spoils the transaction: each
-//! change of the batch is then carried out in a transaction of its own. A commit that fails is told to every change in it.
+//! A change that is refused before it has changed anything leaves the others alone. One that fails later, or at which the database
+//! fails, spoils the transaction, as does an error of the database where all is written that will not pass by itself: the batch is then
+//! carried out in halves, and these in halves, until the change to blame is alone. A commit that fails is told to every change in it.
+//!
+//! A panic in here is a bug that nothing can be said about any more: whoever runs the queue is [told](Writer::failed) to end.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::change::{Caches, Change};
 use super::effects::Effects;
 use super::plans::PlanCache;
-use super::{Database, EffectsSink, StoreOptions, settle};
+use super::{Database, EffectsSink, StoreOptions, Uncommitted, settle};
 use crate::clock::now_ms;
 use crate::error::QueueError;
 
@@ -28,10 +32,19 @@ pub(super) enum Expectation {
 /// A change on its way. It may be carried out several times; the last one counts.
 trait Work: Send {
     fn expectation(&self) -> &Expectation;
-    /// Answers with whether it succeeded.
-    fn carry_out(&mut self, change: &mut Change<'_>) -> bool;
+    fn carry_out(&mut self, change: &mut Change<'_>) -> Carried;
     /// Tells the caller; `Err` when the transaction failed.
     fn answer(self: Box<Self>, committed: Result<(), QueueError>);
+}
+
+/// How a change went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    Done,
+    /// It said no, and changed nothing.
+    Refused,
+    /// It failed half-way, or the database did: nothing more can be done in this transaction.
+    Broken,
 }
 
 struct Typed<T, F> {
@@ -50,11 +63,16 @@ where
         &self.expectation
     }
 
-    fn carry_out(&mut self, change: &mut Change<'_>) -> bool {
+    fn carry_out(&mut self, change: &mut Change<'_>) -> Carried {
+        let edits = change.edits();
         let outcome = (self.change)(change);
-        let succeeded = outcome.is_ok();
+        let carried = match &outcome {
+            Ok(_) => Carried::Done,
+            Err(error) if error.is_of_the_database() || change.edits() != edits => Carried::Broken,
+            Err(_) => Carried::Refused,
+        };
         self.outcome = Some(outcome);
-        succeeded
+        carried
     }
 
     fn answer(self: Box<Self>, committed: Result<(), QueueError>) {
@@ -73,6 +91,19 @@ where
 pub(super) struct Writer {
     sender: Option<mpsc::Sender<Box<dyn Work>>>,
     thread: Option<JoinHandle<()>>,
+    failed: CancellationToken,
+}
+
+/// Says on its way out, when that is by a panic, that nothing will be written any more.
+struct Alarm(CancellationToken);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the thread that writes the queue panicked, which is a bug: nothing more can be written");
+            self.0.cancel();
+        }
+    }
 }
 
 impl Writer {
@@ -84,8 +115,18 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(options.write_queue_max.max(1));
         let mut running = Running { database, caches: Caches::new(plans), options, sink, receiver };
-        let thread = std::thread::Builder::new().name("queue-writer".to_owned()).spawn(move || running.serve())?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        let failed = CancellationToken::new();
+        let alarm = Alarm(failed.clone());
+        let thread = std::thread::Builder::new().name("queue-writer".to_owned()).spawn(move || {
+            let _alarm = alarm;
+            running.serve();
+        })?;
+        Ok(Self { sender: Some(sender), thread: Some(thread), failed })
+    }
+
+    /// Cancelled when nothing will be written any more although nobody closed the queue.
+    pub(super) fn failed(&self) -> &CancellationToken {
+        &self.failed
     }
 
     pub(super) async fn run<T, F>(&self, expectation: Expectation, change: F) -> Result<T, QueueError>
@@ -119,12 +160,12 @@ struct Running {
     receiver: mpsc::Receiver<Box<dyn Work>>,
 }
 
-/// Why a transaction came to nothing.
+/// Whose trouble it is that a transaction came to nothing.
 enum Failure {
-    /// A change failed half-way.
-    Spoiled,
-    /// The database failed.
-    Database(QueueError),
+    /// That of one change, nobody knows which.
+    Spoiled(QueueError),
+    /// That of all.
+    All(QueueError),
 }
 
 impl Running {
@@ -144,12 +185,18 @@ impl Running {
     fn commit(&mut self, mut batch: Vec<Box<dyn Work>>) {
         match self.transact(&mut batch) {
             Ok(effects) => self.committed(batch, effects),
-            Err(Failure::Spoiled) if batch.len() > 1 => batch.into_iter().for_each(|work| self.commit(vec![work])),
-            Err(Failure::Spoiled) => {
-                let spoiled = || QueueError::Unavailable("the change could not be carried out".to_owned());
-                batch.into_iter().for_each(|work| work.answer(Err(spoiled())));
+            Err(Failure::Spoiled(_)) if batch.len() > 1 => {
+                let rest = batch.split_off(batch.len() / 2);
+                self.commit(batch);
+                self.commit(rest);
             }
-            Err(Failure::Database(error)) => {
+            Err(Failure::Spoiled(error)) => {
+                tracing::error!(%error, "a change could not be carried out");
+                if let Some(work) = batch.pop() {
+                    work.answer(Err(error));
+                }
+            }
+            Err(Failure::All(error)) => {
                 tracing::error!(%error, changes = batch.len(), "the queue could not be written");
                 batch.into_iter().for_each(|work| work.answer(Err(error.of_all())));
             }
@@ -165,32 +212,32 @@ impl Running {
 
     fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Effects, Failure> {
         let mut effects = Effects::default();
-        let (mut spoiled, mut begun) = (false, false);
+        let (mut begun, mut carrying, mut broken) = (false, false, false);
         let (caches, options) = (&mut self.caches, &self.options);
         let done = self.database.transact(&mut |rows| {
+            (carrying, broken) = (false, false);
             if std::mem::replace(&mut begun, true) {
                 // An earlier transaction came to nothing.
                 caches.clear();
             }
             let mut change = Change::begin(rows, caches, options)?;
+            carrying = true;
             expect(&mut change, batch)?;
             for work in batch.iter_mut() {
-                let edits = change.edits();
-                if !work.carry_out(&mut change) && change.edits() != edits {
-                    spoiled = true;
+                if work.carry_out(&mut change) == Carried::Broken {
+                    broken = true;
                     return Err(QueueError::Unavailable("a change failed half-way".to_owned()));
                 }
             }
             effects = change.finish(now_ms())?;
             Ok(())
         });
-        match done {
-            Ok(()) => Ok(effects),
-            Err(error) => {
-                self.caches.clear();
-                Err(if spoiled { Failure::Spoiled } else { Failure::Database(error) })
-            }
-        }
+        let Err(uncommitted) = done else { return Ok(effects) };
+        self.caches.clear();
+        Err(match uncommitted {
+            Uncommitted::Inside(error) if broken || (carrying && !error.is_passing()) => Failure::Spoiled(error),
+            Uncommitted::Inside(error) | Uncommitted::Database(error) => Failure::All(error),
+        })
     }
 }
 
@@ -205,4 +252,34 @@ fn expect(change: &mut Change<'_>, batch: &[Box<dyn Work>]) -> Result<(), QueueE
         }
     }
     if settled.is_empty() { Ok(()) } else { settle::prepare(change, &settled) }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::api::Pause;
+
+    use crate::error::QueueError;
+    use crate::job::Policy;
+    use crate::store::{Store, StoreOptions};
+
+    #[tokio::test]
+    async fn a_panic_is_told_to_whoever_runs_the_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            policy: Policy::default(),
+            reverse_priority: false,
+            write_queue_max: 16,
+            write_batch_max: 16,
+            attempts_kept: 1,
+            timeout_grace_ms: 0,
+        };
+        let sink = std::sync::Arc::new(|_| panic!("as a bug would"));
+        let store = Store::sqlite(folder.path(), options, sink).unwrap();
+        assert!(!store.failed().is_cancelled());
+        let _ = store.pause(Pause::Everything).await;
+        let told = tokio::time::timeout(std::time::Duration::from_secs(10), store.failed().cancelled()).await;
+        assert!(told.is_ok());
+        let refused = store.resume(Pause::Everything).await;
+        assert!(matches!(refused, Err(QueueError::Unavailable(_))), "{refused:?}");
+    }
 }

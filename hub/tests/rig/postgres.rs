@@ -92,6 +92,28 @@ pub async fn cut_connections(url: &str) {
     execute("postgres", &sql).await;
 }
 
+/// The lock whose holder may write, taken from the hubs.
+pub struct Turn {
+    client: tokio_postgres::Client,
+    serving: tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>,
+}
+
+impl Turn {
+    /// Takes it from the hubs of the database at `url`: what they are asked for meanwhile comes to one batch.
+    pub async fn take(url: &str) -> Self {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+        let serving = tokio::spawn(connection);
+        client.batch_execute("SELECT pg_advisory_lock(27713624369790977)").await.expect("the lock");
+        Self { client, serving }
+    }
+
+    /// Gives it back.
+    pub async fn end(self) {
+        drop(self.client);
+        self.serving.await.expect("the connection ends").expect("in good order");
+    }
+}
+
 /// Changes something behind the hubs' back.
 pub async fn change(url: &str, sql: &str) {
     execute(url.rsplit('/').next().expect("a database"), sql).await;

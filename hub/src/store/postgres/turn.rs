@@ -5,16 +5,21 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::{Object, Pool};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
 
 use super::connect::TURN_LOCK;
 use super::index::SELECT_PAUSES;
 use super::rows::{Beginning, Driver, Own, PostgresRows, SELECT_NUMBERS};
 use crate::error::QueueError;
-use crate::store::{Database, Inside, Reader};
+use crate::store::{Database, Inside, Reader, Uncommitted};
 
 /// Shortest and longest pause before a database that is away is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// A transaction in which a statement failed answers COMMIT as if all were well, having rolled everything back. A query before it, in
+/// the same message, fails there, and the rest of the message with it.
+const COMMIT: &str = "SELECT 1; COMMIT";
 
 /// The turns of this hub. They have a runtime of their own, on the writer's thread: an answer goes to nobody in between.
 pub(super) struct Turns {
@@ -77,7 +82,7 @@ impl Turns {
         let mut rows = PostgresRows::new(&connection, Driver::Own(&self.runtime), own);
         let done = inside(&mut rows);
         let transaction = rows.transaction;
-        let last_word = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let last_word = if done.is_ok() { COMMIT } else { "ROLLBACK" };
         let ended = self.runtime.block_on(connection.batch_execute(last_word));
         match ended {
             Ok(()) => self.connection = Some(connection),
@@ -85,6 +90,9 @@ impl Turns {
         }
         match (done, ended) {
             (Ok(()), Ok(())) => Ok(()),
+            (Ok(()), Err(error)) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
+                Err(Failure::Open { error: error.into(), cut: false })
+            }
             (Ok(()), Err(error)) => Err(Failure::Unknown { error: error.into(), transaction }),
             (Err(error), ended) => Err(Failure::Open { error, cut: ended.is_err() }),
         }
@@ -176,12 +184,12 @@ impl Retry {
 }
 
 impl Database for Turns {
-    fn transact(&mut self, inside: Inside<'_>) -> Result<(), QueueError> {
+    fn transact(&mut self, inside: Inside<'_>) -> Result<(), Uncommitted> {
         let mut retry = Retry::new(self.patience);
         loop {
             let error = match self.turn(inside) {
                 Ok(()) => break,
-                Err(Failure::Open { error, cut: false }) => return Err(error),
+                Err(Failure::Open { error, cut: false }) => return Err(Uncommitted::Inside(error)),
                 Err(Failure::Open { error, cut: true }) => error,
                 Err(Failure::Unknown { error, transaction }) => {
                     retry.tell(&error);
@@ -190,13 +198,13 @@ impl Database for Turns {
                     match fate {
                         Some(Fate::Committed) => break,
                         Some(Fate::Aborted | Fate::Undecided) => continue,
-                        None => return Err(error),
+                        None => return Err(Uncommitted::Database(error)),
                     }
                 }
             };
             retry.tell(&error);
             if !retry.pause() {
-                return Err(error);
+                return Err(Uncommitted::Database(error));
             }
         }
         retry.is_over();
@@ -244,5 +252,37 @@ impl Reader for Snapshots {
                 Err((error, _)) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(dead_code, missing_docs, reason = "it is that of the tests around the hub")]
+#[path = "../../../tests/rig/postgres.rs"]
+mod server;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::postgres::connect::{self, Place};
+
+    #[test]
+    fn a_transaction_in_which_a_statement_failed_is_not_taken_for_committed() {
+        let others = Runtime::new().unwrap();
+        let place = Place::parse(&others.block_on(server::database())).unwrap();
+        others.block_on(connect::migrate(&place, false)).unwrap();
+        let mut turns = Turns::new(connect::pool(&place, 1).unwrap(), 1, Duration::from_secs(5), false).unwrap();
+        let done = turns.transact(&mut |rows| {
+            rows.set_pause("\"everything\"", true)?;
+            let forgotten = rows.scope("text with a \0");
+            assert!(forgotten.is_err());
+            Ok(())
+        });
+        assert!(matches!(done, Err(Uncommitted::Inside(_))));
+        let mut paused = None;
+        let read = turns.transact(&mut |rows| {
+            paused = Some(rows.pauses()?.len());
+            Ok(())
+        });
+        assert!(read.is_ok() && paused == Some(0), "{paused:?}");
     }
 }

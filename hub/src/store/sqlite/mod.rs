@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, Params, Row, TransactionBehavior};
 
-use super::{Database, EffectsSink, Inside, Reader, Store, StoreOptions};
+use super::{Database, EffectsSink, Inside, Reader, Store, StoreOptions, Uncommitted};
 use crate::error::{HubError, QueueError};
 
 impl Store {
@@ -47,10 +47,12 @@ struct SqliteDatabase {
 }
 
 impl Database for SqliteDatabase {
-    fn transact(&mut self, inside: Inside<'_>) -> Result<(), QueueError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        inside(&mut SqliteRows { connection: &transaction })?;
-        Ok(transaction.commit()?)
+    fn transact(&mut self, inside: Inside<'_>) -> Result<(), Uncommitted> {
+        let failed = |error: rusqlite::Error| Uncommitted::Database(error.into());
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begun.map_err(failed)?;
+        inside(&mut SqliteRows { connection: &transaction }).map_err(Uncommitted::Inside)?;
+        transaction.commit().map_err(failed)
     }
 }
 

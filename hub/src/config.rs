@@ -88,6 +88,8 @@ pub struct Limits {
     pub attempts_kept: u32,
     /// Time that a worker has beyond a step's own to settle it; then the hub counts a timeout.
     pub timeout_grace: Duration,
+    /// Most passes of one loop.
+    pub passes_max: u64,
     /// What is kept of finished runs.
     pub kept: Kept,
     /// Connections for reading a queue in PostgreSQL; one more writes, one listens.
@@ -159,6 +161,7 @@ impl Default for Limits {
             write_batch_max: 512,
             attempts_kept: 20,
             timeout_grace: Duration::from_secs(60),
+            passes_max: 100_000_000,
             kept: Kept::default(),
             postgres_connections_max: 8,
             postgres_patience: Duration::from_secs(15),

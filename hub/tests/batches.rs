@@ -3,9 +3,9 @@
 mod rig;
 
 use bue_hub::QueueError;
-use protocol::api::{ApiErrorKind, LeaseRequest, Pause, WorkerInfo};
-use protocol::{Digest, JobId, SessionId};
-use rig::{On, Rig, WORKER, postgres, script};
+use protocol::api::{ApiErrorKind, Lease, LeaseRequest, Pause, SettleRequest, Settled, Settlement, WorkerInfo};
+use protocol::{Digest, JobId, Outcome, SessionId};
+use rig::{On, Rig, WORKER, postgres, script, success, value};
 
 fn request(session: SessionId, scope: &str) -> LeaseRequest {
     let scopes = vec![scope.to_owned()];
@@ -55,4 +55,36 @@ async fn a_statement_that_postgresql_refuses_fails_its_own_request_and_no_other_
     assert!(matches!(broken, Err(QueueError::Store { passing: false, .. })), "{broken:?}");
     assert!(matches!(reset, Err(QueueError::NotFound { .. })), "{reset:?}");
     assert_eq!(rig.queue.file(digest).await.unwrap(), content, "what was answered as stored is stored");
+}
+
+#[tokio::test]
+async fn what_postgresql_refuses_when_all_is_written_fails_its_own_request_and_no_other_of_the_batch() {
+    let rig = Rig::new(On::Postgres).await;
+    let url = rig.config.postgres.clone().unwrap();
+    rig.submit(&script(&["a", "b"], "p = a | b\np()\np()\n")).await;
+    let leases = rig.lease(2).await;
+    postgres::change(&url, "ALTER TABLE bue.jobs ADD CONSTRAINT no_seven CHECK (priority <> 7)").await;
+    let settle = |lease: &Lease, priority| {
+        let (job, attempt, token) = (lease.job, lease.attempt, lease.token);
+        let outcome = Outcome::Success { value: value("1"), priority };
+        let settlements = vec![Settlement { job, attempt, token, outcome, log: None }];
+        rig.queue.settle(SettleRequest { session: WORKER, settlements })
+    };
+    let turn = postgres::Turn::take(&url).await;
+    let (begun, broken, settled, paused, ()) = tokio::join!(
+        rig.queue.pause(Pause::Scope("begins a batch, maybe alone".to_owned())),
+        settle(&leases[0], Some(7)),
+        settle(&leases[1], None),
+        rig.queue.pause(Pause::Everything),
+        turn.end(),
+    );
+    begun.unwrap();
+    assert!(matches!(broken, Err(QueueError::Store { passing: false, .. })), "{broken:?}");
+    assert_eq!(settled.unwrap().answers, [Settled::Settled]);
+    paused.unwrap();
+    assert_eq!(
+        rig.settle(&leases[0], success("1")).await,
+        Settled::Settled,
+        "it is as it was, and can be settled otherwise"
+    );
 }

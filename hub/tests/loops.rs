@@ -25,6 +25,28 @@ async fn drain(rig: &Rig, answer: impl Fn(&str, &Lease) -> String) -> usize {
     }
 }
 
+async fn a_list_that_is_not_as_long_as_it_claims_or_too_long_fails_its_source_and_nothing_else(on: On) {
+    let rig = Rig::new(on).await;
+    let text = script(&["a", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n");
+    let sha256 = protocol::Digest([0; 32]);
+    let elsewhere =
+        Place::Object { key: "runs/r/j1/1".into(), bytes: 7, format: protocol::Format::Json, sha256, pages: None };
+    let inline = |text: &str| Place::Json(rig::json(text));
+    for (length, place) in
+        [(u64::MAX, elsewhere.clone()), (i64::MAX as u64, elsewhere), (3, inline("[1]")), (1, inline("7"))]
+    {
+        let run = rig.submit(&text).await;
+        let value = ValueRef { kind: ValueKind::List, length: Some(length), place };
+        rig.settle(&rig.next_of("a").await, Outcome::Success { value, priority: None }).await;
+        let source = rig.jobs(&run).await.remove(0);
+        assert_eq!((source.state, source.error.unwrap().kind), (JobState::Failed, protocol::ErrorKind::Loop));
+        assert_eq!(rig.run(&run).await.state, RunState::Failed);
+    }
+    rig.submit(&text).await;
+    rig.succeed(&rig.next_of("a").await, "[1]").await;
+    rig.succeed(&rig.next_of("b").await, "1").await;
+}
+
 async fn each_element_is_an_item_and_makes_one_pass(on: On) {
     let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n")).await;
@@ -237,6 +259,7 @@ async fn a_cancelled_outer_result_cancels_the_passes_that_need_it(on: On) {
 }
 
 on_both_stores! {
+    a_list_that_is_not_as_long_as_it_claims_or_too_long_fails_its_source_and_nothing_else,
     each_element_is_an_item_and_makes_one_pass,
     an_empty_list_makes_no_passes,
     a_value_that_is_no_list_fails_the_loop_at_its_line,

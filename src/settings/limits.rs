@@ -97,6 +97,7 @@ limits! {
         write_batch_max, BUE_WRITE_BATCH_MAX "Hub: most changes that share one transaction.";
         attempts_kept, BUE_ATTEMPTS_KEPT "Hub: attempts of a job whose history is kept.";
         timeout_grace, BUE_TIMEOUT_GRACE "Hub: time that a worker has beyond a step's own to hand its outcome in; then it is a timeout.";
+        passes_max, BUE_PASSES_MAX "Hub: most passes of one loop.";
         kept.succeeded_for, BUE_KEPT_SUCCEEDED_FOR "Hub: how long runs are kept that succeeded.";
         kept.succeeded_runs_max, BUE_KEPT_SUCCEEDED_RUNS_MAX "Hub: most runs kept that succeeded.";
         kept.failed_for, BUE_KEPT_FAILED_FOR "Hub: how long runs are kept in which a job failed.";

@@ -62,6 +62,7 @@ impl Queue {
             write_batch_max: config.limits.write_batch_max,
             attempts_kept: config.limits.attempts_kept,
             timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
+            passes_max: config.limits.passes_max,
         };
         let sink = Arc::clone(&bell);
         let sink: EffectsSink = Arc::new(move |effects| sink.ring(&effects));

@@ -5,7 +5,7 @@
 //!
 //! - [`writer`]: the one thread that writes; requests that arrive together share a transaction.
 //! - [`change`]: the working set.
-//! - [`submit`], [`lease`], [`settle`], [`family`], [`passes`], [`lapse`], [`pause`], [`retention`]: the use cases.
+//! - [`submit`], [`lease`], [`settle`], [`family`], [`looped`], [`passes`], [`lapse`], [`pause`], [`retention`]: the use cases.
 //! - [`views`], [`results`], [`explain`]: what is shown. [`secrets`]: what is kept sealed.
 //! - [`sqlite`]: one file, one hub. [`postgres`]: several hubs over one database.
 
@@ -15,6 +15,7 @@ mod explain;
 mod family;
 mod lapse;
 mod lease;
+mod looped;
 mod passes;
 mod pause;
 mod plans;
@@ -66,6 +67,8 @@ pub struct StoreOptions {
     pub attempts_kept: u32,
     /// Time that a worker has beyond a step's own to settle it.
     pub timeout_grace_ms: i64,
+    /// Most passes of one loop.
+    pub passes_max: u64,
 }
 
 impl StoreOptions {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use protocol::api::{SettleRequest, Settled, Settlement};
-use protocol::{ErrorKind, LeaseToken, Outcome, SessionId, StepError};
+use protocol::{LeaseToken, Outcome, SessionId};
 
 use super::Store;
 use super::change::{Change, RunEntry};
 use super::row::{Attempt, Held, Job, job_number, json};
 use super::writer::Expectation;
-use super::{family, passes};
+use super::{family, looped, passes};
 use crate::error::QueueError;
 use crate::job::{Leased, Next, State, Tally};
 
@@ -61,13 +61,13 @@ fn settle(
         return Ok(if before { Settled::Settled } else { Settled::Stale });
     };
     let run = change.run(job.run)?;
-    let refused = refused_loop(change, &run, &job, &settlement.outcome)?;
+    let refused = looped::refused(change, &run, &job, &settlement.outcome)?;
     let outcome = refused.as_ref().unwrap_or(&settlement.outcome);
     let leased = Leased::under(&run.plan.step(job.step)?.settings, job.tally);
     let next = leased.settle(outcome, &change.options.policy, now_ms, random_fraction()?);
     let attempt = attempt(&job, &held, settlement.token, session, outcome, now_ms)?;
     let log = settlement.log.as_ref().map(json).transpose()?;
-    change.add_attempt(Attempt { number: settlement.attempt, log, ..attempt });
+    change.add_attempt(Attempt { log, ..attempt });
     carry_out(change, &run, job, outcome, next)?;
     Ok(Settled::Settled)
 }
@@ -93,28 +93,6 @@ pub(super) fn attempt(
         error,
         log: None,
     })
-}
-
-/// A loop needs a list: anything else turns the success of its source into an error at the `for` line.
-fn refused_loop(
-    change: &mut Change<'_>,
-    run: &RunEntry,
-    job: &Job,
-    outcome: &Outcome,
-) -> Result<Option<Outcome>, QueueError> {
-    let Outcome::Success { value, .. } = outcome else { return Ok(None) };
-    if value.passes().is_some() || !run.plan.feeds_loop(job) {
-        return Ok(None);
-    }
-    let Some(of) = change.loop_of(job.id)? else { return Ok(None) };
-    let line = run.plan.blueprints.lines.get(&of.of).copied().unwrap_or(0);
-    let step = &run.plan.step(job.step)?.name;
-    let message = format!(
-        "the loop at {}:{line} needs a list; its source `{step}` returned {}",
-        run.plan.plan.script,
-        value.kind.with_article()
-    );
-    Ok(Some(Outcome::Error(StepError::new(ErrorKind::Loop, message))))
 }
 
 pub(super) fn random_fraction() -> Result<f64, QueueError> {

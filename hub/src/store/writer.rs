@@ -272,6 +272,7 @@ mod tests {
             write_batch_max: 16,
             attempts_kept: 1,
             timeout_grace_ms: 0,
+            passes_max: 10,
         };
         let sink = std::sync::Arc::new(|_| panic!("as a bug would"));
         let store = Store::sqlite(folder.path(), options, sink).unwrap();

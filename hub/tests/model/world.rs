@@ -65,6 +65,7 @@ fn options() -> StoreOptions {
         write_batch_max: 64,
         attempts_kept: 10_000,
         timeout_grace_ms: GRACE_MS,
+        passes_max: 1_000_000,
     }
 }
 

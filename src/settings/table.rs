@@ -69,7 +69,7 @@ settings! {
     plain BUE_SANDBOX, "`--sandbox`", "standard", "How steps of a worker are shut in: `strict` (all layers, or nothing runs), `standard` (the layers this machine has) or `off`.";
     plain BUE_STEP_USER, "", "65530", "Number of the user and group that steps run as where the worker is root.";
     plain BUE_STEP_READABLE, "", "", "Further files and folders that steps of a worker can read in its sandbox, with colons between them.";
-    plain BUE_PACKAGES_FROM_SOURCE, "", "false", "`true`: packages that steps ask for may be installed from source, which runs what they bring as the worker's user.";
+    plain BUE_PACKAGES_FROM_SOURCE, "", "false", "`true`: packages that steps ask for may be installed from source, from paths and addresses, and with any option: that runs what they bring as the worker's user.";
     plain BUE_STEP_WRITABLE, "`--writable`", "", "Folders of the machine that steps of a worker can write in its sandbox, with colons between them; `BUE_STEP_USER` must be allowed to.";
     plain BUE_DUCKDB, "", "beside `bue`", "The program that runs `duckdb` steps.";
     plain BUE_LOG, "", "info", "What services log: `error`, `warn`, `info`, `debug`, or filters such as `info,bue_hub=debug`.";

@@ -113,7 +113,7 @@ impl<H: Hub> Attempts<H> {
         Ok(Self {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
             bundles: bundles.map_err(unusable)?,
-            environments: Environments::open(environments, &shared.config),
+            environments: Environments::open(environments, &shared.config, enclosure.clone()),
             interpreters: Interpreters::new(shared.config.limits.warm_max),
             shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::enclosure::Sandbox;
 use crate::engines::Engines;
+use crate::environments;
 use crate::python::Python;
 
 /// Settings of one worker.
@@ -24,6 +25,8 @@ pub struct Config {
     pub start: Start,
     /// Where Python environments with packages are kept; `None`: in the data folder.
     pub environments: Option<PathBuf>,
+    /// `uv`, which makes environments faster than `venv` and `pip`, where it is there.
+    pub uv: Option<PathBuf>,
     /// Whether packages may be installed from source, which runs what they bring.
     pub packages_from_source: bool,
     /// Where steps run, and with what environment.
@@ -54,6 +57,7 @@ impl Config {
             python,
             start: Start::default(),
             environments: None,
+            uv: environments::find_uv(),
             packages_from_source: false,
             mode: Mode::Fleet { environment: BTreeMap::new() },
             program: std::env::current_exe()?,

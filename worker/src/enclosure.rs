@@ -168,6 +168,21 @@ impl Enclosure {
         self.cell(Inside { scratch: scratches, folder, network, unix_sockets: false, readable, bounds })
     }
 
+    /// The cell of an installer of packages, which works as the worker's user: it writes `writable` and its own `scratch`, and
+    /// reads what an interpreter does and `readable`.
+    pub(crate) fn installer_cell(
+        &self,
+        python: &Python,
+        scratch: &Path,
+        writable: Vec<PathBuf>,
+        readable: Vec<PathBuf>,
+    ) -> Option<Cell> {
+        let readable = folders_of(python).into_iter().chain(readable).map(Readable::in_place).collect();
+        let (folder, bounds) = (Path::new("/"), Bounds::default());
+        let cell = self.cell(Inside { scratch, folder, network: true, unix_sockets: false, readable, bounds })?;
+        Some(Cell { writable, identity: Identity::own(), ..cell })
+    }
+
     fn no_way_to_cut_network(&self, step: &Step) -> StepError {
         let message = format!(
             "step `{}` must not use the network, and this worker cannot keep it from that (sandbox: {}); \

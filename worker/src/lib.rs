@@ -63,6 +63,7 @@ pub use connection::{Postgres, certificates, tls};
 pub use control::{Summary, WorkerError, run};
 pub use enclosure::Sandbox;
 pub use engines::{CONNECTION_PREFIX, Engines};
+pub use environments::find_uv;
 pub use http_hub::HttpHub;
 pub use hub::{Hub, HubError};
 pub use python::{Python, PythonError, find_python};

@@ -1,6 +1,7 @@
 //! Python environments: the interpreter and the packages that a step asks for.
 //!
 //! - [`wanted`]: what a step asks for, from its settings and from its source.
+//! - [`requirement`]: which of its lines an installer is given.
 //! - [`script_block`]: packages named in a Python source itself (PEP 723).
 //! - [`interpreters`]: other versions of Python on this machine.
 //! - [`folder`]: environments on disk, shared by the workers of a machine.
@@ -14,6 +15,7 @@ mod build;
 mod folder;
 mod interpreters;
 mod of_step;
+mod requirement;
 mod script_block;
 mod wanted;
 
@@ -28,8 +30,10 @@ use lru::LruCache;
 use protocol::Digest;
 
 use crate::config::{Config, Limits};
+use crate::enclosure::Enclosure;
 use crate::python::Python;
 use build::Installer;
+pub use build::find_uv;
 pub(crate) use folder::Environment;
 use folder::Folder;
 pub(crate) use wanted::Wanted;
@@ -96,9 +100,9 @@ enum State {
 
 impl Environments {
     /// Those below `root`; removes what is too old or too much.
-    pub(crate) fn open(root: PathBuf, config: &Config) -> Self {
+    pub(crate) fn open(root: PathBuf, config: &Config, enclosure: Enclosure) -> Self {
         let (python, limits) = (&config.python, &config.limits);
-        let installer = Installer::find(&root, config.packages_from_source, limits.environment_timeout);
+        let installer = Installer::find(&root, config, enclosure);
         let folder = Folder::new(root);
         folder.trim(limits.environments_bytes_max, limits.environment_age_max);
         Self {
@@ -125,6 +129,7 @@ impl Environments {
         if wanted.requirements.is_empty() {
             return Ok(Arc::new(Environment::bare(python)));
         }
+        self.installer.check(&wanted.requirements)?;
         let digest = wanted.digest(&python);
         let slot = {
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

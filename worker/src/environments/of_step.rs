@@ -1,6 +1,6 @@
 //! The environment of one attempt.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::{Arc, PoisonError};
 
 use protocol::api::{Lease, PlanAnswer};
@@ -47,6 +47,9 @@ impl<H: Hub> Attempts<H> {
             return Ok(Arc::clone(wanted));
         }
         let read = |path: &str| {
+            if !is_inside(Path::new(path)) {
+                return Err(format!("the file {path} is not within the bundle"));
+            }
             std::fs::read_to_string(root.join(path)).map_err(|error| format!("the file {path} cannot be read: {error}"))
         };
         let source = match plan.sources.get(step.source as usize) {
@@ -59,6 +62,11 @@ impl<H: Hub> Attempts<H> {
         self.environments.wanted.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&wanted));
         Ok(wanted)
     }
+}
+
+/// Whether a path leads nowhere but down.
+fn is_inside(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn trouble(step: &Step, error: EnvironmentError) -> Trouble {

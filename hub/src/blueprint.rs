@@ -33,8 +33,17 @@ pub struct Block {
     pub loops: Vec<NewLoop>,
     /// Calls whose result deeper blocks use, with the place of their last job in `jobs`.
     pub captured: Vec<(CallId, usize)>,
-    /// Steps of first jobs of calls, each once: where the block's work enters the queue.
-    pub heads: Vec<u32>,
+    /// Where the block's work enters the queue: calls that take no result of the block itself, alike ones once.
+    pub heads: Vec<Head>,
+}
+
+/// Calls of a block that can run as soon as results of the blocks around it are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The step of their first job: index into the plan's.
+    pub step: u32,
+    /// Calls of enclosing blocks whose results they take, in the order of their numbers, each once.
+    pub outer: Vec<CallId>,
 }
 
 /// One job of a block.
@@ -145,8 +154,8 @@ impl Block {
                 feeds: None,
             });
         }
-        if let Some(head) = call.steps.first().filter(|head| !self.heads.contains(head)) {
-            self.heads.push(*head);
+        if let Some(head) = self.jobs.get(first).and_then(head).filter(|head| !self.heads.contains(head)) {
+            self.heads.push(head);
         }
         let last = self.jobs.len().saturating_sub(1);
         last_jobs.insert(call.id, last);
@@ -155,6 +164,21 @@ impl Block {
         }
         last
     }
+}
+
+/// The head that a call's first job makes; `None` where it waits for another job of its block.
+fn head(job: &NewJob) -> Option<Head> {
+    let mut outer = Vec::new();
+    for parent in &job.parents {
+        match parent {
+            Parent::Here(_) => return None,
+            Parent::Outer(call) => outer.push(*call),
+            Parent::Item(_) => {}
+        }
+    }
+    outer.sort_unstable();
+    outer.dedup();
+    Some(Head { step: job.step, outer })
 }
 
 fn parent(argument: Argument, last_jobs: &HashMap<CallId, usize>) -> Parent {
@@ -201,7 +225,7 @@ mod tests {
         let body = &all.bodies[&LoopId(0)];
         assert_eq!(body.jobs[0].parents, [Parent::Item(LoopId(0)), Parent::Outer(CallId(0))]);
         assert_eq!(body.jobs[1].parents, [Parent::Here(0), Parent::Here(0)]);
-        assert_eq!(body.heads, [1, 2]);
+        assert_eq!(body.heads, [Head { step: 1, outer: vec![CallId(0)] }], "the second call waits for the first");
         assert_eq!(all.sources, HashSet::from([CallId(1)]));
         assert_eq!(all.arguments, HashSet::from([CallId(0), CallId(2)]));
     }

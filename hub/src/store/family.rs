@@ -6,7 +6,7 @@ use protocol::{JobId, RunId};
 
 use super::Store;
 use super::change::Change;
-use super::passes::close_loops;
+use super::passes::{self, close_loops};
 use super::row::{Job, job_number};
 use crate::error::QueueError;
 use crate::job::{State, Tally};
@@ -86,7 +86,7 @@ fn with_descendants(
         change.load_children(&generation)?;
         let mut next = Vec::new();
         for job in generation {
-            next.extend(change.children(job)?.into_iter().filter(|child| found.insert(*child)));
+            next.extend(change.child_jobs(job)?.into_iter().filter(|child| found.insert(*child)));
         }
         generation = next;
     }
@@ -95,13 +95,12 @@ fn with_descendants(
 
 /// Cancels all that waits, however indirectly, for `job`.
 pub(super) fn cancel_descendants(change: &mut Change<'_>, job: i64) -> Result<(), QueueError> {
-    let mut family = with_descendants(change, [job])?;
-    family.remove(&job);
+    let family = with_descendants(change, [job])?;
     change.load_jobs(family.iter().copied())?;
-    for id in family {
-        cancel(change, id)?;
+    for id in family.iter().filter(|id| **id != job) {
+        cancel(change, *id)?;
     }
-    Ok(())
+    family.iter().try_for_each(|id| passes::go_on(change, *id))
 }
 
 fn cancel(change: &mut Change<'_>, id: i64) -> Result<(), QueueError> {

@@ -7,7 +7,7 @@ use protocol::{Isolation, LeaseToken, SessionId, ValueRef};
 
 use super::Store;
 use super::change::Change;
-use super::passes::make_passes;
+use super::passes::{PASSES_AT_ONCE, reach};
 use super::row::{self, Held, Input, Job, job_id};
 use super::writer::Expectation;
 use crate::error::QueueError;
@@ -57,7 +57,7 @@ fn lease(change: &mut Change<'_>, request: &LeaseRequest, now_ms: i64) -> Result
             continue;
         }
         if let Some(scope) = change.known_scope(name)? {
-            from_scope(change, scope, (request.session, now_ms), &mut room, &mut claimed)?;
+            from_scope(change, (scope, name), (request.session, now_ms), &mut room, &mut claimed)?;
         }
     }
     let inputs: BTreeSet<i64> = claimed.iter().flat_map(|(job, ..)| job.parents.iter().copied()).collect();
@@ -96,20 +96,28 @@ fn is_shared(change: &mut Change<'_>, job: &Job) -> Result<bool, QueueError> {
 
 fn from_scope(
     change: &mut Change<'_>,
-    scope: i64,
+    (scope, name): (i64, &str),
     (session, now_ms): (SessionId, i64),
     room: &mut Room,
     claimed: &mut Vec<(Job, LeaseToken, bool)>,
 ) -> Result<(), QueueError> {
     while !room.is_used_up() {
         let Some(key) = change.pop_ready(scope, room.slots)? else { break };
-        if key.entry < 0 {
-            // The passes it makes stand before what follows.
-            make_passes(change, -key.entry)?;
-        } else {
+        if key.entry > 0 {
+            change.barren.remove(&scope);
             let (job, token) = claim(change, scope, key.entry, session, now_ms)?;
             let shared = room.take(is_shared(change, &job)?);
             claimed.push((job, token, shared));
+        } else if change.barren.get(&scope).is_some_and(|passes| *passes >= PASSES_AT_ONCE) {
+            // Passes were made and gave this scope no job, as cancelled ones do. The next few are made in another transaction, for
+            // which this worker is woken.
+            change.put_back(scope, key);
+            change.effects.ready(name);
+            break;
+        } else {
+            // What can run of the new passes stands before all entries of loops of the same run and rank: it comes next.
+            let passes = reach(change, scope, key)?;
+            *change.barren.entry(scope).or_default() += passes;
         }
     }
     Ok(())

@@ -1,8 +1,11 @@
 //! Frames: stamping out the jobs of a block, fanning loops out, making passes as workers get near them.
 //!
-//! A loop whose source has succeeded stands in the ready index as one entry, after the jobs made for it so far. A worker
-//! that reaches the entry makes the next few passes. So a loop over a million items is accepted at once, and rows appear as they
-//! are claimed.
+//! A loop whose source has succeeded stands in the ready index as one entry for each scope and rank in which a pass begins, after
+//! the jobs of its run that can run. A worker that reaches an entry makes the next few passes. So a loop over a million items is
+//! accepted at once, and rows appear as they are claimed.
+//!
+//! Passes that could do nothing but wait are not made: where a pass begins with what takes a result of an outer block, the loop has
+//! no entry there until that result is there. It waits for it as a child of the outer job.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,13 +13,13 @@ use std::sync::Arc;
 use protocol::{CallId, LoopId, ValueRef};
 
 use super::change::{Change, RunEntry};
-use super::row::{Job, LoopRow};
-use crate::blueprint::{Block, NewJob, Parent};
+use super::row::{Job, LoopRow, ReadyKey};
+use crate::blueprint::{Block, Head, NewJob, Parent};
 use crate::error::QueueError;
 use crate::job::{State, Tally};
 
 /// Passes made at once when a worker reaches a loop's entry.
-const PASSES_AT_ONCE: i64 = 128;
+pub(super) const PASSES_AT_ONCE: i64 = 128;
 
 /// What a block takes from the blocks around it.
 #[derive(Debug, Default)]
@@ -145,26 +148,82 @@ pub(super) fn fan_out(
         return Ok(());
     }
     let length = i64::try_from(value.passes().unwrap_or(0)).unwrap_or(i64::MAX);
-    let mut of = LoopRow { length: Some(length), value: Some(Arc::clone(text)), ..of };
-    if length > 0 {
-        let jobs = jobs_of_pass(run, &of)?;
-        change.count(of.run, None, Some(State::Waiting), length.saturating_mul(jobs));
-        change.count_cursors(of.run, 1);
-        of.age = Some(change.take_job_ids(1));
+    let of = LoopRow { length: Some(length), value: Some(Arc::clone(text)), ..of };
+    let jobs = jobs_of_pass(run, &of)?;
+    change.count(of.run, None, Some(State::Waiting), length.saturating_mul(jobs));
+    let outer = outer_of_heads(change, run.body(of.of)?, of.frame)?;
+    stand(change, run, of, &outer)
+}
+
+/// Puts a loop where it belongs in the ready index: where passes begin that need not wait, while there are any to be made.
+fn stand(change: &mut Change<'_>, run: &RunEntry, of: LoopRow, outer: &Outer) -> Result<(), QueueError> {
+    let mut standing = Vec::new();
+    if of.length.is_some_and(|length| of.next < length) {
+        for head in &run.body(of.of)?.heads {
+            let open = open(head, outer);
+            for job in &open {
+                change.await_job(of.number, *job);
+            }
+            if open.is_empty() {
+                standing.push(head);
+            }
+        }
     }
-    change.put_loop(of)
+    let age = if standing.is_empty() { None } else { Some(change.take_loop_age()) };
+    match (of.age, age) {
+        (None, Some(_)) => change.count_cursors(of.run, 1),
+        (Some(_), None) => change.count_cursors(of.run, -1),
+        _ => {}
+    }
+    change.put_loop(LoopRow { age, ..of }, &standing)
+}
+
+/// Outer jobs for which a head would have to wait. One that takes the result of a cancelled job does not wait: it is cancelled.
+fn open(head: &Head, outer: &Outer) -> Vec<i64> {
+    let taken: Vec<(i64, State)> = head.outer.iter().filter_map(|call| outer.calls.get(call).copied()).collect();
+    if taken.iter().any(|(_, state)| *state == State::Cancelled) {
+        return Vec::new();
+    }
+    taken.into_iter().filter(|(_, state)| *state != State::Succeeded).map(|(job, _)| job).collect()
+}
+
+/// Lets loops go on that waited for a job which now has a result, or will have none.
+pub(super) fn go_on(change: &mut Change<'_>, job: i64) -> Result<(), QueueError> {
+    for number in change.child_loops(job)? {
+        let of = change.loop_row(number)?;
+        let run = change.run(of.run)?;
+        if of.length.is_some_and(|length| of.next < length) {
+            let outer = outer_of_heads(change, run.body(of.of)?, of.frame)?;
+            stand(change, &run, of, &outer)?;
+        }
+    }
+    Ok(())
 }
 
 fn jobs_of_pass(run: &RunEntry, of: &LoopRow) -> Result<i64, QueueError> {
     Ok(i64::try_from(run.body(of.of)?.jobs.len()).unwrap_or(i64::MAX))
 }
 
-/// Makes the next passes of a loop whose entry a worker has reached. The entry then stands after them.
-pub(super) fn make_passes(change: &mut Change<'_>, number: i64) -> Result<(), QueueError> {
-    let mut of = change.loop_row(number)?;
+/// Makes the next passes of a loop one of whose entries a worker has reached; the entry then stands after them. Answers with their
+/// number: none where they would have to wait again, since an outer job started over; then the entry is gone.
+pub(super) fn reach(change: &mut Change<'_>, scope: i64, key: ReadyKey) -> Result<i64, QueueError> {
+    let of = change.loop_row(-key.entry)?;
     let run = change.run(of.run)?;
     let body = run.body(of.of)?;
     let outer = outer(change, body, of.frame)?;
+    for head in body.heads.iter().filter(|head| open(head, &outer).is_empty()) {
+        let (its_scope, rank, _) = change.place_of(of.run, head.step)?;
+        if (its_scope, rank) == (scope, key.rank) {
+            return make_passes(change, of, &run, &outer);
+        }
+    }
+    stand(change, &run, of, &outer)?;
+    Ok(0)
+}
+
+fn make_passes(change: &mut Change<'_>, mut of: LoopRow, run: &RunEntry, outer: &Outer) -> Result<i64, QueueError> {
+    let number = of.number;
+    let body = run.body(of.of)?;
     let source = change.job(of.source)?;
     let source = source.ok_or_else(|| QueueError::Unreadable(format!("the source of loop {number} is gone")))?;
     let length = of.length.unwrap_or(0);
@@ -174,15 +233,13 @@ pub(super) fn make_passes(change: &mut Change<'_>, number: i64) -> Result<(), Qu
         let frame = change.add_frame(of.run, Some(number), pass, Some(item));
         add_item(change, &source, frame, item)?;
         change.set_element(item, number, pass);
-        stamp(change, of.run, &run, body, frame, &outer, Some((of.of, item)))?;
+        stamp(change, of.run, run, body, frame, outer, Some((of.of, item)))?;
     }
-    change.count(of.run, Some(State::Waiting), None, (end - of.next) * jobs_of_pass(&run, &of)?);
+    let made = end - of.next;
+    change.count(of.run, Some(State::Waiting), None, made * jobs_of_pass(run, &of)?);
     of.next = end;
-    of.age = (end < length).then(|| change.take_job_ids(1));
-    if of.age.is_none() {
-        change.count_cursors(of.run, -1);
-    }
-    change.put_loop(of)
+    stand(change, run, of, outer)?;
+    Ok(made)
 }
 
 /// An item has the settings of its source's last step.
@@ -214,10 +271,8 @@ pub(super) fn close_loops(change: &mut Change<'_>, run_number: i64) -> Result<()
         let length = of.length.unwrap_or(0);
         let jobs = (length - of.next).saturating_mul(jobs_of_pass(&run, &of)?);
         change.count(run_number, Some(State::Waiting), Some(State::Cancelled), jobs);
-        change.count_cursors(run_number, -1);
         of.next = length;
-        of.age = None;
-        change.put_loop(of)?;
+        stand(change, &run, of, &Outer::default())?;
     }
     Ok(())
 }
@@ -226,20 +281,43 @@ pub(super) fn close_loops(change: &mut Change<'_>, run_number: i64) -> Result<()
 fn outer(change: &mut Change<'_>, body: &Block, frame: i64) -> Result<Outer, QueueError> {
     let mut outer = Outer::default();
     let parents = body.jobs.iter().flat_map(|job| &job.parents);
-    let mut calls: BTreeSet<CallId> =
+    let mut calls =
         parents.filter_map(|parent| if let Parent::Outer(call) = parent { Some(*call) } else { None }).collect();
     let mut here = Some(frame);
     while let Some(number) = here {
-        for (call, job) in if calls.is_empty() { Vec::new() } else { change.bindings(number)? } {
-            if calls.remove(&CallId(call))
-                && let Some(state) = change.state_of(job)?
-            {
-                outer.calls.insert(CallId(call), (job, state));
-            }
-        }
+        find_calls(change, number, &mut calls, &mut outer)?;
         here = enclosing(change, number, &mut outer.items)?;
     }
     Ok(outer)
+}
+
+/// Looks up what the calls take with which a pass of a loop begins, and no further.
+fn outer_of_heads(change: &mut Change<'_>, body: &Block, frame: i64) -> Result<Outer, QueueError> {
+    let mut calls = body.heads.iter().flat_map(|head| &head.outer).copied().collect::<BTreeSet<_>>();
+    let mut outer = Outer::default();
+    let mut here = Some(frame);
+    while let Some(number) = here.filter(|_| !calls.is_empty()) {
+        find_calls(change, number, &mut calls, &mut outer)?;
+        here = enclosing(change, number, &mut outer.items)?;
+    }
+    Ok(outer)
+}
+
+/// Takes those of some calls that are in a frame.
+fn find_calls(
+    change: &mut Change<'_>,
+    frame: i64,
+    calls: &mut BTreeSet<CallId>,
+    outer: &mut Outer,
+) -> Result<(), QueueError> {
+    for (call, job) in if calls.is_empty() { Vec::new() } else { change.bindings(frame)? } {
+        if calls.remove(&CallId(call))
+            && let Some(state) = change.state_of(job)?
+        {
+            outer.calls.insert(CallId(call), (job, state));
+        }
+    }
+    Ok(())
 }
 
 /// The frame around a frame; notes the item of the frame on the way.

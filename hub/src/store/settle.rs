@@ -42,7 +42,7 @@ pub(super) fn prepare(change: &mut Change<'_>, jobs: &[i64]) -> Result<(), Queue
     change.load_children(&parents)?;
     let mut children = Vec::new();
     for parent in parents {
-        children.extend(change.children(parent)?);
+        children.extend(change.child_jobs(parent)?);
     }
     change.load_jobs(children)
 }
@@ -179,7 +179,7 @@ fn succeed(change: &mut Change<'_>, run: &RunEntry, job: Job, outcome: &Outcome)
 }
 
 fn free_children(change: &mut Change<'_>, parent: i64) -> Result<(), QueueError> {
-    let children = change.children(parent)?;
+    let children = change.child_jobs(parent)?;
     change.load_jobs(children.iter().copied())?;
     for id in children {
         let Some(child) = change.job(id)?.filter(|child| child.state == State::Waiting) else { continue };
@@ -187,5 +187,5 @@ fn free_children(change: &mut Change<'_>, parent: i64) -> Result<(), QueueError>
         let state = if open_parents == 0 { State::Ready } else { State::Waiting };
         change.put_job(Job { open_parents, state, ..child })?;
     }
-    Ok(())
+    passes::go_on(change, parent)
 }

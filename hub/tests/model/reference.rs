@@ -340,10 +340,22 @@ impl Reference {
         counts
     }
 
-    /// Whether nothing of a run can run any more.
-    pub fn is_over(&self, run: usize) -> bool {
+    /// Whether none of the jobs of a run can run, or runs.
+    pub fn is_idle(&self, run: usize) -> bool {
         let counts = self.counts(run);
-        self.runs[run].unmade == 0 && counts.available + counts.pending + counts.leased == 0
+        counts.available + counts.pending + counts.leased == 0
+    }
+
+    /// Whether passes may be made of which nothing can run: a request then may end before it comes to other jobs.
+    pub fn may_be_barren(&self) -> bool {
+        let cancelled = |run| self.counts(run).cancelled > 0;
+        (0..self.runs.len()).any(|run| self.runs[run].unmade > 0 && cancelled(run))
+    }
+
+    /// Whether there is a job of a run that passes still to be made may wait for when nothing runs.
+    pub fn has_stuck(&self, run: usize) -> bool {
+        let counts = self.counts(run);
+        counts.waiting + counts.failed > 0
     }
 
     pub fn forget(&mut self, run: usize) {

@@ -95,12 +95,9 @@ impl Change<'_> {
             let before = tracked.before.unwrap_or(None);
             if before != tracked.row.age {
                 let held = self.pauses.has_run(tracked.row.run);
-                for (scope, key, _) in self.cursor_keys(&tracked.row, before)? {
-                    if held { &mut changes.held_out } else { &mut changes.ready_out }.push((scope, key));
-                }
-                for (scope, key, _) in self.cursor_keys(&tracked.row, tracked.row.age)? {
-                    if held { &mut changes.held_in } else { &mut changes.ready_in }.push((scope, key));
-                }
+                let out = self.former_keys(&tracked.row, before)?;
+                if held { &mut changes.held_out } else { &mut changes.ready_out }.extend(out);
+                if held { &mut changes.held_in } else { &mut changes.ready_in }.extend(&tracked.stands);
             }
             let is_new = tracked.before.is_none();
             if is_new { &mut changes.new_loops } else { &mut changes.changed_loops }.push(tracked.row.clone());

@@ -149,6 +149,14 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// Lets a loop wait for a job beside the job's own children.
+    pub(in crate::store) fn await_job(&mut self, of: i64, job: i64) {
+        self.edits += 1;
+        // It may be there already: the job's children are too many to look.
+        self.draft.jobs.edges.push((job, -of));
+        self.draft.jobs.new_children.entry(job).or_default().push(-of);
+    }
+
     /// Reads the children of jobs that are not at hand yet.
     pub(in crate::store) fn load_children(&mut self, parents: &[i64]) -> Result<(), QueueError> {
         let jobs = &self.draft.jobs;
@@ -168,12 +176,23 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// The children of a job, by id.
-    pub(in crate::store) fn children(&mut self, parent: i64) -> Result<Vec<i64>, QueueError> {
+    /// What waits for a job: its children by id, and before them loops, by their negative numbers.
+    fn children(&mut self, parent: i64) -> Result<Vec<i64>, QueueError> {
         self.load_children(&[parent])?;
         let jobs = &self.draft.jobs;
         let old = jobs.children.get(&parent).into_iter().flatten();
         Ok(old.chain(jobs.new_children.get(&parent).into_iter().flatten()).copied().collect())
+    }
+
+    /// The jobs that wait for a job.
+    pub(in crate::store) fn child_jobs(&mut self, parent: i64) -> Result<Vec<i64>, QueueError> {
+        Ok(self.children(parent)?.into_iter().filter(|child| *child > 0).collect())
+    }
+
+    /// The loops that wait, or waited, for a job.
+    pub(in crate::store) fn child_loops(&mut self, parent: i64) -> Result<Vec<i64>, QueueError> {
+        let loops: BTreeSet<i64> = self.children(parent)?.into_iter().filter(|child| *child < 0).collect();
+        Ok(loops.into_iter().rev().map(|child| -child).collect())
     }
 
     /// Reads what jobs and items give as inputs, where it is not at hand yet.

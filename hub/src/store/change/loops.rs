@@ -8,11 +8,15 @@ use protocol::{Place, ValueRef};
 use serde_json::value::RawValue;
 
 use super::Change;
+use crate::blueprint::Head;
 use crate::error::QueueError;
 use crate::store::row::{self, Frame, LoopRow, ReadyKey};
 
 /// Where a loop stands in the ready index.
 type Age = Option<i64>;
+
+/// Ages of loops begin here; those of jobs, which are their ids, never get so far.
+const LOOP_AGES: i64 = 1 << 62;
 
 #[derive(Debug)]
 pub(super) struct TrackedLoop {
@@ -20,6 +24,8 @@ pub(super) struct TrackedLoop {
     /// `None` for a loop that is not in the database yet.
     pub before: Option<Age>,
     pub changed: bool,
+    /// Where it stands, once it was changed.
+    pub stands: Vec<(i64, ReadyKey)>,
 }
 
 /// A loop's list, read once for all the passes of a batch.
@@ -38,6 +44,7 @@ pub(super) struct Loops {
     of_source: HashMap<i64, Option<i64>>,
     frames: HashMap<i64, Frame>,
     lists: HashMap<i64, List>,
+    bindings: HashMap<i64, Vec<(u32, i64)>>,
 }
 
 impl Change<'_> {
@@ -46,7 +53,7 @@ impl Change<'_> {
         let number = row.number;
         self.draft.loops.known.entry(number).or_insert_with(|| {
             let before = Some(row.age);
-            TrackedLoop { row, before, changed: false }
+            TrackedLoop { row, before, changed: false, stands: Vec::new() }
         });
     }
 
@@ -91,39 +98,64 @@ impl Change<'_> {
         self.numbers.of_loop += 1;
         let row = LoopRow { number, ..row };
         self.draft.loops.of_source.insert(row.source, Some(number));
-        self.draft.loops.known.insert(number, TrackedLoop { row, before: None, changed: true });
+        let tracked = TrackedLoop { row, before: None, changed: true, stands: Vec::new() };
+        self.draft.loops.known.insert(number, tracked);
     }
 
-    /// Changes a loop; when it got a new place in the ready index, it is put there.
-    pub(in crate::store) fn put_loop(&mut self, row: LoopRow) -> Result<(), QueueError> {
+    /// Changes a loop, which from now on stands in the ready index where `heads` do; a loop that stands gets a new age each time.
+    pub(in crate::store) fn put_loop(&mut self, row: LoopRow, heads: &[&Head]) -> Result<(), QueueError> {
         self.edits += 1;
-        let was = self.draft.loops.known.get(&row.number).map(|known| known.row.age);
-        if row.age.is_some() && was != Some(row.age) {
-            for (scope, key, name) in self.cursor_keys(&row, row.age)? {
-                self.note_entry(row.run, scope, key, &name);
-            }
+        let mut stands = Vec::new();
+        for (scope, key, name) in self.cursor_keys(&row, row.age, heads.iter().map(|head| head.step))? {
+            self.note_entry(row.run, scope, key, &name);
+            stands.push((scope, key));
         }
         let number = row.number;
         let before = self.draft.loops.known.get(&number).map_or(Some(None), |known| known.before);
         self.draft.loops.lists.remove(&number);
-        self.draft.loops.known.insert(number, TrackedLoop { row, before, changed: true });
+        self.draft.loops.known.insert(number, TrackedLoop { row, before, changed: true, stands });
         Ok(())
     }
 
-    /// Where a loop of some age stands: one entry for each scope and rank in which its body's work begins.
-    pub(super) fn cursor_keys(&mut self, row: &LoopRow, age: Age) -> Result<Vec<(i64, ReadyKey, String)>, QueueError> {
-        let Some(age) = age else { return Ok(Vec::new()) };
+    /// Where a loop of some age may have stood: what it waited for then is not known any more, and earlier versions let it stand
+    /// where any call of its body begins.
+    pub(super) fn former_keys(&mut self, row: &LoopRow, age: Age) -> Result<Vec<(i64, ReadyKey)>, QueueError> {
         let run = self.run(row.run)?;
+        let first_jobs = run.body(row.of)?.jobs.iter().filter(|job| job.position == 0);
+        let keys = self.cursor_keys(row, age, first_jobs.map(|job| job.step))?;
+        Ok(keys.into_iter().map(|(scope, key, _)| (scope, key)).collect())
+    }
+
+    /// One entry for each scope and rank of some steps of a loop's body.
+    fn cursor_keys(
+        &mut self,
+        row: &LoopRow,
+        age: Age,
+        steps: impl Iterator<Item = u32>,
+    ) -> Result<Vec<(i64, ReadyKey, String)>, QueueError> {
+        let Some(age) = age else { return Ok(Vec::new()) };
         let mut keys: Vec<(i64, ReadyKey, String)> = Vec::new();
-        for head in &run.body(row.of)?.heads {
-            let settings = &run.plan.step(*head)?.settings;
-            let key = ReadyKey { rank: self.rank(settings.priority), run: row.run, age, entry: -row.number };
-            let scope = self.scope(&settings.scope)?;
+        for step in steps {
+            let (scope, rank, name) = self.place_of(row.run, step)?;
+            let key = ReadyKey { rank, run: row.run, age, entry: -row.number };
             if !keys.iter().any(|(other, known, _)| *other == scope && *known == key) {
-                keys.push((scope, key, settings.scope.clone()));
+                keys.push((scope, key, name));
             }
         }
         Ok(keys)
+    }
+
+    /// The scope and the rank in which the jobs of a step enter the queue, and the scope's name.
+    pub(in crate::store) fn place_of(&mut self, run: i64, step: u32) -> Result<(i64, i64, String), QueueError> {
+        let run = self.run(run)?;
+        let settings = &run.plan.step(step)?.settings;
+        Ok((self.scope(&settings.scope)?, self.rank(settings.priority), settings.scope.clone()))
+    }
+
+    /// An age for a loop's entry: after all jobs of its run and rank that can run, so that further passes are made only when a
+    /// worker has taken these; of several loops the one that waits longest goes first.
+    pub(in crate::store) fn take_loop_age(&mut self) -> i64 {
+        LOOP_AGES.saturating_add(self.take_job_ids(1))
     }
 
     /// A frame.
@@ -150,10 +182,12 @@ impl Change<'_> {
 
     /// Captured calls of a frame with their last jobs.
     pub(in crate::store) fn bindings(&mut self, frame: i64) -> Result<Vec<(u32, i64)>, QueueError> {
-        match self.draft.bindings.get(&frame) {
-            Some(bindings) => Ok(bindings.clone()),
-            None => self.rows.bindings(frame),
+        if let Some(bindings) = self.draft.bindings.get(&frame).or_else(|| self.draft.loops.bindings.get(&frame)) {
+            return Ok(bindings.clone());
         }
+        let found = self.rows.bindings(frame)?;
+        self.draft.loops.bindings.insert(frame, found.clone());
+        Ok(found)
     }
 
     /// Notes the last jobs of the captured calls of a new frame.

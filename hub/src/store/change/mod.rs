@@ -92,6 +92,8 @@ pub(super) struct Change<'a> {
     pub effects: Effects,
     edits: u64,
     slots_expected: usize,
+    /// Passes that were made for a scope since a job was last taken from it.
+    pub barren: HashMap<i64, i64>,
 }
 
 impl<'a> Change<'a> {
@@ -114,6 +116,7 @@ impl<'a> Change<'a> {
             effects: Effects::default(),
             edits: 0,
             slots_expected: 0,
+            barren: HashMap::new(),
         })
     }
 

@@ -82,6 +82,11 @@ impl Change<'_> {
         }
     }
 
+    /// Puts back an entry that was taken.
+    pub(in crate::store) fn put_back(&mut self, scope: i64, key: ReadyKey) {
+        self.draft.windows.entry(scope).or_default().entries.insert(key);
+    }
+
     fn stands(&mut self, key: ReadyKey) -> Result<bool, QueueError> {
         if self.pauses.has_run(key.run) {
             return Ok(false);

@@ -243,7 +243,8 @@ fn update_jobs(batch: &mut Batch, jobs: &[JobChange]) {
 }
 
 fn indexes(batch: &mut Batch, changes: &Changes) {
-    let insert = "INSERT INTO edges (parent, child) SELECT * FROM unnest($1::bigint[], $2::bigint[])";
+    let insert =
+        "INSERT INTO edges (parent, child) SELECT * FROM unnest($1::bigint[], $2::bigint[]) ON CONFLICT DO NOTHING";
     pairs(batch, &changes.edges, insert);
     let delete = "DELETE FROM ready USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
             AS gone(scope, rank, run, age, entry)

@@ -192,7 +192,7 @@ impl SqliteRows<'_> {
     }
 
     fn write_indexes(&self, changes: &Changes) -> Found<()> {
-        let edges = "INSERT INTO edges (parent, child) VALUES (?1, ?2)";
+        let edges = "INSERT OR IGNORE INTO edges (parent, child) VALUES (?1, ?2)";
         self.pairs(&changes.edges, edges)?;
         let delete = "DELETE FROM ready WHERE scope = ?1 AND rank = ?2 AND run = ?3 AND age = ?4 AND entry = ?5";
         self.keys(&changes.ready_out, delete)?;

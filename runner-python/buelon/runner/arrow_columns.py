@@ -133,7 +133,10 @@ class Reader:
             days = self._moments("i", count)
         else:
             days = [number // 86_400_000 for number in self._moments("q", count)]
-        return [date.fromordinal(epoch + day).isoformat() for day in days]
+        try:
+            return [date.fromordinal(epoch + day).isoformat() for day in days]
+        except (ValueError, OverflowError):
+            raise _out_of_calendar(field) from None
 
     def times(self, field, count):
         per_second = _PER_SECOND[field.type.number(0, "h", 1)]
@@ -149,7 +152,11 @@ class Reader:
         result = []
         for number in self._moments("q", count):
             day, rest = divmod(number, per_day)
-            result.append(f"{date.fromordinal(epoch + day).isoformat()}T{_clock(rest, per_second)}{zone}")
+            try:
+                text = date.fromordinal(epoch + day).isoformat()
+            except (ValueError, OverflowError):
+                raise _out_of_calendar(field) from None
+            result.append(f"{text}T{_clock(rest, per_second)}{zone}")
         return result
 
     def lists(self, field, count):
@@ -186,6 +193,10 @@ _READERS = {
     _FIXED_LIST: Reader.fixed_lists,
     _STRUCT: Reader.structs,
 }
+
+
+def _out_of_calendar(field):
+    return ValueError(f"the column `{field.name}` holds a date or time outside of the calendar")
 
 
 def _bits(data, count):

@@ -11,7 +11,8 @@ from array import array
 from . import flatbuffers as fb
 
 BATCH_ROWS_MAX = 16_384
-"""Rows of one batch: single rows are cut out of long tables, and a batch is read whole."""
+BATCH_BYTES_MAX = 8 << 20
+"""Size of one batch, of more than one row: single rows are cut out of long tables, and a batch is read whole."""
 
 _CONTINUATION = b"\xff\xff\xff\xff"
 _METADATA_V5 = 4
@@ -34,8 +35,17 @@ def write(file, columns):
     """Writes the columns (see ``columns.Column``), all of one length, to a binary file."""
     file.write(_message(_HEADER_SCHEMA, _schema(columns), 0))
     rows = len(columns[0].values)
-    for start in range(0, rows, BATCH_ROWS_MAX):
-        _write_batch(file, columns, start, min(rows, start + BATCH_ROWS_MAX))
+    start, count = 0, BATCH_ROWS_MAX
+    while start < rows:
+        count = min(count, rows - start)
+        nodes, places, buffers, size = _body(columns, start, start + count)
+        if size > BATCH_BYTES_MAX and count > 1:
+            count = max(1, count * BATCH_BYTES_MAX // size)
+            continue
+        header = {0: fb.number("q", count), 1: fb.structs("qq", nodes), 2: fb.structs("qq", places)}
+        file.write(_message(_HEADER_BATCH, header, size))
+        file.writelines(buffers)
+        start += count
     file.write(_CONTINUATION + bytes(4))
 
 
@@ -54,7 +64,8 @@ def _field(column):
     }
 
 
-def _write_batch(file, columns, start, end):
+def _body(columns, start, end):
+    """The columns of one batch: what describes them, their buffers, and the bytes of those."""
     nodes, places, buffers = [], [], []
     size = 0
     for column in columns:
@@ -66,9 +77,7 @@ def _write_batch(file, columns, start, end):
             buffer += bytes(-len(buffer) % 8)
             buffers.append(buffer)
             size += len(buffer)
-    header = {0: fb.number("q", end - start), 1: fb.structs("qq", nodes), 2: fb.structs("qq", places)}
-    file.write(_message(_HEADER_BATCH, header, size))
-    file.writelines(buffers)
+    return nodes, places, buffers, size
 
 
 def _message(kind, header, body_bytes):

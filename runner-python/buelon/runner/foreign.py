@@ -8,7 +8,8 @@ import sys
 from . import columns
 
 _BATCH_ROWS_MAX = 65_536
-"""Rows of one batch: whoever reads a table holds a batch of it in memory."""
+_BATCH_BYTES_MAX = 8 << 20
+"""Size of one batch, by what rows take on the average: whoever reads a table holds a batch of it in memory."""
 
 
 def plain(value):
@@ -42,7 +43,7 @@ def write_table(value, path):
         import pyarrow
 
         with pyarrow.OSFile(path, "wb") as file, pyarrow.ipc.new_stream(file, arrow.schema) as writer:
-            writer.write_table(arrow, max_chunksize=_BATCH_ROWS_MAX)
+            writer.write_table(arrow, max_chunksize=_batch_rows(arrow.num_rows, arrow.nbytes))
         return arrow.num_rows
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(value, polars.DataFrame):
@@ -53,16 +54,21 @@ def write_table(value, path):
     return None
 
 
+def _batch_rows(rows, size_bytes):
+    return max(1, min(_BATCH_ROWS_MAX, rows * _BATCH_BYTES_MAX // max(1, size_bytes)))
+
+
 def _write_polars(polars, frame, path):
     """One stream of small batches: polars itself writes a frame as one batch, and a batch is read whole."""
     import io
     import struct
 
     end = b"\xff\xff\xff\xff\0\0\0\0"
+    rows = _batch_rows(frame.height, frame.estimated_size())
     with open(path, "wb") as file:
-        for start in range(0, max(frame.height, 1), _BATCH_ROWS_MAX):
+        for start in range(0, max(frame.height, 1), rows):
             part = io.BytesIO()
-            frame.slice(start, _BATCH_ROWS_MAX).write_ipc_stream(part, compat_level=polars.CompatLevel.oldest())
+            frame.slice(start, rows).write_ipc_stream(part, compat_level=polars.CompatLevel.oldest())
             stream = part.getvalue()
             # Each part has the same schema before its batches, which a stream has once.
             begin = 8 + struct.unpack_from("<i", stream, 4)[0] if start else 0
@@ -82,6 +88,9 @@ def _arrow_table(value):
 
 
 def _write_pandas(frame, path):
+    from . import in_pandas
+
+    frame = in_pandas.with_index(frame)
     try:
         import pyarrow
         import pyarrow.ipc
@@ -124,6 +133,8 @@ def _records(value):
         return value.to_dicts()
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        records = value.astype(object).to_dict("records")
+        from . import in_pandas
+
+        records = in_pandas.with_index(value).astype(object).to_dict("records")
         return [{str(name): item for name, item in record.items()} for record in records]
     return None

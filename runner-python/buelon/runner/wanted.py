@@ -52,7 +52,11 @@ def of_file(form, path, parameter):
         return of_value(form, arrow_read.read(path), parameter)
     with pyarrow.memory_map(path) as source:
         table = pyarrow.ipc.open_stream(source).read_all()
-    return table if form == "pyarrow" else table.to_pandas()
+    if form == "pyarrow":
+        return table
+    from . import in_pandas
+
+    return in_pandas.of_arrow(_imported(form, parameter), pyarrow, table)
 
 
 def of_value(form, value, parameter):
@@ -63,12 +67,26 @@ def of_value(form, value, parameter):
     if place is not None:
         _refuse(form, parameter, f"a list came whose element [{place}] is {_KINDS.get(type(value[place]), 'a list')}")
     module = _imported(form, parameter)
+    from . import in_pandas
+
     if form == "pandas":
-        return module.DataFrame(value)
-    if form == "polars":
-        return module.DataFrame(value, infer_schema_length=None)
+        return in_pandas.of_records(module, value)
     names = list({name: None for record in value for name in record})
-    return module.table({name: [record.get(name) for record in value] for name in names})
+    columns = {name: [record.get(name) for record in value] for name in names}
+    if form == "pyarrow":
+        return module.table({name: _pyarrow_array(module, name, values, parameter) for name, values in columns.items()})
+    for name, values in columns.items():
+        if float in map(type, values) and not in_pandas.are_exact(value for value in values if type(value) is int):
+            mixture = "decimal numbers beside whole ones beyond 53 bits, which no column of numbers holds"
+            _refuse(form, parameter, f"the column `{name}` has {mixture}")
+    return module.DataFrame(value, infer_schema_length=None)
+
+
+def _pyarrow_array(pyarrow, name, values, parameter):
+    try:
+        return pyarrow.array(values)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError) as error:
+        _refuse("pyarrow", parameter, f"the column `{name}` cannot be made one of a table: {error}")
 
 
 def _refuse(form, parameter, what):

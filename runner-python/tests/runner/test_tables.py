@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.ipc
 import pytest
 
-from buelon.runner import arrow_read, encode
+from buelon.runner import arrow_read, decode, encode
 from buelon.runner.failures import Failure
 
 
@@ -102,6 +102,36 @@ def test_a_pandas_table_needs_no_pyarrow(tmp_path, monkeypatch):
     assert rows == [] and output["length"] == 0
     with pytest.raises(Failure, match="same name"):
         encoded(pandas.DataFrame([[1, 2]], columns=["a", "a"]), tmp_path)
+
+
+@pytest.mark.parametrize("has_pyarrow", [True, False])
+def test_what_the_index_of_a_pandas_table_says_is_kept(tmp_path, monkeypatch, has_pyarrow):
+    if not has_pyarrow:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+    frame = pandas.DataFrame({"shop": ["a", "b", "a"], "day": [1, 1, 1], "n": [1, 2, 3]})
+    rows, _ = read_back(frame.groupby("shop").sum(numeric_only=True)[["n"]], tmp_path)
+    assert rows == [{"shop": "a", "n": 4}, {"shop": "b", "n": 2}]
+    rows, _ = read_back(frame.groupby(["shop", "day"]).sum(), tmp_path)
+    assert rows == [{"shop": "a", "day": 1, "n": 4}, {"shop": "b", "day": 1, "n": 2}]
+    # Rows that are only counted.
+    rows, _ = read_back(frame[frame.n > 1].sort_values("n", ascending=False)[["n"]], tmp_path)
+    assert rows == [{"n": 3}, {"n": 2}]
+    inside = encoded({"t": frame.groupby("shop").sum()[["n"]]}, tmp_path)
+    assert inside["place"]["json"] == '{"t":[{"shop":"a","n":4},{"shop":"b","n":2}]}'
+    with pytest.raises(Failure, match="has no name; name it apart to keep it as a column"):
+        encoded(pandas.DataFrame({"n": [1]}, index=["total"]), tmp_path)
+    with pytest.raises(Failure, match="is called `n`, and so is a column"):
+        encoded(frame.set_index("n", drop=False), tmp_path)
+
+
+def test_a_date_outside_of_the_calendar_names_its_column(tmp_path):
+    days = {"day": pyarrow.array([2**30], pyarrow.date32())}
+    moments = {"moment": pyarrow.array([-(2**62)], pyarrow.timestamp("s"))}
+    for columns in (days, moments):
+        encoded(pyarrow.table(columns), tmp_path)
+        told = f"column `{next(iter(columns))}` holds a date or time outside of the calendar"
+        with pytest.raises(Failure, match=told):
+            decode.decode({"arrow_file": str(tmp_path / "value.arrow")})
 
 
 def test_a_polars_table_is_a_table(tmp_path):

@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.ipc
 import pytest
 
-from buelon.runner import decode, encode
+from buelon.runner import arrow_read, decode, encode
 from buelon.runner.failures import Failure
 
 ROWS = [{"n": n, "s": f"ü{n}"} for n in range(100)]
@@ -59,6 +59,56 @@ def test_records_come_as_a_table_too():
     assert argument(in_pyarrow, mixed).to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": None}]
     assert list(argument(in_pandas, mixed).columns) == ["a", "b"]
     assert len(argument(in_pandas, {"json": []})) == 0
+
+
+def test_whole_numbers_with_nulls_stay_whole_in_pandas(tmp_path):
+    def step(frame: pandas.DataFrame): ...
+
+    columns = {
+        "n": pyarrow.array([2**53 + 1, None]),
+        "u": pyarrow.array([2**64 - 1, None], pyarrow.uint64()),
+        "b": pyarrow.array([True, None]),
+        "l": pyarrow.array([[2**53 + 1, None], None]),
+        "whole": pyarrow.array([2**53 + 1, 2]),
+        "f": pyarrow.array([0.5, None]),
+    }
+    encode.encode(pyarrow.table(columns), str(tmp_path), 1_000, 10**9)
+    frame = argument(step, {"arrow_file": str(tmp_path / "value.arrow")})
+    assert list(frame.columns) == list(columns)
+    first = {"n": 2**53 + 1, "u": 2**64 - 1, "b": True, "l": [2**53 + 1, None], "whole": 2**53 + 1, "f": 0.5}
+    assert frame.loc[0].to_dict() == first
+    assert frame["whole"].dtype == "int64" and frame["f"].dtype == "float64"
+    assert frame[["n", "u", "b"]].isna().loc[1].all()
+
+
+def test_whole_numbers_of_records_stay_whole_in_every_form():
+    large = 2**53 + 1
+
+    def in_pandas(frame: pandas.DataFrame): ...
+
+    def in_polars(frame: polars.DataFrame): ...
+
+    def in_pyarrow(frame: pyarrow.Table): ...
+
+    rows = [{"n": large, "b": True}, {"n": None}, {"n": 2, "b": None, "z": 2**70}]
+    frame = argument(in_pandas, {"json": rows})
+    assert frame["n"].tolist() == [large, pandas.NA, 2] and frame["b"].dtype == "boolean"
+    assert frame["z"].iloc[2] == 2**70
+    assert argument(in_polars, {"json": rows[:2]})["n"].to_list() == [large, None]
+    assert argument(in_pyarrow, {"json": rows[:2]})["n"].to_pylist() == [large, None]
+    mixed = {"json": [{"n": large}, {"n": 0.5}]}
+    assert argument(in_pandas, mixed)["n"].tolist() == [large, 0.5]
+    for step in (in_polars, in_pyarrow):
+        with pytest.raises(Failure, match="`frame` asks for a .*the column `n`"):
+            argument(step, mixed)
+    assert argument(in_pandas, {"json": [{"n": 1}, {"n": 0.5}]})["n"].dtype == "float64"
+
+
+def test_records_of_several_kinds_are_refused_by_parameter_and_column():
+    def step(orders: pyarrow.Table): ...
+
+    with pytest.raises(Failure, match="the parameter `orders` asks for a pyarrow.Table, but the column `x`"):
+        argument(step, {"json": [{"x": 1}, {"x": "a"}]})
 
 
 def test_each_argument_is_read_by_its_own_parameter(table):
@@ -115,6 +165,22 @@ def test_large_frames_are_written_in_batches_that_fit_into_memory(tmp_path):
         with pyarrow.ipc.open_stream(tmp_path / "value.arrow") as stream:
             sizes = [batch.num_rows for batch in stream]
         assert sum(sizes) == 150_000 and max(sizes) <= 65_536, sizes
+
+
+def test_batches_of_wide_rows_are_no_larger_than_others(tmp_path):
+    text = "x" * 10_000
+    tables = (
+        [{"n": n, "s": text} for n in range(3_000)],
+        polars.DataFrame({"n": range(3_000), "s": [text] * 3_000}),
+        pyarrow.table({"n": range(3_000), "s": [text] * 3_000}),
+    )
+    for table in tables:
+        assert encode.encode(table, str(tmp_path), 1_000, 10**9)["length"] == 3_000
+        with pyarrow.ipc.open_stream(tmp_path / "value.arrow") as stream:
+            sizes = [(batch.num_rows, batch.nbytes) for batch in stream]
+        assert sum(rows for rows, _ in sizes) == 3_000
+        assert max(size for _, size in sizes) < 9 << 20 and len(sizes) < 9, sizes
+        assert arrow_read.read(str(tmp_path / "value.arrow"))[2_999] == {"n": 2_999, "s": text}
 
 
 def test_categories_of_a_large_frame_stay_what_they_are(tmp_path):

@@ -6,10 +6,11 @@ use protocol::{JobId, RunId};
 
 use super::Store;
 use super::change::Change;
+use super::job::Job;
 use super::passes::{self, close_loops};
-use super::row::{Job, job_number};
+use super::row::job_number;
 use crate::error::QueueError;
-use crate::job::{State, Tally};
+use crate::job::{Standing, State};
 
 impl Store {
     /// Cancels everything of a run that has not ended.
@@ -104,12 +105,8 @@ pub(super) fn cancel_descendants(change: &mut Change<'_>, job: i64) -> Result<()
 }
 
 fn cancel(change: &mut Change<'_>, id: i64) -> Result<(), QueueError> {
-    match change.job(id)? {
-        Some(job) if !matches!(job.state, State::Succeeded | State::Cancelled) => {
-            change.put_job(Job { state: State::Cancelled, from_ms: None, lease: None, ..job })
-        }
-        _ => Ok(()),
-    }
+    let cancelled = change.job(id)?.and_then(|job| job.go(Standing::cancel).gone());
+    cancelled.map_or(Ok(()), |job| change.put_job(job))
 }
 
 /// Starts over: the job, its ancestors up to first steps and items, and all descendants of those.
@@ -143,9 +140,8 @@ fn start_over(change: &mut Change<'_>, job: Job, family: &BTreeSet<i64>) -> Resu
             open_parents += 1;
         }
     }
-    let state = if open_parents == 0 { State::Ready } else { State::Waiting };
     let id = job.id;
-    change.put_job(Job { state, open_parents, tally: Tally::default(), from_ms: None, lease: None, ..job })?;
+    change.put_job(job.go(|standing| standing.start_over(open_parents)))?;
     change.set_value(id, None)?;
     change.set_error(id, None)
 }

@@ -7,10 +7,10 @@ use protocol::{ErrorKind, LeaseToken, Outcome, SessionId, StepError};
 
 use super::Store;
 use super::change::Change;
-use super::row::Job;
+use super::job::Job;
 use super::settle::{attempt, carry_out, random_fraction};
 use crate::error::QueueError;
-use crate::job::{Leased, Next};
+use crate::job::{Leased, Next, Rules};
 
 /// Leases that are over by their time, taken in one transaction.
 const OVERDUE_AT_ONCE: i64 = 500;
@@ -34,7 +34,7 @@ impl Store {
             let leases = change.rows.leases_of(session)?;
             change.load_jobs(leases.iter().map(|(job, ..)| *job))?;
             for (job, ..) in &leases {
-                if let Some(job) = change.job(*job)?.filter(|job| job.lease.is_some()) {
+                if let Some(job) = change.job(*job)?.and_then(Job::when) {
                     lapse(change, job)?;
                 }
             }
@@ -75,7 +75,7 @@ impl Store {
             let mut taken = 0;
             for (job, token, _) in change.rows.leases_of(session)? {
                 if tokens.contains(&token)
-                    && let Some(job) = change.job(job)?.filter(|job| job.lease.is_some())
+                    && let Some(job) = change.job(job)?.and_then(Job::when)
                 {
                     give_back(change, job)?;
                     taken += 1;
@@ -111,7 +111,7 @@ impl Store {
             let (overdue, next) = change.rows.overdue(now_ms, start_ms, OVERDUE_AT_ONCE)?;
             change.load_jobs(overdue.iter().copied())?;
             for id in &overdue {
-                if let Some(job) = change.job(*id)? {
+                if let Some(job) = change.job(*id)?.and_then(Job::when) {
                     time_out(change, job, now_ms)?;
                 }
             }
@@ -121,35 +121,36 @@ impl Store {
     }
 }
 
-fn lapse(change: &mut Change<'_>, job: Job) -> Result<(), QueueError> {
+fn lapse(change: &mut Change<'_>, job: Job<Leased>) -> Result<(), QueueError> {
     let run = change.run(job.run)?;
-    let next = Leased::under(&run.plan.step(job.step)?.settings, job.tally).lapse(&change.options.policy);
-    let outcome = match &next {
-        Next::Failed(tally) => Outcome::Error(StepError::new(
+    let job = job.go(|leased| leased.lapse(&change.options.policy));
+    let outcome = match job.standing() {
+        Next::Failed(failed) => Outcome::Error(StepError::new(
             ErrorKind::Lost,
-            format!("{} workers in a row were lost while they ran it", tally.losses),
+            format!("{} workers in a row were lost while they ran it", failed.tally().losses),
         )),
         _ => Outcome::Release { reason: "the worker was not heard from".to_owned(), delay_ms: 0 },
     };
-    carry_out(change, &run, job, &outcome, next)
+    carry_out(change, &run, job, &outcome)
 }
 
-fn give_back(change: &mut Change<'_>, job: Job) -> Result<(), QueueError> {
+fn give_back(change: &mut Change<'_>, job: Job<Leased>) -> Result<(), QueueError> {
     let outcome = Outcome::Release { reason: "the lease was lost on the way".to_owned(), delay_ms: 0 };
-    let next = Next::Ready(job.tally);
     let run = change.run(job.run)?;
-    carry_out(change, &run, job, &outcome, next)
+    let job = job.go(|leased| Next::Ready(leased.give_back()));
+    carry_out(change, &run, job, &outcome)
 }
 
-fn time_out(change: &mut Change<'_>, job: Job, now_ms: i64) -> Result<(), QueueError> {
-    let Some(held) = job.lease else { return Ok(()) };
+fn time_out(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), QueueError> {
     let run = change.run(job.run)?;
     let settings = &run.plan.step(job.step)?.settings;
     let message = format!("no outcome within its time limit of {} ms", settings.timeout_ms);
     let outcome = Outcome::Error(StepError::new(ErrorKind::Timeout, message));
-    let next = Leased::under(settings, job.tally).settle(&outcome, &change.options.policy, now_ms, random_fraction()?);
+    let random = random_fraction()?;
     // Under no token: what the worker hands in later is stale, not a repetition.
-    let attempt = attempt(&job, &held, LeaseToken([0; 16]), held.session, &outcome, now_ms)?;
+    let attempt = attempt(&job, LeaseToken([0; 16]), job.standing().held().session, &outcome, now_ms)?;
     change.add_attempt(attempt);
-    carry_out(change, &run, job, &outcome, next)
+    let rules = Rules::new(&change.options.policy, settings);
+    let job = job.go(|leased| leased.settle(&outcome, &rules, now_ms, random));
+    carry_out(change, &run, job, &outcome)
 }

@@ -7,11 +7,12 @@ use protocol::{Isolation, LeaseToken, SessionId, ValueRef};
 
 use super::Store;
 use super::change::Change;
+use super::job::{Facts, Job};
 use super::passes::{PASSES_AT_ONCE, reach};
-use super::row::{self, Held, Input, Job, job_id};
+use super::row::{self, Input, job_id};
 use super::writer::Expectation;
 use crate::error::QueueError;
-use crate::job::{State, longest_pause};
+use crate::job::{Held, Leased, Parked, Ready, longest_pause};
 
 /// Parked jobs made ready, or looked at, in one transaction.
 const PROMOTED_AT_ONCE: i64 = 1_000;
@@ -62,7 +63,7 @@ fn lease(change: &mut Change<'_>, request: &LeaseRequest, now_ms: i64) -> Result
     }
     let inputs: BTreeSet<i64> = claimed.iter().flat_map(|(job, ..)| job.parents.iter().copied()).collect();
     change.load_inputs(inputs)?;
-    claimed.into_iter().map(|(job, token, shared)| wire(change, &job, token, shared)).collect()
+    claimed.into_iter().map(|(job, shared)| wire(change, &job, shared)).collect()
 }
 
 /// What a worker has room for.
@@ -89,7 +90,7 @@ impl Room {
     }
 }
 
-fn is_shared(change: &mut Change<'_>, job: &Job) -> Result<bool, QueueError> {
+fn is_shared(change: &mut Change<'_>, job: &Facts) -> Result<bool, QueueError> {
     let run = change.run(job.run)?;
     Ok(run.plan.step(job.step)?.settings.runtime.isolation == Some(Isolation::Shared))
 }
@@ -99,15 +100,15 @@ fn from_scope(
     (scope, name): (i64, &str),
     (session, now_ms): (SessionId, i64),
     room: &mut Room,
-    claimed: &mut Vec<(Job, LeaseToken, bool)>,
+    claimed: &mut Vec<(Job<Leased>, bool)>,
 ) -> Result<(), QueueError> {
     while !room.is_used_up() {
         let Some(key) = change.pop_ready(scope, room.slots)? else { break };
         if key.entry > 0 {
             change.barren.remove(&scope);
-            let (job, token) = claim(change, scope, key.entry, session, now_ms)?;
+            let job = claim(change, scope, key.entry, session, now_ms)?;
             let shared = room.take(is_shared(change, &job)?);
-            claimed.push((job, token, shared));
+            claimed.push((job, shared));
         } else if change.barren.get(&scope).is_some_and(|passes| *passes >= PASSES_AT_ONCE) {
             // Passes were made and gave this scope no job, as cancelled ones do. The next few are made in another transaction, for
             // which this worker is woken.
@@ -129,26 +130,27 @@ fn claim(
     id: i64,
     session: SessionId,
     now_ms: i64,
-) -> Result<(Job, LeaseToken), QueueError> {
+) -> Result<Job<Leased>, QueueError> {
     let job = change.job(id)?.ok_or_else(|| QueueError::Unreadable(format!("ready job j{id} is gone")))?;
+    let job = job.when::<Ready>().ok_or_else(|| QueueError::Unreadable(format!("ready job j{id} is not ready")))?;
     let timeout_ms = change.run(job.run)?.plan.step(job.step)?.settings.timeout_ms;
     let time_ms = i64::try_from(timeout_ms).unwrap_or(i64::MAX / 4).saturating_add(change.options.timeout_grace_ms);
     let token = random_token()?;
     let held = Held { token, session, scope, since_ms: now_ms, time_ms };
-    let job = Job { state: State::Leased, attempts: job.attempts + 1, lease: Some(held), ..job };
+    let job = job.go(|ready| ready.lease(held));
     change.effects.leased(now_ms.saturating_add(time_ms));
     change.put_job(job.clone())?;
-    Ok((job, token))
+    Ok(job)
 }
 
-fn wire(change: &mut Change<'_>, job: &Job, token: LeaseToken, shared: bool) -> Result<Lease, QueueError> {
+fn wire(change: &mut Change<'_>, job: &Job<Leased>, shared: bool) -> Result<Lease, QueueError> {
     let run = change.run(job.run)?;
     let inputs = job.parents.iter().map(|parent| input(change, *parent)).collect::<Result<_, _>>()?;
     Ok(Lease {
-        token,
+        token: job.standing().held().token,
         job: job_id(job.id),
         run: run.id.clone(),
-        attempt: job.attempts,
+        attempt: job.standing().attempt(),
         plan: run.plan.digest,
         step: job.step,
         priority: job.priority,
@@ -184,12 +186,12 @@ fn bring_forward(
     change.load_jobs(parked.iter().map(|(_, job)| *job))?;
     let mut brought = 0;
     for (from_ms, id) in &parked {
-        let Some(job) = change.job(*id)? else { continue };
+        let Some(job) = change.job(*id)?.and_then(Job::when::<Parked>) else { continue };
         let run = change.run(job.run)?;
-        let pause = longest_pause(&run.plan.step(job.step)?.settings, job.tally, &change.options.policy);
+        let pause = longest_pause(&run.plan.step(job.step)?.settings, job.standing().tally(), &change.options.policy);
         let latest_ms = now_ms.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX / 4));
         if *from_ms > latest_ms {
-            change.put_job(Job { from_ms: Some(latest_ms), ..job })?;
+            change.put_job(job.go(|parked| parked.bring_forward(latest_ms)))?;
             brought += 1;
         }
     }
@@ -202,8 +204,8 @@ fn promote(change: &mut Change<'_>, now_ms: i64) -> Result<Option<i64>, QueueErr
     let due = change.rows.due(now_ms, PROMOTED_AT_ONCE)?;
     change.load_jobs(due.iter().copied())?;
     for id in due {
-        if let Some(job) = change.job(id)? {
-            change.put_job(Job { state: State::Ready, from_ms: None, ..job })?;
+        if let Some(job) = change.job(id)?.and_then(Job::when::<Parked>) {
+            change.put_job(job.go(Parked::wake))?;
         }
     }
     change.flush()?;

@@ -4,14 +4,14 @@ use protocol::{ErrorKind, Outcome, Place, StepError, ValueKind, ValueRef};
 use serde::de::IgnoredAny;
 
 use super::change::{Change, RunEntry};
-use super::row::Job;
+use super::job::Facts;
 use crate::error::QueueError;
 
 /// Anything but a list that can be looped over turns the success of a loop's source into an error at the `for` line.
 pub(super) fn refused(
     change: &mut Change<'_>,
     run: &RunEntry,
-    job: &Job,
+    job: &Facts,
     outcome: &Outcome,
 ) -> Result<Option<Outcome>, QueueError> {
     let Outcome::Success { value, .. } = outcome else { return Ok(None) };

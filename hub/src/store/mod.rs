@@ -13,6 +13,7 @@ mod change;
 mod effects;
 mod explain;
 mod family;
+mod job;
 mod lapse;
 mod lease;
 mod looped;

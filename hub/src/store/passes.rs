@@ -13,10 +13,11 @@ use std::sync::Arc;
 use protocol::{CallId, LoopId, ValueRef};
 
 use super::change::{Change, RunEntry};
-use super::row::{Job, LoopRow, ReadyKey};
+use super::job::{Facts, Job};
+use super::row::{LoopRow, ReadyKey};
 use crate::blueprint::{Block, Head, NewJob, Parent};
 use crate::error::QueueError;
-use crate::job::{State, Tally};
+use crate::job::State;
 
 /// Passes made at once when a worker reaches a loop's entry.
 pub(super) const PASSES_AT_ONCE: i64 = 128;
@@ -106,15 +107,7 @@ fn add(
         parents.iter().filter(|(.., is_item)| !is_item).map(|(parent, state, _)| (*parent, *state)).collect();
     distinct.sort_unstable_by_key(|(parent, _)| *parent);
     distinct.dedup_by_key(|(parent, _)| *parent);
-    let open = distinct.iter().filter(|(_, state)| *state != State::Succeeded).count();
-    let state = if distinct.iter().any(|(_, state)| *state == State::Cancelled) {
-        State::Cancelled
-    } else if open == 0 {
-        State::Ready
-    } else {
-        State::Waiting
-    };
-    let job = Job {
+    let facts = Facts {
         id,
         run: site.run_number,
         frame: site.frame,
@@ -123,14 +116,10 @@ fn add(
         followers: new.followers,
         step: new.step,
         priority: site.run.plan.step(new.step)?.settings.priority,
-        state,
-        open_parents: u32::try_from(open).unwrap_or(u32::MAX),
         parents: parents.iter().map(|(parent, ..)| *parent).collect(),
-        attempts: 0,
-        tally: Tally::default(),
-        from_ms: None,
-        lease: None,
     };
+    let job = Job::submitted(facts, distinct.iter().map(|(_, state)| *state));
+    let state = job.state();
     let edges: Vec<i64> = distinct.into_iter().map(|(parent, _)| parent).collect();
     change.add_job(job, &edges)?;
     Ok(state)
@@ -244,7 +233,7 @@ fn make_passes(change: &mut Change<'_>, mut of: LoopRow, run: &RunEntry, outer: 
 
 /// An item has the settings of its source's last step.
 fn add_item(change: &mut Change<'_>, source: &Job, frame: i64, id: i64) -> Result<(), QueueError> {
-    let item = Job {
+    let facts = Facts {
         id,
         run: source.run,
         frame,
@@ -253,15 +242,9 @@ fn add_item(change: &mut Change<'_>, source: &Job, frame: i64, id: i64) -> Resul
         followers: 0,
         step: source.step,
         priority: source.priority,
-        state: State::Succeeded,
-        open_parents: 0,
         parents: Arc::default(),
-        attempts: 0,
-        tally: Tally::default(),
-        from_ms: None,
-        lease: None,
     };
-    change.add_job(item, &[])
+    change.add_job(Job::item(facts), &[])
 }
 
 /// Closes all loops of a run: passes that were not made will not be.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::Store;
-use super::row::Job;
+use super::job::Facts;
 use super::rows::Rows;
 use crate::blueprint::Blueprints;
 use crate::error::QueueError;
@@ -40,12 +40,12 @@ impl PlanEntry {
     }
 
     /// Whether a job can have children: it is followed in its chain, or its call's value is an argument somewhere.
-    pub(super) fn has_children(&self, job: &Job) -> bool {
+    pub(super) fn has_children(&self, job: &Facts) -> bool {
         job.followers > 0 || job.call.is_some_and(|call| self.blueprints.arguments.contains(&CallId(call)))
     }
 
     /// Whether a loop runs over a job's value.
-    pub(super) fn feeds_loop(&self, job: &Job) -> bool {
+    pub(super) fn feeds_loop(&self, job: &Facts) -> bool {
         job.followers == 0 && job.call.is_some_and(|call| self.is_source(CallId(call)))
     }
 

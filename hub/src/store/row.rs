@@ -6,49 +6,7 @@ use protocol::api::Counts;
 use protocol::{Digest, JobId, LeaseToken, LoopId, RunId, SessionId, ValueRef};
 
 use crate::error::QueueError;
-use crate::job::{State, Tally};
-
-/// A job, or an item of a loop (`call` is `None`). Its value and error are read apart: most changes need neither.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub id: i64,
-    pub run: i64,
-    pub frame: i64,
-    pub call: Option<u32>,
-    pub position: u32,
-    /// Jobs that follow it in its chain; they have the next ids.
-    pub followers: u32,
-    pub step: u32,
-    pub priority: i64,
-    pub state: State,
-    /// Parents that have not succeeded.
-    pub open_parents: u32,
-    /// Jobs and items whose values it takes, in order.
-    pub parents: Arc<[i64]>,
-    pub attempts: u32,
-    pub tally: Tally,
-    /// When it will be ready, while it is parked.
-    pub from_ms: Option<i64>,
-    /// Who is at it, while it is leased.
-    pub lease: Option<Held>,
-}
-
-impl Job {
-    pub(crate) fn is_item(&self) -> bool {
-        self.call.is_none()
-    }
-}
-
-/// A valid lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub token: LeaseToken,
-    pub session: SessionId,
-    pub scope: i64,
-    pub since_ms: i64,
-    /// Time of the step and of grace; after it the lease is taken.
-    pub time_ms: i64,
-}
+use crate::job::State;
 
 /// One execution of a block: the script itself, or one pass of a loop.
 #[derive(Debug, Clone, Copy)]

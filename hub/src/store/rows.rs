@@ -8,7 +8,8 @@ use protocol::{Digest, LeaseToken, RunId, SessionId};
 
 use super::change::Changes;
 use super::effects::Effects;
-use super::row::{Delta, End, Frame, Input, Job, LoopRow, Numbers, ReadyKey, Run, Texts};
+use super::job::Job;
+use super::row::{Delta, End, Frame, Input, LoopRow, Numbers, ReadyKey, Run, Texts};
 use super::secrets::Sealed;
 use crate::error::QueueError;
 use crate::job::State;

@@ -3,8 +3,10 @@
 use protocol::{JobId, LeaseToken, SessionId, Step};
 
 use super::Store;
+use super::job::Job;
 use super::row::job_number;
 use crate::error::QueueError;
+use crate::job::{Held, Leased};
 
 /// A secret, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +97,9 @@ impl Store {
         let plans = std::sync::Arc::clone(&self.plans);
         self.read(move |rows| {
             let found = rows.jobs(&[job_number(job)])?.into_iter().next();
-            let is_theirs =
-                |job: &super::row::Job| job.lease.is_some_and(|held| held.session == session && held.token == token);
-            let Some(job) = found.filter(is_theirs) else { return Ok(None) };
+            let found = found.and_then(Job::when::<Leased>);
+            let is_theirs = |held: &Held| held.session == session && held.token == token;
+            let Some(job) = found.filter(|job| is_theirs(job.standing().held())) else { return Ok(None) };
             let Some(run) = rows.run(job.run)? else { return Ok(None) };
             plans.get(rows, run.plan)?.step(job.step).cloned().map(Some)
         })

@@ -7,11 +7,12 @@ use protocol::{LeaseToken, Outcome, SessionId};
 
 use super::Store;
 use super::change::{Change, RunEntry};
-use super::row::{Attempt, Held, Job, job_number, json};
+use super::job::{Facts, Job};
+use super::row::{Attempt, job_number, json};
 use super::writer::Expectation;
 use super::{family, looped, passes};
 use crate::error::QueueError;
-use crate::job::{Leased, Next, State, Tally};
+use crate::job::{Leased, Next, Rules, State, Waiting};
 
 impl Store {
     /// Hands in what came of some attempts; each counts once, and only while its lease is valid.
@@ -33,7 +34,7 @@ pub(super) fn prepare(change: &mut Change<'_>, jobs: &[i64]) -> Result<(), Queue
     change.load_jobs(jobs.iter().copied())?;
     let mut parents = Vec::new();
     for id in jobs {
-        if let Some(job) = change.job(*id)?.filter(|job| job.state == State::Leased)
+        if let Some(job) = change.job(*id)?.filter(|job| job.state() == State::Leased)
             && change.run(job.run)?.plan.has_children(&job)
         {
             parents.push(*id);
@@ -54,8 +55,8 @@ fn settle(
     now_ms: i64,
 ) -> Result<Settled, QueueError> {
     let id = job_number(settlement.job);
-    let held = |job: &Job| job.lease.filter(|held| held.token == settlement.token);
-    let Some((job, held)) = change.job(id)?.and_then(|job| held(&job).map(|held| (job, held))) else {
+    let held = change.job(id)?.and_then(Job::when::<Leased>);
+    let Some(job) = held.filter(|job| job.standing().held().token == settlement.token) else {
         // A token that holds nothing: either this attempt was settled before with this very token, or it is stale.
         let before = change.was_settled(id, settlement.attempt, settlement.token)?;
         return Ok(if before { Settled::Settled } else { Settled::Stale });
@@ -63,19 +64,19 @@ fn settle(
     let run = change.run(job.run)?;
     let refused = looped::refused(change, &run, &job, &settlement.outcome)?;
     let outcome = refused.as_ref().unwrap_or(&settlement.outcome);
-    let leased = Leased::under(&run.plan.step(job.step)?.settings, job.tally);
-    let next = leased.settle(outcome, &change.options.policy, now_ms, random_fraction()?);
-    let attempt = attempt(&job, &held, settlement.token, session, outcome, now_ms)?;
+    let random = random_fraction()?;
+    let attempt = attempt(&job, settlement.token, session, outcome, now_ms)?;
     let log = settlement.log.as_ref().map(json).transpose()?;
     change.add_attempt(Attempt { log, ..attempt });
-    carry_out(change, &run, job, outcome, next)?;
+    let rules = Rules::new(&change.options.policy, &run.plan.step(job.step)?.settings);
+    let job = job.go(|leased| leased.settle(outcome, &rules, now_ms, random));
+    carry_out(change, &run, job, outcome)?;
     Ok(Settled::Settled)
 }
 
 /// The attempt that a lease stood for, now that it is over.
 pub(super) fn attempt(
-    job: &Job,
-    held: &Held,
+    job: &Job<Leased>,
     token: LeaseToken,
     session: SessionId,
     outcome: &Outcome,
@@ -84,10 +85,10 @@ pub(super) fn attempt(
     let error = if let Outcome::Error(error) = outcome { Some(json(error)?) } else { None };
     Ok(Attempt {
         job: job.id,
-        number: job.attempts,
+        number: job.standing().attempt(),
         token,
         session,
-        since_ms: held.since_ms,
+        since_ms: job.standing().held().since_ms,
         settled_ms: now_ms,
         outcome: word(outcome),
         error,
@@ -116,11 +117,9 @@ fn word(outcome: &Outcome) -> &'static str {
 pub(super) fn carry_out(
     change: &mut Change<'_>,
     run: &RunEntry,
-    job: Job,
+    mut job: Job<Next>,
     outcome: &Outcome,
-    next: Next,
 ) -> Result<(), QueueError> {
-    let mut job = Job { lease: None, from_ms: None, ..job };
     if let Outcome::Success { priority: Some(priority), .. } | Outcome::Pending { priority: Some(priority) } = outcome {
         set_priority_of_followers(change, &job, *priority)?;
     }
@@ -128,18 +127,14 @@ pub(super) fn carry_out(
         job.priority = *priority;
     }
     let id = job.id;
-    match next {
-        Next::Succeeded => return succeed(change, run, job, outcome),
-        Next::Ready(tally) => change.put_job(Job { state: State::Ready, tally, ..job })?,
-        Next::Parked { from_ms, tally } => {
-            change.put_job(Job { state: State::Parked, from_ms: Some(from_ms), tally, ..job })?;
-        }
-        Next::Failed(tally) => change.put_job(Job { state: State::Failed, tally, ..job })?,
-        Next::Cancelled => {
-            change.put_job(Job { state: State::Cancelled, ..job })?;
+    match job.standing() {
+        Next::Succeeded(_) => return succeed(change, run, job, outcome),
+        Next::Ready(_) | Next::Parked(_) | Next::Failed(_) => change.put_job(job)?,
+        Next::Cancelled(_) => {
+            change.put_job(job)?;
             return family::cancel_descendants(change, id);
         }
-        Next::Reset => return family::reset(change, id),
+        Next::Reset(_) => return family::reset(change, id),
     }
     // An earlier error stays until the job succeeds or starts over.
     if let Outcome::Error(error) = outcome {
@@ -148,22 +143,22 @@ pub(super) fn carry_out(
     Ok(())
 }
 
-fn set_priority_of_followers(change: &mut Change<'_>, job: &Job, priority: i64) -> Result<(), QueueError> {
+fn set_priority_of_followers(change: &mut Change<'_>, job: &Facts, priority: i64) -> Result<(), QueueError> {
     // A chain's jobs have ids in a row, and those that follow an open job are all waiting: none is in the ready index.
     let followers = job.id + 1..=job.id + i64::from(job.followers);
     change.load_jobs(followers.clone())?;
     for id in followers {
-        if let Some(follower) = change.job(id)? {
-            change.put_job(Job { priority, ..follower })?;
+        if let Some(mut follower) = change.job(id)? {
+            follower.priority = priority;
+            change.put_job(follower)?;
         }
     }
     Ok(())
 }
 
-fn succeed(change: &mut Change<'_>, run: &RunEntry, job: Job, outcome: &Outcome) -> Result<(), QueueError> {
+fn succeed(change: &mut Change<'_>, run: &RunEntry, job: Job<Next>, outcome: &Outcome) -> Result<(), QueueError> {
     let Outcome::Success { value, .. } = outcome else { return Ok(()) };
     let text: Arc<str> = json(value)?.into();
-    let job = Job { state: State::Succeeded, tally: Tally { pendings: 0, losses: 0, ..job.tally }, ..job };
     change.put_job(job.clone())?;
     change.set_value(job.id, Some(Arc::clone(&text)))?;
     change.set_error(job.id, None)?;
@@ -182,10 +177,9 @@ fn free_children(change: &mut Change<'_>, parent: i64) -> Result<(), QueueError>
     let children = change.child_jobs(parent)?;
     change.load_jobs(children.iter().copied())?;
     for id in children {
-        let Some(child) = change.job(id)?.filter(|child| child.state == State::Waiting) else { continue };
-        let open_parents = child.open_parents.saturating_sub(1);
-        let state = if open_parents == 0 { State::Ready } else { State::Waiting };
-        change.put_job(Job { open_parents, state, ..child })?;
+        if let Some(child) = change.job(id)?.and_then(Job::when::<Waiting>) {
+            change.put_job(child.go(Waiting::parent_succeeded))?;
+        }
     }
     passes::go_on(change, parent)
 }

@@ -8,8 +8,9 @@ use protocol::{CallId, JobId, JobState, Language, RunId, RunState, ValueRef};
 
 use super::Store;
 use super::change::element_of;
+use super::job::Job;
 use super::plans::{PlanCache, PlanEntry};
-use super::row::{Frame, Job, LoopRow, Run, Texts, job_id, job_number, value};
+use super::row::{Frame, LoopRow, Run, Texts, job_id, job_number, value};
 use super::rows::Rows;
 use crate::error::QueueError;
 use crate::job::State;
@@ -226,16 +227,16 @@ fn view(run: &RunId, plan: &PlanEntry, job: &Job, texts: Option<Texts>, items: &
         priority: job.priority,
         timeout_ms: step.settings.timeout_ms,
         retries: step.settings.retries,
-        state: job.state.on_the_wire(),
-        attempts: job.attempts,
+        state: job.state().on_the_wire(),
+        attempts: job.standing().attempts(),
         parents: job.parents.iter().copied().map(job_id).collect(),
-        available_at_ms: job.from_ms,
-        worker: job.lease.map(|held| held.session),
+        available_at_ms: job.standing().from_ms(),
+        worker: job.standing().held().map(|held| held.session),
         error,
         value,
     })
 }
 
 fn value_of(job: &Job, text: Option<&str>) -> Result<Option<ValueRef>, QueueError> {
-    text.filter(|_| job.state == State::Succeeded).map(value).transpose()
+    text.filter(|_| job.state() == State::Succeeded).map(value).transpose()
 }

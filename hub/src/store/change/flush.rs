@@ -7,8 +7,9 @@ use protocol::Digest;
 use super::jobs::{Before, Tracked};
 use super::{Change, Draft};
 use crate::error::QueueError;
-use crate::job::State;
-use crate::store::row::{Attempt, Frame, Held, Job, LoopRow, NewRun, Numbers, ReadyKey};
+use crate::job::{Held, State};
+use crate::store::job::Job;
+use crate::store::row::{Attempt, Frame, LoopRow, NewRun, Numbers, ReadyKey};
 
 /// Everything that one transaction writes about jobs.
 #[derive(Debug, Default)]
@@ -117,7 +118,7 @@ impl Change<'_> {
 
     fn ready_change(&mut self, job: &Job, before: Option<Before>, changes: &mut Changes) -> Result<(), QueueError> {
         let was = before.filter(|before| before.state == State::Ready).map(|before| self.key_of(job, before.priority));
-        let is = (job.state == State::Ready).then(|| self.key_of(job, job.priority));
+        let is = (job.state() == State::Ready).then(|| self.key_of(job, job.priority));
         if was == is {
             return Ok(());
         }
@@ -134,8 +135,8 @@ impl Change<'_> {
 }
 
 fn parked_change(job: &Job, before: Option<Before>, changes: &mut Changes) {
-    let was = before.filter(|before| before.state == State::Parked).and_then(|before| before.from_ms);
-    let is = job.from_ms.filter(|_| job.state == State::Parked);
+    let was = before.and_then(|before| before.from_ms);
+    let is = job.standing().from_ms();
     if was != is {
         changes.parked_out.extend(was.map(|from_ms| (from_ms, job.id)));
         changes.parked_in.extend(is.map(|from_ms| (from_ms, job.id)));
@@ -146,5 +147,5 @@ fn lease_change(job: &Job, before: Option<Before>, changes: &mut Changes) {
     if before.is_some_and(|before| before.leased) {
         changes.leases_out.push(job.id);
     }
-    changes.leases_in.extend(job.lease.map(|held| (job.id, held)));
+    changes.leases_in.extend(job.standing().held().map(|held| (job.id, *held)));
 }

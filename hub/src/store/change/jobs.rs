@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Change;
 use crate::error::QueueError;
-use crate::job::State;
-use crate::store::row::{Input, Job};
+use crate::job::{Standing, State};
+use crate::store::job::Job;
+use crate::store::row::Input;
 
 /// A job as the database has it, as far as indexes depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +20,8 @@ pub(super) struct Before {
 
 impl Before {
     fn of(job: &Job) -> Self {
-        Self { state: job.state, priority: job.priority, from_ms: job.from_ms, leased: job.lease.is_some() }
+        let state = job.state();
+        Self { state, priority: job.priority, from_ms: job.standing().from_ms(), leased: state == State::Leased }
     }
 }
 
@@ -95,16 +97,16 @@ impl Change<'_> {
     /// The state of a job.
     pub(in crate::store) fn state_of(&mut self, id: i64) -> Result<Option<State>, QueueError> {
         self.load_jobs([id])?;
-        Ok(self.draft.jobs.get(id).map(|tracked| tracked.job.state))
+        Ok(self.draft.jobs.get(id).map(|tracked| tracked.job.state()))
     }
 
     /// Adds a job, with edges from its parents that are jobs; an item is not counted.
     pub(in crate::store) fn add_job(&mut self, job: Job, parents: &[i64]) -> Result<(), QueueError> {
         self.edits += 1;
         if !job.is_item() {
-            self.count(job.run, None, Some(job.state), 1);
+            self.count(job.run, None, Some(job.state()), 1);
         }
-        if job.state == State::Ready {
+        if job.state() == State::Ready {
             self.note_ready(&job)?;
         }
         let jobs = &mut self.draft.jobs;
@@ -119,16 +121,17 @@ impl Change<'_> {
     }
 
     /// Changes a job: counts it, and tells those who wait when it has become ready or parked.
-    pub(in crate::store) fn put_job(&mut self, job: Job) -> Result<(), QueueError> {
+    pub(in crate::store) fn put_job(&mut self, job: Job<impl Into<Standing>>) -> Result<(), QueueError> {
+        let job: Job = job.go(Into::into);
         self.edits += 1;
-        let was = self.draft.jobs.tracked(job.id)?.job.state;
-        if was != job.state {
-            self.count(job.run, Some(was), Some(job.state), 1);
+        let (was, is) = (self.draft.jobs.tracked(job.id)?.job.state(), job.state());
+        if was != is {
+            self.count(job.run, Some(was), Some(is), 1);
         }
-        if job.state == State::Ready && was != State::Ready {
+        if is == State::Ready && was != State::Ready {
             self.note_ready(&job)?;
         }
-        if let (State::Parked, Some(from_ms)) = (job.state, job.from_ms) {
+        if let Some(from_ms) = job.standing().from_ms() {
             self.effects.parked(from_ms);
         }
         let tracked = self.draft.jobs.tracked(job.id)?;

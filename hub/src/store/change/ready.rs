@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::Change;
 use crate::error::QueueError;
 use crate::job::State;
-use crate::store::row::{Job, ReadyKey};
+use crate::store::job::Facts;
+use crate::store::row::ReadyKey;
 
 /// Entries of a scope read at once at the most.
 const STRETCH_MAX: usize = 2_000;
@@ -40,18 +41,18 @@ impl Change<'_> {
         self.options.rank(priority)
     }
 
-    pub(super) fn key_of(&self, job: &Job, priority: i64) -> ReadyKey {
+    pub(super) fn key_of(&self, job: &Facts, priority: i64) -> ReadyKey {
         ReadyKey { rank: self.rank(priority), run: job.run, age: job.id, entry: job.id }
     }
 
     /// The name of a job's scope, with its number.
-    pub(super) fn scope_of(&mut self, job: &Job) -> Result<(i64, String), QueueError> {
+    pub(super) fn scope_of(&mut self, job: &Facts) -> Result<(i64, String), QueueError> {
         let run = self.run(job.run)?;
         let name = &run.plan.step(job.step)?.settings.scope;
         Ok((self.scope(name)?, name.clone()))
     }
 
-    pub(super) fn note_ready(&mut self, job: &Job) -> Result<(), QueueError> {
+    pub(super) fn note_ready(&mut self, job: &Facts) -> Result<(), QueueError> {
         let (scope, name) = self.scope_of(job)?;
         let key = self.key_of(job, job.priority);
         self.note_entry(job.run, scope, key, &name);
@@ -95,7 +96,7 @@ impl Change<'_> {
             return Ok(self.loop_row(-key.entry)?.age == Some(key.age));
         }
         let job = self.job(key.entry)?;
-        Ok(job.is_some_and(|job| job.state == State::Ready && self.key_of(&job, job.priority) == key))
+        Ok(job.is_some_and(|job| job.state() == State::Ready && self.key_of(&job, job.priority) == key))
     }
 
     /// Reads the next stretch of a scope, with the jobs in it and what they will take as inputs.

@@ -1,6 +1,6 @@
 -- Schema 1 of the queue on PostgreSQL. Append-only: a change is a new file and a higher version.
 --
--- Times are Unix milliseconds. `state` numbers are those of job.rs. `rank` orders jobs within a scope: the
+-- Times are Unix milliseconds. `state` numbers are those of job/state.rs. `rank` orders jobs within a scope: the
 -- negative priority, or the priority itself where lower ones go first. Hot rows leave room in their pages, so that an update stays
 -- in its page and touches no index; queues are vacuumed by the number of rows that went through them, not by their size.
 

@@ -5,8 +5,9 @@ use tokio_postgres::Row;
 
 use super::rows::{PostgresRows, bytes, get, small};
 use crate::error::QueueError;
-use crate::job::{State, Tally};
-use crate::store::row::{End, Held, Input, Job, Texts, state};
+use crate::job::{Columns, Held, State, Tally};
+use crate::store::job::{Facts, Job};
+use crate::store::row::{End, Input, Texts, state};
 use crate::store::rows::{Found, JobRows};
 
 const SELECT_JOBS: &str =
@@ -15,7 +16,7 @@ const SELECT_JOBS: &str =
     FROM jobs LEFT JOIN leases ON leases.job = jobs.id WHERE jobs.id = ANY($1)";
 
 fn job(row: &Row) -> Result<Job, QueueError> {
-    let lease = match get::<Option<&[u8]>>(row, 16)? {
+    let held = match get::<Option<&[u8]>>(row, 16)? {
         Some(_) => Some(Held {
             token: LeaseToken(bytes(row, 16)?),
             session: SessionId(bytes(row, 17)?),
@@ -25,7 +26,7 @@ fn job(row: &Row) -> Result<Job, QueueError> {
         }),
         None => None,
     };
-    Ok(Job {
+    let facts = Facts {
         id: get(row, 0)?,
         run: get(row, 1)?,
         frame: get(row, 2)?,
@@ -34,14 +35,17 @@ fn job(row: &Row) -> Result<Job, QueueError> {
         followers: small(row, 5)?,
         step: small(row, 6)?,
         priority: get(row, 7)?,
-        state: state(i64::from(get::<i16>(row, 8)?))?,
-        open_parents: small(row, 9)?,
         parents: get::<Vec<i64>>(row, 10)?.into(),
+    };
+    let columns = Columns {
+        state: i64::from(get::<i16>(row, 8)?),
+        open_parents: small(row, 9)?,
         attempts: small(row, 11)?,
         tally: Tally { failures: small(row, 12)?, pendings: small(row, 13)?, losses: small(row, 14)? },
         from_ms: get(row, 15)?,
-        lease,
-    })
+        held,
+    };
+    Job::stored(facts, columns)
 }
 
 fn numbers(states: &[State]) -> Vec<i16> {

@@ -1,6 +1,6 @@
 -- Schema 1 of the queue. Append-only: a change is a new file and a higher user_version.
 --
--- Times are Unix milliseconds. `state` numbers are those of job.rs. `rank` orders jobs within a scope: the
+-- Times are Unix milliseconds. `state` numbers are those of job/state.rs. `rank` orders jobs within a scope: the
 -- negative priority, or the priority itself where lower ones go first.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;

@@ -7,8 +7,9 @@ use rusqlite::{Row, params};
 
 use super::SqliteRows;
 use crate::error::QueueError;
-use crate::job::{State, Tally};
-use crate::store::row::{End, Held, Input, Job, Texts, state};
+use crate::job::{Columns, Held, State, Tally};
+use crate::store::job::{Facts, Job};
+use crate::store::row::{End, Input, Texts, state};
 use crate::store::rows::{Found, JobRows};
 
 const SELECT_JOB: &str =
@@ -16,11 +17,11 @@ const SELECT_JOB: &str =
     attempts, failures, pendings, losses, from_ms, token, session, leases.scope, since_ms, time_ms
     FROM jobs LEFT JOIN leases ON leases.job = jobs.id WHERE jobs.id = ?1";
 
-/// A job whose state and parents are not read yet.
-type Raw = (Job, i64, String);
+/// A job whose standing and parents are not read yet.
+type Raw = (Facts, Columns, String);
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
-    let lease = match row.get::<_, Option<[u8; 16]>>(16)? {
+    let held = match row.get::<_, Option<[u8; 16]>>(16)? {
         Some(token) => Some(Held {
             token: LeaseToken(token),
             session: SessionId(row.get(17)?),
@@ -30,7 +31,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         }),
         None => None,
     };
-    let job = Job {
+    let facts = Facts {
         id: row.get(0)?,
         run: row.get(1)?,
         frame: row.get(2)?,
@@ -39,19 +40,21 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         followers: row.get(5)?,
         step: row.get(6)?,
         priority: row.get(7)?,
-        state: State::Waiting,
-        open_parents: row.get(9)?,
         parents: Arc::default(),
+    };
+    let columns = Columns {
+        state: row.get(8)?,
+        open_parents: row.get(9)?,
         attempts: row.get(11)?,
         tally: Tally { failures: row.get(12)?, pendings: row.get(13)?, losses: row.get(14)? },
         from_ms: row.get(15)?,
-        lease,
+        held,
     };
-    Ok((job, row.get(8)?, row.get(10)?))
+    Ok((facts, columns, row.get(10)?))
 }
 
-fn parse((job, number, parents): Raw) -> Result<Job, QueueError> {
-    Ok(Job { state: state(number)?, parents: parents_of(&parents)?, ..job })
+fn parse((facts, columns, parents): Raw) -> Result<Job, QueueError> {
+    Job::stored(Facts { parents: parents_of(&parents)?, ..facts }, columns)
 }
 
 /// The text form of a list of parents: a JSON list.

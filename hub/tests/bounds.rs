@@ -4,7 +4,7 @@ mod rig;
 
 use std::time::Duration;
 
-use protocol::api::Settled;
+use protocol::api::{Pause, Settled};
 use protocol::{ErrorKind, JobState, Outcome, RunState};
 use rig::{On, Rig, WORKER, error, script, success};
 
@@ -73,6 +73,19 @@ async fn finished_runs_over_the_bounds_are_deleted_with_all_their_jobs_and_the_r
     until("jobs of deleted runs are gone", async || rig.queue.job(protocol::JobId(1)).await.is_err()).await;
     assert_eq!(rig.jobs(&succeeded[2]).await.len(), 7);
     rig.succeed(&rig.next_of("o").await, "1").await;
+}
+
+async fn the_pause_of_a_run_goes_with_the_run(on: On) {
+    let rig = Rig::with(on, |config| {
+        config.limits.kept.cancelled_runs_max = 0;
+        config.limits.kept.look = Duration::from_millis(20);
+    })
+    .await;
+    let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    rig.queue.pause(Pause::Run(run.clone())).await.unwrap();
+    rig.queue.cancel(run).await.unwrap();
+    until("the run is gone", async || rig.queue.runs(10).await.unwrap().is_empty()).await;
+    assert!(rig.queue.status().await.unwrap().paused.is_empty(), "nobody could resume it");
 }
 
 async fn a_run_can_be_made_again_from_its_own_script_and_files(on: On) {
@@ -174,6 +187,7 @@ on_both_stores! {
     a_worker_that_beats_but_never_settles_is_timed_out_by_the_hub_at_the_cost_of_a_retry,
     a_lease_within_its_time_is_left_alone,
     finished_runs_over_the_bounds_are_deleted_with_all_their_jobs_and_the_rest_is_kept,
+    the_pause_of_a_run_goes_with_the_run,
     a_run_can_be_made_again_from_its_own_script_and_files,
     a_job_parked_by_a_clock_that_was_ahead_comes_within_the_pause_it_asked_for,
 }

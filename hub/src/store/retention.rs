@@ -3,9 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use protocol::api::Pause;
 use protocol::{Digest, Manifest, RunId};
 
 use super::Store;
+use super::change::Change;
+use super::pause::Pauses;
+use super::row::json;
 use super::rows::{Ended, Expired};
 use crate::config::Kept;
 use crate::error::QueueError;
@@ -38,10 +42,12 @@ impl Store {
                 let what = Expired { state, finished_before_ms: now_ms.saturating_sub(age_ms), runs_max };
                 for run in change.rows.expired(what, RUNS_AT_ONCE)? {
                     change.edited();
+                    forget_pause(change, run)?;
                     change.rows.retire(run)?;
                     count += 1;
                 }
             }
+            change.pauses = Pauses::load(change.rows)?;
             Ok(count)
         })
         .await
@@ -73,6 +79,14 @@ impl Store {
         })
         .await
     }
+}
+
+/// A run that nobody can see can be resumed by nobody.
+fn forget_pause(change: &mut Change<'_>, run: i64) -> Result<(), QueueError> {
+    if let Some(run) = change.rows.run(run)? {
+        change.rows.set_pause(&json(&Pause::Run(run.id))?, false)?;
+    }
+    Ok(())
 }
 
 /// Those of some files that no bundle names.

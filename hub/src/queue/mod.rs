@@ -21,7 +21,7 @@ use crate::live_logs::LiveLogs;
 use crate::secrets::{self, keyring::Keyring};
 use crate::sessions::Sessions;
 use crate::store::postgres::{self, PostgresOptions};
-use crate::store::{EffectsSink, Store, StoreOptions, Submission};
+use crate::store::{Chance, EffectsSink, Store, StoreOptions, Submission};
 use crate::timers;
 
 /// The queue of one hub. Cheap to clone; its timers end with the last clone.
@@ -63,6 +63,7 @@ impl Queue {
             attempts_kept: config.limits.attempts_kept,
             timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
             passes_max: config.limits.passes_max,
+            chance: Chance::System,
         };
         let sink = Arc::clone(&bell);
         let sink: EffectsSink = Arc::new(move |effects| sink.ring(&effects));

@@ -8,7 +8,7 @@ use protocol::{ErrorKind, LeaseToken, Outcome, SessionId, StepError};
 use super::Store;
 use super::change::Change;
 use super::job::Job;
-use super::settle::{attempt, carry_out, random_fraction};
+use super::settle::{attempt, carry_out};
 use crate::error::QueueError;
 use crate::job::{Leased, Next, Rules};
 
@@ -146,7 +146,7 @@ fn time_out(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<()
     let settings = &run.plan.step(job.step)?.settings;
     let message = format!("no outcome within its time limit of {} ms", settings.timeout_ms);
     let outcome = Outcome::Error(StepError::new(ErrorKind::Timeout, message));
-    let random = random_fraction()?;
+    let random = change.chance.fraction()?;
     // Under no token: what the worker hands in later is stale, not a repetition.
     let attempt = attempt(&job, LeaseToken([0; 16]), job.standing().held().session, &outcome, now_ms)?;
     change.add_attempt(attempt);

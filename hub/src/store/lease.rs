@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use protocol::api::{Lease, LeaseRequest};
-use protocol::{Isolation, LeaseToken, SessionId, ValueRef};
+use protocol::{Isolation, SessionId, ValueRef};
 
 use super::Store;
 use super::change::Change;
@@ -135,7 +135,7 @@ fn claim(
     let job = job.when::<Ready>().ok_or_else(|| QueueError::Unreadable(format!("ready job j{id} is not ready")))?;
     let timeout_ms = change.run(job.run)?.plan.step(job.step)?.settings.timeout_ms;
     let time_ms = i64::try_from(timeout_ms).unwrap_or(i64::MAX / 4).saturating_add(change.options.timeout_grace_ms);
-    let token = random_token()?;
+    let token = change.chance.token()?;
     let held = Held { token, session, scope, since_ms: now_ms, time_ms };
     let job = job.go(|ready| ready.lease(held));
     change.effects.leased(now_ms.saturating_add(time_ms));
@@ -167,13 +167,6 @@ fn input(change: &mut Change<'_>, parent: i64) -> Result<ValueRef, QueueError> {
             Err(QueueError::Unreadable(format!("job j{parent} has succeeded and has no value")))
         }
     }
-}
-
-fn random_token() -> Result<LeaseToken, QueueError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
-    Ok(LeaseToken(bytes))
 }
 
 fn bring_forward(

@@ -9,6 +9,7 @@
 //! - [`views`], [`results`], [`explain`]: what is shown. [`secrets`]: what is kept sealed.
 //! - [`sqlite`]: one file, one hub. [`postgres`]: several hubs over one database.
 
+mod chance;
 mod change;
 mod effects;
 mod explain;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::QueueError;
 use crate::job::Policy;
 
+pub use chance::Chance;
 pub use effects::Effects;
 pub use secrets::Sealed;
 pub use submit::Submission;
@@ -70,6 +72,8 @@ pub struct StoreOptions {
     pub timeout_grace_ms: i64,
     /// Most passes of one loop.
     pub passes_max: u64,
+    /// Where tokens and the pauses after errors come from.
+    pub chance: Chance,
 }
 
 impl StoreOptions {

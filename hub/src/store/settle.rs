@@ -64,7 +64,7 @@ fn settle(
     let run = change.run(job.run)?;
     let refused = looped::refused(change, &run, &job, &settlement.outcome)?;
     let outcome = refused.as_ref().unwrap_or(&settlement.outcome);
-    let random = random_fraction()?;
+    let random = change.chance.fraction()?;
     let attempt = attempt(&job, settlement.token, session, outcome, now_ms)?;
     let log = settlement.log.as_ref().map(json).transpose()?;
     change.add_attempt(Attempt { log, ..attempt });
@@ -94,12 +94,6 @@ pub(super) fn attempt(
         error,
         log: None,
     })
-}
-
-pub(super) fn random_fraction() -> Result<f64, QueueError> {
-    let bits = getrandom::u32()
-        .map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))?;
-    Ok(f64::from(bits) / f64::from(u32::MAX))
 }
 
 fn word(outcome: &Outcome) -> &'static str {

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::chance::Chance;
 use super::change::{Caches, Change};
 use super::effects::Effects;
 use super::plans::PlanCache;
@@ -114,7 +115,8 @@ impl Writer {
         sink: EffectsSink,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(options.write_queue_max.max(1));
-        let mut running = Running { database, caches: Caches::new(plans), options, sink, receiver };
+        let mut running =
+            Running { database, caches: Caches::new(plans), options, chance: options.chance, sink, receiver };
         let failed = CancellationToken::new();
         let alarm = Alarm(failed.clone());
         let thread = std::thread::Builder::new().name("queue-writer".to_owned()).spawn(move || {
@@ -156,6 +158,8 @@ struct Running {
     database: Box<dyn Database>,
     caches: Caches,
     options: StoreOptions,
+    /// Goes on where the last change left it.
+    chance: Chance,
     sink: EffectsSink,
     receiver: mpsc::Receiver<Box<dyn Work>>,
 }
@@ -213,14 +217,14 @@ impl Running {
     fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Effects, Failure> {
         let mut effects = Effects::default();
         let (mut begun, mut carrying, mut broken) = (false, false, false);
-        let (caches, options) = (&mut self.caches, &self.options);
+        let (caches, options, chance) = (&mut self.caches, &self.options, &mut self.chance);
         let done = self.database.transact(&mut |rows| {
             (carrying, broken) = (false, false);
             if std::mem::replace(&mut begun, true) {
                 // An earlier transaction came to nothing.
                 caches.clear();
             }
-            let mut change = Change::begin(rows, caches, options)?;
+            let mut change = Change::begin(rows, caches, options, chance)?;
             carrying = true;
             expect(&mut change, batch)?;
             for work in batch.iter_mut() {
@@ -260,7 +264,7 @@ mod tests {
 
     use crate::error::QueueError;
     use crate::job::Policy;
-    use crate::store::{Store, StoreOptions};
+    use crate::store::{Chance, Store, StoreOptions};
 
     #[tokio::test]
     async fn a_panic_is_told_to_whoever_runs_the_queue() {
@@ -273,6 +277,7 @@ mod tests {
             attempts_kept: 1,
             timeout_grace_ms: 0,
             passes_max: 10,
+            chance: Chance::System,
         };
         let sink = std::sync::Arc::new(|_| panic!("as a bug would"));
         let store = Store::sqlite(folder.path(), options, sink).unwrap();

@@ -1,11 +1,12 @@
 //! The queue as it should be: jobs in memory, each event carried out in the plainest way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::deeds::Deed;
+use crate::shapes::Shape;
 use bue_hub::Policy;
 use protocol::api::{Counts, JobView, Settled};
-use protocol::{Backoff, JobId, JobState, LeaseToken, RunId, SessionId};
+use protocol::{JobId, JobState, LeaseToken, RunId, SessionId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Is {
@@ -54,20 +55,52 @@ pub struct Job {
     pub losses: u32,
     /// Whether its loop has begun: it begins once.
     pub fanned_out: bool,
+    /// Jobs that each pass of its loop has.
+    pub jobs_of_pass: i64,
+    /// Settled attempts that are still kept.
+    pub settled: Vec<(u32, LeaseToken)>,
 }
 
 #[derive(Default)]
 pub struct Run {
     pub id: Option<RunId>,
-    /// Passes that are still to be made.
+    pub key: Option<String>,
+    pub shape: usize,
+    /// Its jobs and items, in the order of their ids.
+    pub jobs: Vec<JobId>,
+    /// Jobs of passes that are still to be made.
     pub unmade: i64,
+    /// Jobs of passes that will not be made.
+    pub given_up: i64,
     pub paused: bool,
-    /// Settled attempts, for repetitions.
-    pub settled: Vec<(JobId, u32, LeaseToken)>,
+    /// Settled attempts, kept or not, for repetitions.
+    pub settled: VecDeque<(JobId, u32, LeaseToken)>,
+}
+
+/// A store has more jobs than are in one state: those in a state are looked up.
+#[derive(Default)]
+struct Index {
+    ready: BTreeSet<JobId>,
+    parked: BTreeSet<JobId>,
+    leased: BTreeSet<JobId>,
+}
+
+impl Index {
+    fn of(&mut self, is: Is) -> Option<&mut BTreeSet<JobId>> {
+        match is {
+            Is::Ready => Some(&mut self.ready),
+            Is::Parked(_) => Some(&mut self.parked),
+            Is::Leased { .. } => Some(&mut self.leased),
+            _ => None,
+        }
+    }
 }
 
 pub struct Reference {
     pub policy: Policy,
+    /// Newest attempts of a job that are kept.
+    pub attempts_kept: u32,
+    index: Index,
     pub jobs: BTreeMap<JobId, Job>,
     pub children: BTreeMap<JobId, BTreeSet<JobId>>,
     pub runs: Vec<Run>,
@@ -78,9 +111,11 @@ pub struct Reference {
 }
 
 impl Reference {
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: Policy, attempts_kept: u32) -> Self {
         Self {
             policy,
+            attempts_kept,
+            index: Index::default(),
             jobs: BTreeMap::new(),
             children: BTreeMap::new(),
             runs: Vec::new(),
@@ -91,7 +126,9 @@ impl Reference {
     }
 
     /// Adds a job that the store made; its state follows from its parents.
-    pub fn add(&mut self, run: usize, view: &JobView, followers: u64, backoff: Option<Backoff>) {
+    pub fn add(&mut self, run: usize, view: &JobView, shape: &Shape) {
+        let followers = if view.item { 0 } else { shape.followers(&view.name) };
+        let backoff = shape.backoff(&view.name);
         for parent in &view.parents {
             if !self.jobs.get(parent).is_some_and(|parent| parent.item) {
                 self.children.entry(*parent).or_default().insert(view.id);
@@ -111,14 +148,18 @@ impl Reference {
             timeout_ms: view.timeout_ms as i64,
             priority: view.priority,
             is: if view.item { Is::Succeeded } else { Is::Waiting },
+            jobs_of_pass: shape.jobs_of_pass(&view.name),
+            settled: Vec::new(),
             attempts: 0,
             failures: 0,
             losses: 0,
             fanned_out: false,
         };
+        self.runs[run].unmade -= if view.item { job.jobs_of_pass } else { 0 };
         self.jobs.insert(view.id, job);
+        self.runs[run].jobs.push(view.id);
         if view.item {
-            self.runs[run].unmade -= 1;
+            // It has its value.
         } else if view.parents.iter().any(|parent| self.is(*parent) == Is::Cancelled) {
             self.set(view.id, Is::Cancelled);
         } else {
@@ -130,8 +171,10 @@ impl Reference {
         self.jobs[&job].is
     }
 
-    fn set(&mut self, job: JobId, is: Is) {
-        self.jobs.get_mut(&job).unwrap().is = is;
+    pub fn set(&mut self, id: JobId, is: Is) {
+        let was = std::mem::replace(&mut self.jobs.get_mut(&id).unwrap().is, is);
+        self.index.of(was).map(|ids| ids.remove(&id));
+        self.index.of(is).map(|ids| ids.insert(id));
     }
 
     fn free(&mut self, id: JobId) {
@@ -147,25 +190,43 @@ impl Reference {
 
     /// Jobs that can be leased from a scope now, with their place in the order.
     pub fn ready<'a>(&'a self, scope: &'a str) -> impl Iterator<Item = ((i64, usize, JobId), JobId)> + 'a {
-        let ready = self.jobs.iter().filter(move |(_, job)| job.is == Is::Ready && job.scope == scope);
-        ready.filter(|(_, job)| !self.holds_back(job)).map(|(id, job)| ((-job.priority, job.run, *id), *id))
+        let ready = self.index.ready.iter().map(|id| (*id, &self.jobs[id])).filter(move |(_, job)| job.scope == scope);
+        ready.filter(|(_, job)| !self.holds_back(job)).map(|(id, job)| ((-job.priority, job.run, id), id))
     }
 
     pub fn lease(&mut self, id: JobId, token: LeaseToken, session: SessionId, since_ms: i64) {
         let job = self.jobs.get_mut(&id).unwrap();
         job.attempts += 1;
-        job.is = Is::Leased { token, session, since_ms };
+        self.set(id, Is::Leased { token, session, since_ms });
     }
 
     pub fn settle(&mut self, id: JobId, attempt: u32, token: LeaseToken, deed: Deed, now_ms: i64) -> Settled {
         let Some(job) = self.jobs.get(&id) else { return Settled::Stale };
         if !matches!(job.is, Is::Leased { token: own, .. } if own == token) {
-            let before = self.runs[job.run].settled.contains(&(id, attempt, token));
-            return if before { Settled::Settled } else { Settled::Stale };
+            return if job.settled.contains(&(attempt, token)) { Settled::Settled } else { Settled::Stale };
         }
-        self.runs[job.run].settled.push((id, attempt, token));
+        self.record(id, attempt, token);
+        let old = &mut self.runs[self.jobs[&id].run].settled;
+        old.push_back((id, attempt, token));
+        if old.len() > 200 {
+            old.pop_front();
+        }
         self.carry_out(id, deed, now_ms);
         Settled::Settled
+    }
+
+    /// Keeps an attempt, and forgets those that are too old by now.
+    fn record(&mut self, id: JobId, attempt: u32, token: LeaseToken) {
+        let kept = self.attempts_kept;
+        let settled = &mut self.jobs.get_mut(&id).unwrap().settled;
+        settled.push((attempt, token));
+        settled.retain(|(number, _)| number + kept > attempt);
+    }
+
+    /// Whether an attempt is forgotten as soon as the present lease of its job ends.
+    pub fn is_about_to_go(&self, id: JobId, attempt: u32) -> bool {
+        let job = self.jobs.get(&id);
+        job.is_some_and(|job| matches!(job.is, Is::Leased { .. }) && attempt + self.attempts_kept <= job.attempts)
     }
 
     fn carry_out(&mut self, id: JobId, deed: Deed, now_ms: i64) {
@@ -181,14 +242,16 @@ impl Reference {
         match deed {
             Deed::Succeed { .. } if no_list => {
                 let job = self.jobs.get_mut(&id).unwrap();
-                (job.is, job.losses) = (Is::Failed, 0);
+                job.losses = 0;
                 job.failures += 1;
+                self.set(id, Is::Failed);
             }
             Deed::Succeed { list, .. } => self.succeed(id, list),
             Deed::Pending { priority } => {
                 let job = self.jobs.get_mut(&id).unwrap();
-                (job.is, job.losses) = (Is::Parked(now_ms), 0);
+                job.losses = 0;
                 job.priority = priority.unwrap_or(job.priority);
+                self.set(id, Is::Parked(now_ms));
                 self.drawn.push((id, milliseconds(self.policy.pending_max)));
             }
             Deed::Reset => self.reset(id),
@@ -206,11 +269,11 @@ impl Reference {
 
     fn succeed(&mut self, id: JobId, list: Option<u64>) {
         let job = self.jobs.get_mut(&id).unwrap();
-        (job.is, job.losses) = (Is::Succeeded, 0);
+        job.losses = 0;
         if job.feeds && !std::mem::replace(&mut job.fanned_out, true) {
-            let run = job.run;
-            self.runs[run].unmade += list.unwrap_or(0) as i64;
+            self.runs[job.run].unmade += list.unwrap_or(0) as i64 * job.jobs_of_pass;
         }
+        self.set(id, Is::Succeeded);
         for child in self.children.get(&id).cloned().unwrap_or_default() {
             self.free(child);
         }
@@ -220,9 +283,10 @@ impl Reference {
         let job = self.jobs.get_mut(&id).unwrap();
         job.failures += 1;
         job.losses = 0;
-        job.is = if job.failures > job.retries { Is::Failed } else { Is::Parked(now_ms) };
+        let is = if job.failures > job.retries { Is::Failed } else { Is::Parked(now_ms) };
         let (first, longest) = job.backoff_ms;
         self.drawn.push((id, (first << (job.failures - 1)).min(longest)));
+        self.set(id, is);
     }
 
     fn descendants(&self, roots: impl IntoIterator<Item = JobId>) -> BTreeSet<JobId> {
@@ -259,7 +323,8 @@ impl Reference {
     fn start_over(&mut self, family: &BTreeSet<JobId>) {
         for id in family {
             let job = self.jobs.get_mut(id).unwrap();
-            (job.is, job.failures, job.losses) = (Is::Waiting, 0, 0);
+            (job.failures, job.losses) = (0, 0);
+            self.set(*id, Is::Waiting);
         }
         family.iter().for_each(|id| self.free(*id));
     }
@@ -271,35 +336,39 @@ impl Reference {
     }
 
     pub fn reset_failed(&mut self, run: usize) -> u64 {
-        let failed = self.jobs.iter().filter(|(_, job)| job.run == run && job.is == Is::Failed);
-        let failed: BTreeSet<JobId> = failed.map(|(id, _)| *id).collect();
+        let failed = self.runs[run].jobs.iter().filter(|id| self.is(**id) == Is::Failed);
+        let failed: BTreeSet<JobId> = failed.copied().collect();
         self.start_over(&failed);
         failed.len() as u64
     }
 
     pub fn cancel_run(&mut self, run: usize) {
-        self.runs[run].unmade = 0;
-        for job in self.jobs.values_mut().filter(|job| job.run == run && !job.item) {
-            if !matches!(job.is, Is::Succeeded | Is::Failed) {
-                job.is = Is::Cancelled;
+        self.runs[run].given_up += std::mem::take(&mut self.runs[run].unmade);
+        for id in self.runs[run].jobs.clone() {
+            if !matches!(self.is(id), Is::Succeeded | Is::Failed) {
+                self.set(id, Is::Cancelled);
             }
         }
     }
 
     pub fn promote(&mut self, now_ms: i64) {
-        for job in self.jobs.values_mut() {
-            if matches!(job.is, Is::Parked(from_ms) if from_ms <= now_ms) {
-                job.is = Is::Ready;
+        for id in self.index.parked.clone() {
+            if matches!(self.is(id), Is::Parked(from_ms) if from_ms <= now_ms) {
+                self.set(id, Is::Ready);
             }
         }
     }
 
     pub fn held_by(&self, session: SessionId) -> Vec<(JobId, LeaseToken)> {
-        let held = self.jobs.iter().filter_map(|(id, job)| match job.is {
+        let held = self.index.leased.iter().filter_map(|id| match self.is(*id) {
             Is::Leased { token, session: own, .. } if own == session => Some((*id, token)),
             _ => None,
         });
         held.collect()
+    }
+
+    pub fn is_held(&self, id: JobId, token: LeaseToken) -> bool {
+        self.jobs.get(&id).is_some_and(|job| matches!(job.is, Is::Leased { token: own, .. } if own == token))
     }
 
     pub fn lapse(&mut self, session: SessionId) -> usize {
@@ -307,7 +376,8 @@ impl Reference {
         for (id, _) in &held {
             let job = self.jobs.get_mut(id).unwrap();
             job.losses += 1;
-            job.is = if job.losses >= self.policy.losses_max { Is::Failed } else { Is::Ready };
+            let is = if job.losses >= self.policy.losses_max { Is::Failed } else { Is::Ready };
+            self.set(*id, is);
         }
         held.len()
     }
@@ -318,15 +388,19 @@ impl Reference {
 
     pub fn expire(&mut self, now_ms: i64, start_ms: i64, grace_ms: i64) -> Vec<i64> {
         let over = |job: &Job| matches!(job.is, Is::Leased { since_ms, .. } if since_ms.max(start_ms) + job.timeout_ms + grace_ms <= now_ms);
-        let over: Vec<JobId> = self.jobs.iter().filter(|(_, job)| over(job)).map(|(id, _)| *id).collect();
-        over.iter().for_each(|id| self.fail(*id, now_ms));
+        let over: Vec<JobId> = self.index.leased.iter().copied().filter(|id| over(&self.jobs[id])).collect();
+        for id in &over {
+            self.record(*id, self.jobs[id].attempts, LeaseToken([0; 16]));
+            self.fail(*id, now_ms);
+        }
         over.iter().map(|id| id.0 as i64).collect()
     }
 
-    /// Numbers of known jobs of a run by state.
+    /// Numbers of jobs of a run by state, those that are not made included.
     pub fn counts(&self, run: usize) -> Counts {
-        let mut counts = Counts::default();
-        for job in self.jobs.values().filter(|job| job.run == run && !job.item) {
+        let Run { unmade, given_up, jobs, .. } = &self.runs[run];
+        let mut counts = Counts { waiting: *unmade as u64, cancelled: *given_up as u64, ..Counts::default() };
+        for job in jobs.iter().map(|id| &self.jobs[id]).filter(|job| !job.item) {
             match job.is {
                 Is::Waiting => counts.waiting += 1,
                 Is::Ready => counts.available += 1,
@@ -347,22 +421,22 @@ impl Reference {
     }
 
     /// Whether passes may be made of which nothing can run: a request then may end before it comes to other jobs.
-    pub fn may_be_barren(&self) -> bool {
-        let cancelled = |run| self.counts(run).cancelled > 0;
-        (0..self.runs.len()).any(|run| self.runs[run].unmade > 0 && cancelled(run))
+    pub fn may_be_barren(&self, run: usize) -> bool {
+        self.runs[run].unmade > 0 && self.counts(run).cancelled > 0
     }
 
     /// Whether there is a job of a run that passes still to be made may wait for when nothing runs.
     pub fn has_stuck(&self, run: usize) -> bool {
         let counts = self.counts(run);
-        counts.waiting + counts.failed > 0
+        counts.waiting + counts.failed > self.runs[run].unmade as u64
     }
 
     pub fn forget(&mut self, run: usize) {
-        self.jobs.retain(|_, job| job.run != run);
-        let jobs = &self.jobs;
-        self.children.retain(|id, _| jobs.contains_key(id));
-        self.drawn.retain(|(id, _)| jobs.contains_key(id));
+        for id in std::mem::take(&mut self.runs[run]).jobs {
+            self.set(id, Is::Cancelled);
+            self.jobs.remove(&id);
+            self.children.remove(&id);
+        }
     }
 }
 

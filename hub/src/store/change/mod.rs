@@ -14,6 +14,7 @@ use std::sync::Arc;
 use protocol::{LoopId, RunId};
 
 use super::StoreOptions;
+use super::chance::Chance;
 use super::effects::Effects;
 use super::pause::Pauses;
 use super::plans::{PlanCache, PlanEntry};
@@ -83,6 +84,7 @@ struct Draft {
 pub(super) struct Change<'a> {
     pub rows: &'a mut dyn Rows,
     pub options: &'a StoreOptions,
+    pub chance: &'a mut Chance,
     pub pauses: Pauses,
     caches: &'a mut Caches,
     draft: Draft,
@@ -101,12 +103,14 @@ impl<'a> Change<'a> {
         rows: &'a mut dyn Rows,
         caches: &'a mut Caches,
         options: &'a StoreOptions,
+        chance: &'a mut Chance,
     ) -> Result<Self, QueueError> {
         let numbers = rows.numbers()?;
         let pauses = Pauses::load(rows)?;
         Ok(Self {
             rows,
             options,
+            chance,
             pauses,
             caches,
             draft: Draft::default(),

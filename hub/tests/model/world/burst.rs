@@ -1,0 +1,213 @@
+//! Leases and settlements, a few at once: they share transactions, and count in their order.
+
+use std::collections::HashSet;
+
+use protocol::api::{Lease, LeaseRequest, SettleRequest, Settled, Settlement, WorkerInfo};
+use protocol::{JobId, LeaseToken};
+
+use super::{SCOPES, World};
+use crate::deeds::Deed;
+use crate::reference::Is;
+
+/// As many passes as one transaction makes at most where nothing can run of them, and a few less.
+const MANY_PASSES: u64 = 100;
+
+/// One request of a burst.
+pub(super) enum Request {
+    Lease(LeaseRequest),
+    Settle(SettleRequest, Vec<Deed>),
+}
+
+enum Answer {
+    Lease(Vec<Lease>),
+    Settle(Vec<Settled>),
+}
+
+impl World {
+    pub(super) async fn burst(&mut self) {
+        let count = 1 + self.chance.below(4);
+        let mut requests = Vec::new();
+        for _ in 0..count {
+            let request = if self.chance.once_in(2) {
+                Request::Lease(self.lease_request())
+            } else {
+                let (request, deeds) = self.settle_request();
+                Request::Settle(request, deeds)
+            };
+            requests.push(request);
+        }
+        let answers = self.send(&requests).await;
+        let may_end_early = self.may_be_barren();
+        let newest = self.learn_all(&requests).await;
+        for (request, answer) in requests.iter().zip(answers) {
+            match (request, answer) {
+                (Request::Lease(request), Answer::Lease(leases)) => {
+                    let may_end_early = may_end_early || self.may_be_barren();
+                    self.check_leases(request, &leases, newest, may_end_early);
+                }
+                (Request::Settle(request, deeds), Answer::Settle(answers)) => {
+                    self.check_settlements(request, deeds, &answers);
+                }
+                _ => unreachable!("answers are in the order of requests"),
+            }
+        }
+        self.read_drawn_times().await;
+    }
+
+    /// At once; but how many passes one request makes may depend on those that share its transaction, so where there are many to be
+    /// made, one after the other: else a seed would not be replayed.
+    async fn send(&self, requests: &[Request]) -> Vec<Answer> {
+        let (store, now_ms) = (self.store().clone(), self.now_ms);
+        let send = async |request: &Request| match request {
+            Request::Lease(request) => Answer::Lease(store.lease(request.clone(), now_ms).await.unwrap()),
+            Request::Settle(request, _) => Answer::Settle(store.settle(request.clone(), now_ms).await.unwrap()),
+        };
+        let unmade: i64 = self.open.iter().map(|run| self.model.runs[*run].unmade).sum();
+        let is_long = |deed: &Deed| matches!(deed, Deed::Succeed { list: Some(MANY_PASSES..), .. });
+        let begins =
+            requests.iter().any(|request| matches!(request, Request::Settle(_, deeds) if deeds.iter().any(is_long)));
+        if !begins && unmade < MANY_PASSES as i64 {
+            return futures::future::join_all(requests.iter().map(send)).await;
+        }
+        let mut answers = Vec::new();
+        for request in requests {
+            answers.push(send(request).await);
+        }
+        answers
+    }
+
+    /// Whether passes may be made of which nothing can run: a request then may end before it comes to other jobs.
+    pub(super) fn may_be_barren(&self) -> bool {
+        self.open.iter().any(|run| self.model.may_be_barren(*run))
+    }
+
+    /// Passes may have been made, of loops that have begun in this very burst, too. Answers with the newest job from before.
+    pub(super) async fn learn_all(&mut self, requests: &[Request]) -> JobId {
+        let newest = self.model.jobs.last_key_value().map_or(JobId(0), |(id, _)| *id);
+        for run in self.open.clone() {
+            if self.model.runs[run].unmade > 0 || self.may_begin_a_loop(run, requests) {
+                self.learn(run).await;
+            }
+        }
+        newest
+    }
+
+    /// Whether a settlement among these requests may begin a loop of a run.
+    fn may_begin_a_loop(&self, run: usize, requests: &[Request]) -> bool {
+        let feeds = |job: &JobId| self.model.jobs.get(job).is_some_and(|job| job.run == run && job.feeds);
+        requests.iter().any(|request| match request {
+            Request::Settle(request, _) => request.settlements.iter().any(|settlement| feeds(&settlement.job)),
+            Request::Lease(_) => false,
+        })
+    }
+
+    pub(super) fn lease_request(&mut self) -> LeaseRequest {
+        let mut scopes: Vec<String> = Vec::new();
+        for _ in 0..1 + self.chance.below(3) {
+            let scope = SCOPES[self.chance.below(3)].to_owned();
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        let slots = 1 + self.chance.below(6) as u32;
+        let session = self.session();
+        LeaseRequest { session, scopes, slots, shared_slots: 0, wait_ms: 0, info: WorkerInfo::default() }
+    }
+
+    /// Those that were ready go out in their order; jobs that are newer than `newest` may have been made later than the request.
+    pub(super) fn check_leases(
+        &mut self,
+        request: &LeaseRequest,
+        leases: &[Lease],
+        newest: JobId,
+        may_end_early: bool,
+    ) {
+        self.events += leases.len() as u64;
+        assert!(leases.len() <= request.slots as usize);
+        let given: HashSet<JobId> = leases.iter().map(|lease| lease.job).collect();
+        let mut last: Option<(usize, (i64, usize, JobId))> = None;
+        for lease in leases {
+            let job = self.model.jobs.get(&lease.job).unwrap_or_else(|| panic!("{} is nowhere", lease.job));
+            assert_eq!(job.is, Is::Ready, "{} ({}) was leased", lease.job, job.name);
+            assert!(!self.model.holds_back(job), "{} is held back", lease.job);
+            assert_eq!((lease.attempt, lease.priority), (job.attempts + 1, job.priority), "{}", lease.job);
+            assert_eq!(lease.inputs.len(), job.parents.len(), "{}", lease.job);
+            let scope =
+                request.scopes.iter().position(|scope| *scope == job.scope).expect("a scope that was asked for");
+            let place = (scope, (-job.priority, job.run, lease.job));
+            assert!(last.is_none_or(|last| last < place), "{} came out of order", lease.job);
+            last = Some(place);
+        }
+        let is_full = leases.len() == request.slots as usize;
+        for (number, scope) in request.scopes.iter().enumerate() {
+            for (key, id) in self.model.ready(scope) {
+                let before = !is_full || last.is_some_and(|last| (number, key) < last);
+                let left_out = before && id <= newest && !given.contains(&id) && !may_end_early;
+                assert!(!left_out, "{id} was ready and left out; given were {given:?} at event {}", self.events);
+            }
+        }
+        for lease in leases {
+            self.transcript.note("lease", (lease.job, lease.attempt, lease.token, request.session));
+            self.model.lease(lease.job, lease.token, request.session, self.now_ms);
+            self.note("leases");
+        }
+    }
+
+    pub(super) fn settle_request(&mut self) -> (SettleRequest, Vec<Deed>) {
+        let session = self.session();
+        let mut held: Vec<(JobId, LeaseToken)> = self.model.held_by(session);
+        let mut settlements = Vec::new();
+        let mut deeds = Vec::new();
+        for _ in 0..1 + self.chance.below(5) {
+            let (job, attempt, token) = match self.chance.below(20) {
+                0 => match self.old_attempt() {
+                    Some(old) => old,
+                    None => continue,
+                },
+                1 => (JobId(1 + self.chance.below(1_000_000) as u64), 1, LeaseToken([9; 16])),
+                _ if held.is_empty() => break,
+                _ => {
+                    let (job, token) = held.swap_remove(self.chance.below(held.len()));
+                    (job, self.model.jobs[&job].attempts, token)
+                }
+            };
+            let deed = Deed::draw(&mut self.chance);
+            settlements.push(Settlement { job, attempt, token, outcome: deed.outcome(), log: None });
+            deeds.push(deed);
+        }
+        (SettleRequest { session, settlements }, deeds)
+    }
+
+    /// An attempt that was settled before. Whether one that this very burst may push out of the history is still known depends on
+    /// which requests share a transaction, so it is not asked for.
+    fn old_attempt(&mut self) -> Option<(JobId, u32, LeaseToken)> {
+        let run = self.pick_run()?;
+        let settled = &self.model.runs[run].settled;
+        let old = *settled.get(self.chance.below(settled.len()))?;
+        (!self.model.is_about_to_go(old.0, old.1)).then_some(old)
+    }
+
+    pub(super) fn check_settlements(&mut self, request: &SettleRequest, deeds: &[Deed], answers: &[Settled]) {
+        for ((settlement, deed), answer) in request.settlements.iter().zip(deeds).zip(answers) {
+            let Settlement { job, attempt, token, .. } = settlement;
+            let expected = self.model.settle(*job, *attempt, *token, *deed, self.now_ms);
+            assert_eq!(*answer, expected, "{settlement:?} at event {}", self.events);
+            self.transcript.note("settlement", (job, attempt, token, *answer == Settled::Settled));
+            self.events += 1;
+            self.note(deed.kind(*answer));
+        }
+    }
+
+    /// Pauses after errors are drawn, those after pending answers grow: their bounds are checked, then they are taken over.
+    pub(super) async fn read_drawn_times(&mut self) {
+        for (id, longest_ms) in std::mem::take(&mut self.model.drawn) {
+            let Some(job) = self.model.jobs.get(&id) else { continue };
+            let Is::Parked(_) = job.is else { continue };
+            let view = self.store().job(id).await.unwrap();
+            let from_ms = view.available_at_ms.unwrap_or_else(|| panic!("{id} is parked; the store has {view:?}"));
+            assert!((self.now_ms..=self.now_ms + longest_ms).contains(&from_ms), "{id}: {from_ms} beyond {longest_ms}");
+            self.transcript.note("parked", (id, from_ms));
+            self.model.set(id, Is::Parked(from_ms));
+        }
+    }
+}

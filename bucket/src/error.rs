@@ -122,6 +122,10 @@ pub(crate) fn from_object_store(place: &str, key: &str, error: object_store::Err
 pub(crate) fn from_write(place: &str, key: &str, error: object_store::Error) -> BucketError {
     let answer = Answer::read(&innermost(&error));
     match from_object_store(place, key, error) {
+        // A repeated request to complete it met an upload that is complete, or was swept: the whole is to be written again.
+        BucketError::NotFound { .. } if answer.code == "NoSuchUpload" => {
+            BucketError::Unreachable { place: place.to_owned(), reason: answer.reason }
+        }
         BucketError::NotFound { .. } => no_bucket(place, answer),
         BucketError::Invalid { .. } if answer.is_foreign() => no_bucket(place, answer),
         other => other,
@@ -163,8 +167,12 @@ fn from_other(place: &str, key: String, error: &object_store::Error, answer: Ans
     match answer.status {
         // Too slow, too many: these pass.
         Some(408 | 429) => unreachable(answer.reason),
+        // A range that the object no longer has.
+        Some(416) => BucketError::Corrupt { key, reason: answer.reason },
         Some(400..=499) => BucketError::Invalid { key, reason: answer.reason },
         Some(_) => unreachable(answer.reason),
+        // A folder has no answers; what is not the system's fault is a file that lacks what is asked of it.
+        None if place.starts_with("file://") => BucketError::Corrupt { key, reason: answer.reason },
         // It answered that all is well, with something that S3 never says.
         None => no_bucket(place, answer),
     }
@@ -223,6 +231,23 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upload_that_was_completed_before_is_to_be_written_again() {
+        let text = "Server returned non-2xx status code: 404 Not Found: <Error><Code>NoSuchUpload</Code>\
+            <Message>gone</Message></Error>";
+        let error = || object_store::Error::NotFound { path: "k".to_owned(), source: text.into() };
+        assert!(matches!(from_write("s3://b", "k", error()), BucketError::Unreachable { .. }));
+        let other = object_store::Error::NotFound { path: "k".to_owned(), source: "status code: 404".into() };
+        assert!(matches!(from_write("s3://b", "k", other), BucketError::NoBucket { .. }));
+    }
+
+    #[test]
+    fn a_range_that_an_object_lacks_is_a_fault_of_the_object() {
+        let error = |text: &str| object_store::Error::Generic { store: "S3", source: text.into() };
+        let text = "status code: 416 Range Not Satisfiable: <Error><Code>InvalidRange</Code></Error>";
+        assert!(matches!(from_object_store("s3://b", "k", error(text)), BucketError::Corrupt { .. }));
+    }
 
     #[test]
     fn an_answer_of_s3_is_read_for_people() {

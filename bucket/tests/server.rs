@@ -236,6 +236,22 @@ async fn a_bucket_that_is_not_there_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_bucket_in_the_host_is_asked_for_there_and_in_its_region() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // A bucket called 127 has a host of this machine without the help of any name service.
+    let url = format!("s3://127/p?endpoint=http://0.0.1:{port}&style=virtual&region=eu-test-1").parse().unwrap();
+    let bucket = Bucket::open(&url, Some(&Credentials::new("key", "secret"))).unwrap();
+    let put = tokio::spawn(async move { bucket.put("k", Bytes::from_static(b"x")).await });
+    let (mut stream, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
+    let request = answer(&mut stream).await;
+    put.abort();
+    for part in ["PUT /p/k ", &format!("host: 127.0.0.1:{port}\r\n"), "/eu-test-1/s3/aws4_request"] {
+        assert!(request.contains(part), "`{part}` is not in:\n{request}");
+    }
+}
+
+#[tokio::test]
 async fn a_prefix_keeps_buckets_of_one_service_apart() {
     let served = served(Limits::default()).await;
     let with_prefix = |prefix: &str| {

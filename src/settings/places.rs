@@ -93,12 +93,26 @@ pub fn bucket_of_client(flag: Option<&str>, sources: &Sources, data_dir: &DataDi
         None => sources.read::<String>(&table::BUE_BUCKET)?,
     };
     let server = match named {
-        Some(url) if url.starts_with("file://") || url.starts_with("s3://") => return parse_url(&url),
+        Some(url) if url.starts_with("file://") => return parse_url(&url),
+        Some(url) if url.starts_with("s3://") => return in_region(parse_url(&url)?, sources),
         Some(server) => Some(server.parse::<PartialAddress>().map_err(|_| wrong_bucket(&server))?),
         None => None,
     };
     let address = BUCKET_OF_CLIENT.connect(server.as_ref(), sources, data_dir, Service::Bucket)?;
     parse_url(&address.to_string())
+}
+
+/// The bucket in the region that the environment names, where its URL names none.
+fn in_region(mut url: bucket::BucketUrl, sources: &Sources) -> Result<bucket::BucketUrl> {
+    if let bucket::BucketUrl::S3(s3) = &mut url
+        && s3.region.is_none()
+    {
+        s3.region = match sources.read(&table::AWS_REGION)? {
+            Some(region) => Some(region),
+            None => sources.read(&table::AWS_DEFAULT_REGION)?,
+        };
+    }
+    Ok(url)
 }
 
 fn parse_url(url: &str) -> Result<bucket::BucketUrl> {
@@ -137,6 +151,18 @@ mod tests {
         assert_eq!(url(Some("localhost")).unwrap(), "localhost:61535");
         assert_eq!(url(Some("file:///data/values")).unwrap(), "file:///data/values");
         assert!(url(Some("ftp://x")).unwrap_err().to_string().contains("ftp://x"));
+    }
+
+    #[test]
+    fn the_region_of_the_environment_is_that_of_a_bucket_whose_url_names_none() {
+        let url = |flag: &str, variables: &[(&'static str, &str)]| {
+            bucket_of_client(Some(flag), &Sources::of(variables, &[]), &nowhere()).unwrap().to_string()
+        };
+        let both = [("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "eu-north-1")];
+        assert_eq!(url("s3://b", &both), "s3://b?region=eu-west-1");
+        assert_eq!(url("s3://b", &both[1..]), "s3://b?region=eu-north-1");
+        assert_eq!(url("s3://b?region=us-west-2", &both), "s3://b?region=us-west-2");
+        assert_eq!(url("s3://b", &[]), "s3://b");
     }
 
     #[test]

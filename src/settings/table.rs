@@ -52,6 +52,8 @@ settings! {
     secret AWS_ACCESS_KEY_ID, "", "made by `bue bucket`", "Access key of the bucket; both keys or none.";
     secret AWS_SECRET_ACCESS_KEY, "", "made by `bue bucket`", "Secret key of the bucket.";
     secret AWS_SESSION_TOKEN, "", "", "Session token of temporary keys.";
+    plain AWS_REGION, "", "us-east-1", "Region of an `s3://` bucket whose URL names none.";
+    plain AWS_DEFAULT_REGION, "", "", "The same, where AWS_REGION is not set.";
     secret BUE_POSTGRES, "`-p`", "", "Address of the PostgreSQL database that keeps the queue, `postgres://user:password@host:port/database`; without it the queue is a file.";
     plain POSTGRES_HOST, "", "", "Database of `postgres` steps: host.";
     plain POSTGRES_PORT, "", "5432", "Database of `postgres` steps: port.";

@@ -85,7 +85,7 @@ fn s3(
         }
     };
     if let Some(endpoint) = &s3_url.endpoint {
-        builder = builder.with_endpoint(endpoint);
+        builder = builder.with_endpoint(endpoint_of(endpoint, s3_url));
     }
     match (&s3_url.region, builder.get_config_value(&AmazonS3ConfigKey::Region)) {
         (Some(region), _) => builder = builder.with_region(region),
@@ -100,6 +100,14 @@ fn s3(
         .build()
         .map_err(|error| refused(error.to_string()))?;
     Ok(Arc::new(store))
+}
+
+/// Where requests go. The store names the bucket in the path or not at all: in the host it is for us to put it.
+fn endpoint_of(endpoint: &str, s3_url: &S3Url) -> String {
+    match (s3_url.style, endpoint.split_once("://")) {
+        (AddressStyle::VirtualHost, Some((scheme, host))) => format!("{scheme}://{}.{host}", s3_url.bucket),
+        _ => endpoint.to_owned(),
+    }
 }
 
 fn with_credentials(credentials: &Credentials) -> AmazonS3Builder {

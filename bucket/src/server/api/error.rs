@@ -21,9 +21,7 @@ impl From<FolderError> for S3Error {
             FolderError::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
             FolderError::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
             FolderError::TooLarge { .. } => S3ErrorCode::EntityTooLarge,
-            FolderError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                return storage_full(&error);
-            }
+            FolderError::Io { source, .. } if is_full(source) => return storage_full(&error),
             FolderError::InUse { .. } | FolderError::Corrupt { .. } | FolderError::Io { .. } => {
                 // Only here must someone act; the caller learns no paths of this machine.
                 tracing::error!(%error, "a request failed for a reason of this server");
@@ -35,6 +33,11 @@ impl From<FolderError> for S3Error {
         };
         Self::with_message(code, error.to_string())
     }
+}
+
+/// Whether the disk, or what its user may have of it, is used up.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 fn storage_full(error: &FolderError) -> S3Error {

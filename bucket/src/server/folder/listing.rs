@@ -177,11 +177,20 @@ impl Walk<'_> {
         if self.is_full() {
             return Ok(());
         }
-        // `None` where it was deleted meanwhile.
-        if let Some(object) = Object::open(path)? {
-            self.page.entries.push(Listed::Object { key, bytes: object.bytes, info: object.info });
+        match Object::open(path) {
+            Ok(Some(object)) => {
+                self.page.entries.push(Listed::Object { key, bytes: object.bytes, info: object.info });
+                Ok(())
+            }
+            // Deleted meanwhile.
+            Ok(None) => Ok(()),
+            // It is named where it is read; here it must not stand in the way of all others.
+            Err(error @ FolderError::Corrupt { .. }) => {
+                tracing::error!(%error, key, "left out of a listing");
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn prefix(&mut self, prefix: String) -> Result<(), FolderError> {

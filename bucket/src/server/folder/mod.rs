@@ -22,6 +22,7 @@ mod upload;
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -86,10 +87,10 @@ impl Folder {
     /// Removes an empty bucket.
     pub(super) fn delete_bucket(&self, bucket: &str) -> Result<(), FolderError> {
         let path = self.bucket(bucket)?;
-        if listing::has_object(&path)? {
-            return Err(FolderError::BucketNotEmpty { bucket: bucket.to_owned() });
-        }
-        fs::remove_dir_all(&path).map_err(|source| FolderError::io(&path, source))
+        sync::remove_empty(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::DirectoryNotEmpty => FolderError::BucketNotEmpty { bucket: bucket.to_owned() },
+            _ => FolderError::io(&path, source),
+        })
     }
 
     /// Names of the buckets in order, and when each was made.

@@ -35,6 +35,22 @@ pub(super) fn prune(path: &Path, top: &Path) {
     }
 }
 
+/// Removes a folder in which there are folders and nothing else. Fails as [`fs::remove_dir`] does where there is a file, also where it
+/// came a moment ago: nothing that somebody wrote is ever removed.
+pub(super) fn remove_empty(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        match remove_empty(&entry.path()) {
+            Err(error) if is_absent(&error) => {}
+            outcome => outcome?,
+        }
+    }
+    fs::remove_dir(path)
+}
+
 /// Whether an error says that there is no such file: it, or a folder on the way to it, is missing.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

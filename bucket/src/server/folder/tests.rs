@@ -176,3 +176,49 @@ fn an_upload_is_known_by_id_bucket_and_key_together() {
         assert!(matches!(outcome, Err(FolderError::NoSuchUpload)), "{id} {key}");
     }
 }
+
+#[test]
+fn a_damaged_file_is_left_out_of_listings_and_named_where_it_is_read() {
+    let (folder, root) = folder();
+    put(&folder, "a/one", b"1");
+    put(&folder, "a/two", b"2");
+    let files: Vec<PathBuf> =
+        fs::read_dir(root.path().join("buckets/bue/a")).unwrap().map(|it| it.unwrap().path()).collect();
+    let damaged = files.iter().find(|file| file.to_string_lossy().contains("one")).unwrap();
+    fs::write(damaged, b"no object").unwrap();
+    assert_eq!(list(&folder, "", None, 10, Start::Beginning), ["a/two"]);
+    assert!(matches!(folder.read("bue", "a/one"), Err(FolderError::Corrupt { .. })));
+}
+
+#[test]
+fn a_bucket_is_removed_with_its_empty_folders_and_never_with_an_object() {
+    let (folder, root) = folder();
+    fs::create_dir_all(root.path().join("buckets/bue/a/b")).unwrap();
+    put(&folder, "c/d/object", b"1");
+    assert!(matches!(folder.delete_bucket("bue"), Err(FolderError::BucketNotEmpty { .. })));
+    assert_eq!(folder.read("bue", "c/d/object").unwrap().bytes, 1);
+    folder.delete("bue", "c/d/object").unwrap();
+    folder.delete_bucket("bue").unwrap();
+    assert!(matches!(folder.delete_bucket("bue"), Err(FolderError::NoSuchBucket { .. })));
+}
+
+#[test]
+fn parts_are_opened_one_after_the_other() {
+    let (folder, _root) = folder();
+    let name = Upload { bucket: "bue", key: "k" };
+    let id = folder.begin_upload("bue", "k", Attributes::default()).unwrap();
+    let part = |number: u32, content: &[u8]| {
+        let mut draft = folder.draft(BYTES_MAX).unwrap();
+        draft.write(content).unwrap();
+        let etag = hex::encode(draft.take_md5());
+        PartName { number, etag: Some(folder.add_part(&id, name, number, draft, etag).unwrap()) }
+    };
+    let large = vec![7; 5 << 20];
+    let parts = [part(1, &large), part(2, b"small"), part(3, b"end")];
+    let complete = |parts: &[PartName]| folder.complete_upload(&id, name, parts, Condition::None, BYTES_MAX);
+    assert!(matches!(complete(&parts), Err(FolderError::PartTooSmall { number: 2, .. })));
+    let missing = PartName { number: 4, etag: None };
+    assert!(matches!(complete(&[parts[0].clone(), missing]), Err(FolderError::InvalidPart { number: 4 })));
+    complete(&[parts[0].clone(), parts[2].clone()]).unwrap();
+    assert_eq!(folder.read("bue", "k").unwrap().bytes, (5 << 20) + 3);
+}

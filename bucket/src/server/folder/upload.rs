@@ -91,11 +91,12 @@ impl Folder {
         bytes_max: u64,
     ) -> Result<ObjectInfo, FolderError> {
         let (folder, info) = self.upload(id, name)?;
-        let parts = open_parts(&folder, parts)?;
+        check_parts(&folder, parts)?;
         let mut draft = self.draft(bytes_max)?;
         let mut md5 = Md5::new();
-        for part in &parts {
-            draft.append(part, 0, part.bytes)?;
+        for name in parts {
+            let part = open_part(&folder, name)?;
+            draft.append(&part, 0, part.bytes)?;
             md5.update(&hex::decode(&part.info.etag).unwrap_or_default());
         }
         let etag = format!("{}-{}", hex::encode(md5.finalize()), parts.len());
@@ -185,24 +186,26 @@ pub(crate) struct Upload<'a> {
     pub key: &'a str,
 }
 
-fn open_parts(folder: &Path, names: &[PartName]) -> Result<Vec<Object>, FolderError> {
+/// Looks at the parts one after the other: there may be ten thousand, more than a process may have open.
+fn check_parts(folder: &Path, names: &[PartName]) -> Result<(), FolderError> {
     if !names.is_sorted_by(|one, next| one.number < next.number) || names.is_empty() {
         return Err(FolderError::InvalidPartOrder);
     }
-    let mut parts = Vec::with_capacity(names.len());
+    let last = names.last().map(|name| name.number);
     for name in names {
-        let invalid = FolderError::InvalidPart { number: name.number };
-        let part = Object::open(&part_path(folder, name.number))?.ok_or(invalid)?;
-        if name.etag.as_ref().is_some_and(|etag| *etag != part.info.etag) {
-            return Err(FolderError::InvalidPart { number: name.number });
+        let part = open_part(folder, name)?;
+        if part.bytes < PART_BYTES_MIN && Some(name.number) != last {
+            return Err(FolderError::PartTooSmall { number: name.number, bytes_min: PART_BYTES_MIN });
         }
-        parts.push(part);
     }
-    let small = parts.iter().zip(names).rev().skip(1).find(|(part, _)| part.bytes < PART_BYTES_MIN);
-    match small {
-        Some((_, name)) => Err(FolderError::PartTooSmall { number: name.number, bytes_min: PART_BYTES_MIN }),
-        None => Ok(parts),
-    }
+    Ok(())
+}
+
+fn open_part(folder: &Path, name: &PartName) -> Result<Object, FolderError> {
+    let invalid = || FolderError::InvalidPart { number: name.number };
+    let part = Object::open(&part_path(folder, name.number))?.ok_or_else(invalid)?;
+    let is_named = name.etag.as_ref().is_none_or(|etag| *etag == part.info.etag);
+    if is_named { Ok(part) } else { Err(invalid()) }
 }
 
 fn part_path(folder: &Path, number: u32) -> PathBuf {

@@ -106,6 +106,30 @@ fn an_s3_service_that_goes_away_in_the_middle_and_comes_back() {
 }
 
 #[test]
+fn a_bucket_that_is_away_for_longer_than_a_step_may_take_costs_no_retry() {
+    let second = "1s";
+    let mut fleet =
+        Fleet::empty().with("BUE_TIMEOUT_GRACE", second).with("BUE_BEAT", "200ms").with("BUE_WORKER_BEAT", "200ms");
+    fleet = fleet.start(1);
+    fleet.bucket.take().unwrap().kill();
+    let large = "`def large():\n    return 'x' * 100_000`";
+    fleet.write(
+        "s/x.bue",
+        &format!("large:\n    python\n    !retries 0\n    !timeout 1\n    large\n    {large}\np = | large\np()\n"),
+    );
+    let run = fleet.bue(&["upload", "s/x.bue"]).expect(0).run();
+    eventually("a value that waits", || fleet.workers[0].stderr().contains("cannot be reached").then_some(()));
+    let waited = std::time::Instant::now();
+    // Longer than time limit and grace together.
+    eventually("a long outage", || (waited.elapsed() > std::time::Duration::from_secs(4)).then_some(()));
+    assert_eq!(fleet.run_view(&run)["counts"]["leased"], 1, "{}", fleet.run_view(&run));
+    fleet.start_bucket();
+    eventually("a value", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
+    let jobs: Value = serde_json::from_str(&fleet.bue(&["status", &run, "--all", "--json"]).expect(0).stdout).unwrap();
+    assert_eq!(jobs["jobs"][0]["attempts"], 1, "{jobs:#}");
+}
+
+#[test]
 fn a_wrong_key_is_refused_by_name_and_costs_no_job() {
     let weed = Weed::start();
     let mut fleet = weed.fleet().with("AWS_SECRET_ACCESS_KEY", "wrong");

@@ -32,6 +32,27 @@ async fn a_worker_that_beats_but_never_settles_is_timed_out_by_the_hub_at_the_co
     assert_eq!(rig.settle(&second, success("1")).await, Settled::Stale);
 }
 
+async fn the_time_of_a_lease_does_not_run_while_its_step_does_not(on: On) {
+    let rig = Rig::with(on, |config| {
+        config.limits.timeout_grace = Duration::ZERO;
+        config.limits.beat = Duration::from_millis(100);
+    })
+    .await;
+    let run = rig
+        .submit(&script(&["a !retries 0,!timeout 1", "b !retries 0,!timeout 1"], "p = | a\nq = | b\np()\nq()\n"))
+        .await;
+    let leases = rig.lease(2).await;
+    // The other one shows that more than its time has passed.
+    until("the one whose step runs is over", async || {
+        assert!(rig.beat_idle(WORKER, &[&leases[0]]).await.revoked.is_empty());
+        rig.beat(WORKER, &[&leases[1]]).await.revoked.len() == 1
+    })
+    .await;
+    assert_eq!(rig.settle(&leases[0], success("1")).await, Settled::Settled);
+    assert_eq!(rig.settle(&leases[1], success("1")).await, Settled::Stale);
+    assert_eq!(rig.run(&run).await.counts.succeeded, 1);
+}
+
 async fn a_lease_within_its_time_is_left_alone(on: On) {
     let rig = Rig::with(on, |config| config.limits.timeout_grace = Duration::ZERO).await;
     rig.submit(&script(&["a !timeout 1", "b"], "p = | a\nq = | b\np()\nq()\n")).await;
@@ -185,6 +206,7 @@ async fn what_is_no_copy_of_a_queue_is_refused_and_changes_nothing() {
 on_both_stores! {
     a_lease_given_under_a_clock_that_was_ahead_can_be_lost_on_the_way_like_any_other,
     a_worker_that_beats_but_never_settles_is_timed_out_by_the_hub_at_the_cost_of_a_retry,
+    the_time_of_a_lease_does_not_run_while_its_step_does_not,
     a_lease_within_its_time_is_left_alone,
     finished_runs_over_the_bounds_are_deleted_with_all_their_jobs_and_the_rest_is_kept,
     the_pause_of_a_run_goes_with_the_run,

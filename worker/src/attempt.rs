@@ -24,6 +24,7 @@ use crate::control::{Shared, WorkerError};
 use crate::enclosure::{Enclosure, may_use_network};
 use crate::ending;
 use crate::environments::{Environment, Environments};
+use crate::held::StepIs;
 use crate::hub::Hub;
 use crate::interpreters::{Interpreter, Interpreters};
 use crate::launch::{self, Launch};
@@ -274,7 +275,9 @@ impl<H: Hub> Attempts<H> {
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
         let log = self.log(assignment.lease, declared);
         let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
+        self.shared.held.note(assignment.lease.token, StepIs::Running);
         let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
+        self.shared.held.note(assignment.lease.token, StepIs::Idle);
         mark.sweep().await;
         Ok((conversation.ending, conversation.log))
     }

@@ -16,7 +16,16 @@ pub(crate) struct Held {
 #[derive(Debug)]
 struct Entry {
     job: JobId,
+    step: StepIs,
     revoked: CancellationToken,
+}
+
+/// Whether the step of a lease runs: only that counts towards its time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StepIs {
+    Running,
+    /// Not started yet, or ended.
+    Idle,
 }
 
 impl Held {
@@ -27,8 +36,15 @@ impl Held {
             return None;
         }
         let revoked = CancellationToken::new();
-        leases.insert(lease.token, Entry { job: lease.job, revoked: revoked.clone() });
+        leases.insert(lease.token, Entry { job: lease.job, step: StepIs::Idle, revoked: revoked.clone() });
         Some(revoked)
+    }
+
+    /// Notes whether the step of a lease runs.
+    pub(crate) fn note(&self, token: LeaseToken, step: StepIs) {
+        if let Some(entry) = self.lock().get_mut(&token) {
+            entry.step = step;
+        }
     }
 
     /// Forgets a lease: it is settled, or no longer ours.
@@ -48,7 +64,12 @@ impl Held {
 
     /// What to tell the hub.
     pub(crate) fn list(&self) -> Vec<HeldLease> {
-        self.lock().iter().map(|(token, entry)| HeldLease { job: entry.job, token: *token }).collect()
+        let held = |(token, entry): (&LeaseToken, &Entry)| HeldLease {
+            job: entry.job,
+            token: *token,
+            idle: entry.step == StepIs::Idle,
+        };
+        self.lock().iter().map(held).collect()
     }
 
     /// How many there are.

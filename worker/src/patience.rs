@@ -25,7 +25,7 @@ use crate::trouble::Trouble;
 enum Persistence {
     /// As long as [`Limits::patience`](crate::Limits::patience): nothing is lost when the attempt is handed back.
     Patience,
-    /// Until the attempt is stopped: what the step did would be lost.
+    /// Until the attempt is stopped: what the step did would be lost. The lease lasts, because its step is noted as idle.
     Lease,
 }
 

@@ -239,6 +239,12 @@ impl Leased {
         &self.held
     }
 
+    /// Its lease lasts for this long from its beginning: what its step did not use of the time before does not count.
+    #[must_use]
+    pub fn last(self, time_ms: i64) -> Self {
+        Self { held: Held { time_ms, ..self.held }, ..self }
+    }
+
     /// Its lease is void, as if it had never been given: its worker never heard of it.
     #[must_use]
     pub fn give_back(self) -> Ready {

@@ -2,6 +2,7 @@
 
 mod look;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use protocol::api::{
     BeatAnswer, BeatRequest, LeaseAnswer, LeaseRequest, MissingFiles, Pause, PlanAnswer, ResetAnswer, RunView,
     SETTLEMENTS_MAX, SettleAnswer, SettleRequest, Settled, SubmitAnswer, SubmitRequest,
 };
-use protocol::{Digest, JobId, Manifest, RunId};
+use protocol::{Digest, JobId, LeaseToken, Manifest, RunId};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::bell::Bell;
@@ -316,6 +317,13 @@ impl Queue {
         let session = request.session;
         self.shared.sessions.hear(session, request.info, Instant::now());
         let given_before_ms = now_ms() - i64::try_from(limits.lost_on_the_way.as_millis()).unwrap_or(i64::MAX / 4);
+        let idle: HashSet<LeaseToken> = request.held.iter().filter(|held| held.idle).map(|held| held.token).collect();
+        if !idle.is_empty() {
+            let now_ms = now_ms();
+            let margin = (limits.timeout_grace / 2).max(limits.beat * 2);
+            let soon_ms = now_ms.saturating_add(i64::try_from(margin.as_millis()).unwrap_or(i64::MAX / 4));
+            self.store().begin_anew(session, idle, now_ms, soon_ms).await?;
+        }
         let (revoked, unknown) = self.store().compare(session, request.held, given_before_ms).await?;
         if !unknown.is_empty() {
             let jobs = self.store().take_back(session, unknown).await?;

@@ -8,6 +8,7 @@ use protocol::{ErrorKind, LeaseToken, Outcome, SessionId, StepError};
 use super::Store;
 use super::change::Change;
 use super::job::Job;
+use super::lease::time_ms;
 use super::settle::{attempt, carry_out};
 use crate::error::QueueError;
 use crate::job::{Leased, Next, Rules};
@@ -61,6 +62,40 @@ impl Store {
             let revoked = held.iter().map(|lease| lease.token).filter(|token| !own.contains(token));
             let unknown = given.iter().filter(|(_, token, since)| *since < given_before_ms && !known.contains(token));
             Ok((revoked.collect(), unknown.map(|(_, token, _)| *token).collect()))
+        })
+        .await
+    }
+
+    /// Begins the time of leases anew whose steps do not run: it is the steps' own, and neither a bucket that is away nor one that
+    /// is slow uses it up. Only of those whose time is over before `soon_ms`, because each is written.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn begin_anew(
+        &self,
+        session: SessionId,
+        idle: HashSet<LeaseToken>,
+        now_ms: i64,
+        soon_ms: i64,
+    ) -> Result<(), QueueError> {
+        let ending = self.read(move |rows| rows.leases_ending(session, soon_ms)).await?;
+        let jobs: Vec<i64> = ending.iter().filter(|(_, token)| idle.contains(token)).map(|(job, _)| *job).collect();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        self.write(move |change| {
+            change.load_jobs(jobs.iter().copied())?;
+            for id in &jobs {
+                let Some(job) = change.job(*id)?.and_then(Job::when::<Leased>) else { continue };
+                let held = *job.standing().held();
+                // Settled meanwhile, or given to somebody else.
+                if !idle.contains(&held.token) {
+                    continue;
+                }
+                let time_ms = (now_ms - held.since_ms).saturating_add(time_ms(change, &job)?);
+                change.put_job(job.go(|leased| leased.last(time_ms)))?;
+            }
+            Ok(())
         })
         .await
     }

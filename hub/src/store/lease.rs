@@ -124,6 +124,12 @@ fn from_scope(
     Ok(())
 }
 
+/// The time of a lease: that of its step, and the worker's own.
+pub(super) fn time_ms(change: &mut Change<'_>, job: &Facts) -> Result<i64, QueueError> {
+    let timeout_ms = change.run(job.run)?.plan.step(job.step)?.settings.timeout_ms;
+    Ok(i64::try_from(timeout_ms).unwrap_or(i64::MAX / 4).saturating_add(change.options.timeout_grace_ms))
+}
+
 fn claim(
     change: &mut Change<'_>,
     scope: i64,
@@ -133,8 +139,7 @@ fn claim(
 ) -> Result<Job<Leased>, QueueError> {
     let job = change.job(id)?.ok_or_else(|| QueueError::Unreadable(format!("ready job j{id} is gone")))?;
     let job = job.when::<Ready>().ok_or_else(|| QueueError::Unreadable(format!("ready job j{id} is not ready")))?;
-    let timeout_ms = change.run(job.run)?.plan.step(job.step)?.settings.timeout_ms;
-    let time_ms = i64::try_from(timeout_ms).unwrap_or(i64::MAX / 4).saturating_add(change.options.timeout_grace_ms);
+    let time_ms = time_ms(change, &job)?;
     let token = change.chance.token()?;
     let held = Held { token, session, scope, since_ms: now_ms, time_ms };
     let job = job.go(|ready| ready.lease(held));

@@ -97,6 +97,8 @@ pub(crate) trait LeaseRows {
     fn sessions(&mut self) -> Found<Vec<SessionId>>;
     /// Leases of a session: job, token, since when.
     fn leases_of(&mut self, session: SessionId) -> Found<Vec<(i64, LeaseToken, i64)>>;
+    /// Leases of a session whose time is over before `soon_ms`: job, token.
+    fn leases_ending(&mut self, session: SessionId, soon_ms: i64) -> Found<Vec<(i64, LeaseToken)>>;
     /// Leases whose time is over when none counts from before `start_ms`; and when the next one's is.
     fn overdue(&mut self, now_ms: i64, start_ms: i64, limit: i64) -> Found<(Vec<i64>, Option<i64>)>;
     /// No lease was given after this time.

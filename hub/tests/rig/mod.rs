@@ -175,6 +175,12 @@ impl Rig {
         self.queue.beat(BeatRequest { session, held: self::held(held), info: WorkerInfo::default() }).await.unwrap()
     }
 
+    /// A beat for leases whose steps do not run.
+    pub async fn beat_idle(&self, session: SessionId, held: &[&Lease]) -> BeatAnswer {
+        let held = self::held(held).into_iter().map(|lease| HeldLease { idle: true, ..lease }).collect();
+        self.queue.beat(BeatRequest { session, held, info: WorkerInfo::default() }).await.unwrap()
+    }
+
     pub async fn run(&self, run: &RunId) -> RunView {
         self.queue.run(run.clone(), None, Duration::ZERO).await.unwrap()
     }
@@ -214,7 +220,7 @@ impl Rig {
 
 /// What a worker says that it holds.
 pub fn held(leases: &[&Lease]) -> Vec<HeldLease> {
-    leases.iter().map(|lease| HeldLease { job: lease.job, token: lease.token }).collect()
+    leases.iter().map(|lease| HeldLease { job: lease.job, token: lease.token, idle: false }).collect()
 }
 
 pub const WORKER: SessionId = SessionId([1; 8]);

@@ -148,6 +148,10 @@ pub struct HeldLease {
     pub job: JobId,
     /// Token of the lease.
     pub token: LeaseToken,
+    /// Its step does not run: it is yet to start, or has ended and its value waits for the bucket. None of that counts towards the
+    /// time limit of the step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 /// Answer to a beat.

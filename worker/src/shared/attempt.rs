@@ -13,6 +13,7 @@ use super::{Key, Slot};
 use crate::assignment::Assignment;
 use crate::attempt::{Attempts, Done, End, SHUTDOWN};
 use crate::ending;
+use crate::held::StepIs;
 use crate::hub::Hub;
 use crate::launch::own_variables;
 use crate::log::Log;
@@ -44,7 +45,9 @@ impl<H: Hub> Attempts<H> {
         let log = self.log(lease, &declared);
         let begun = interpreter.begin(frame, own_variables(lease), log).await;
         let mut begun = begun.map_err(|error| Trouble::Away(format!("a shared interpreter: {error}")))?;
+        self.shared.held.note(lease.token, StepIs::Running);
         let ending = self.wait(&interpreter, &mut begun, (step, lease), end).await;
+        self.shared.held.note(lease.token, StepIs::Idle);
         for file in files {
             // What is left goes with the interpreter's folder.
             let _ = std::fs::remove_file(file);

@@ -16,6 +16,11 @@ impl LeaseRows for SqliteRows<'_> {
         self.all(sql, [session.0], |row| Ok((row.get(0)?, LeaseToken(row.get(1)?), row.get(2)?)))
     }
 
+    fn leases_ending(&mut self, session: SessionId, soon_ms: i64) -> Found<Vec<(i64, LeaseToken)>> {
+        let sql = "SELECT job, token FROM leases WHERE session = ?1 AND since_ms + time_ms < ?2 ORDER BY job";
+        self.all(sql, params![session.0, soon_ms], |row| Ok((row.get(0)?, LeaseToken(row.get(1)?))))
+    }
+
     fn overdue(&mut self, now_ms: i64, start_ms: i64, limit: i64) -> Found<(Vec<i64>, Option<i64>)> {
         let over = "SELECT job FROM leases WHERE max(since_ms, ?2) + time_ms <= ?1 ORDER BY job LIMIT ?3";
         let jobs = self.all(over, [now_ms, start_ms, limit], |row| row.get(0))?;

@@ -26,8 +26,9 @@ impl World {
         let session = self.session();
         let given = self.model.held_by(session);
         let kept: Vec<_> = given.iter().copied().filter(|_| !self.chance.once_in(5)).collect();
-        let mut held: Vec<HeldLease> = kept.iter().map(|(job, token)| HeldLease { job: *job, token: *token }).collect();
-        let strange = HeldLease { job: JobId(1), token: LeaseToken([7; 16]) };
+        let mut held: Vec<HeldLease> =
+            kept.iter().map(|(job, token)| HeldLease { job: *job, token: *token, idle: false }).collect();
+        let strange = HeldLease { job: JobId(1), token: LeaseToken([7; 16]), idle: false };
         held.push(strange);
         let (revoked, unknown) = self.store().compare(session, held, self.now_ms + 1).await.unwrap();
         assert_eq!(revoked, [strange.token]);

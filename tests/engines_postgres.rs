@@ -70,6 +70,22 @@ fn a_database_of_this_machine_is_reached_by_its_socket() {
 }
 
 #[test]
+fn a_connection_of_this_machine_is_reached_by_its_socket_from_within_the_sandbox() {
+    let server = Server::shared();
+    let folder = server.sockets().display().to_string().replace('/', "%2F");
+    let address = format!("postgres://ada:open%20sesame@{folder}:{}/postgres", server.port());
+    let mut fleet = Fleet::empty().with("BUE_CONNECTION_WAREHOUSE", &address);
+    let sql = "`SELECT inet_server_addr() IS NULL AS by_socket`";
+    fleet.write(
+        "x.bue",
+        &format!("q:\n    postgres\n    !connection warehouse\n    nothing\n    {sql}\np = | q\np()\n"),
+    );
+    let enclosed = fleet.bue(&["run", "x.bue", "--json", "--sandbox"]).expect(0);
+    let document: Value = serde_json::from_str(&enclosed.stdout).unwrap();
+    assert_eq!(document["results"][0]["value"], json!([{"by_socket": true}]), "{document:#}");
+}
+
+#[test]
 fn what_a_step_writes_is_committed_at_its_end_and_never_in_part() {
     let server = Server::shared();
     let database = server.database();

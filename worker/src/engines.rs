@@ -60,6 +60,14 @@ impl Engines {
         }
     }
 
+    /// The database of a PostgreSQL step: the one it names, else the default one. `None` where it names one that is not known.
+    pub(crate) fn database_of(&self, step: &Step) -> Option<&Postgres> {
+        match &step.settings.runtime.connection {
+            None => Some(&self.postgres),
+            Some(name) => self.connections.get(&setting_of(name)),
+        }
+    }
+
     /// What the process of a PostgreSQL step is told.
     pub(crate) fn postgres_frame(&self, step: &Step, limits: &Limits) -> Result<PostgresFrame, StepError> {
         let missing = |what: String| {
@@ -72,8 +80,8 @@ impl Engines {
                 missing(names.join(", no "))
             }),
             Some(name) => {
+                let found = self.database_of(step).and_then(|database| database.frame(step, limits).ok());
                 let setting = setting_of(name);
-                let found = self.connections.get(&setting).and_then(|connection| connection.frame(step, limits).ok());
                 found.ok_or_else(|| missing(format!("{CONNECTION_PREFIX}{setting} for `!connection {name}`")))
             }
         }

@@ -76,7 +76,20 @@ fn every_type_of_the_database_has_a_form_or_is_refused_by_name() {
         "t": {"x": 1, "y": ["2026-02-03"]}, "u": {"k": 2}, "v": null, "w": "b"}]);
     assert_eq!(found, expected, "{found:#}");
     let words = ["column `x` of the result has the type", "which a table has no form for; cast it, as in x::text"];
-    run(&mut fleet, ORDERS, "SELECT INTERVAL 1 DAY AS x").expect(1).says(&words);
+    for (sql, word) in [
+        ("SELECT INTERVAL 1 DAY AS x", "Interval"),
+        ("SELECT '01:02:03+02'::TIMETZ AS x", "TIMETZ"),
+        ("SELECT 1::UHUGEINT AS x", "UHUGEINT"),
+        ("SELECT '101'::BIT AS x", "BIT"),
+        ("SELECT 1::BIGNUM AS x", "BIGNUM"),
+        ("SELECT [{'a': '101'::BIT}] AS x", "BIT"),
+    ] {
+        run(&mut fleet, ORDERS, sql).expect(1).says(&words).says(&[word]);
+    }
+    for infinite in ["DATE 'infinity'", "'-infinity'::TIMESTAMP", "'infinity'::TIMESTAMPTZ", "[DATE '-infinity']"] {
+        let told = ["column `x` of the result holds an infinite date", "cast it, as in x::text"];
+        run(&mut fleet, ORDERS, &format!("SELECT {infinite} AS x")).expect(1).says(&told);
+    }
     let huge = value(&mut fleet, ORDERS, "SELECT sum(9223372036854775807) AS s FROM orders");
     assert_eq!(huge, json!([{"s": "27670116110564327421"}]));
 }

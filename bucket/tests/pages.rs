@@ -116,6 +116,16 @@ async fn an_element_is_read_without_the_rest_and_its_page_is_verified() {
 }
 
 #[tokio::test]
+async fn a_list_that_was_cut_off_is_corrupt() {
+    let f = Fixture::new();
+    let list = f.store_list().await;
+    std::fs::File::options().write(true).open(f.object(KEY)).unwrap().set_len(10).unwrap();
+    let error = f.element(&list, ROWS - 1).await.unwrap_err();
+    assert!(matches!(error, ValueError::Bucket(BucketError::Corrupt { .. })), "{error:?}");
+    assert!(!error.is_transient() && !error.is_misconfigured());
+}
+
+#[tokio::test]
 async fn a_row_is_read_without_the_rest_and_its_page_is_verified() {
     let f = Fixture::new();
     let table = f.store_table(&rows(), plain()).await.unwrap();
@@ -129,6 +139,21 @@ async fn a_row_is_read_without_the_rest_and_its_page_is_verified() {
     assert_eq!(f.element(&table, ROWS - 1).await.unwrap(), row(ROWS - 1));
     let error = f.element(&table, 0).await.unwrap_err();
     assert!(matches!(error, ValueError::Bucket(BucketError::Corrupt { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn pages_of_a_wide_table_are_as_large_as_those_of_a_narrow_one() {
+    let f = Fixture::new();
+    let column = |number: usize| -> (String, ArrayRef) {
+        (format!("c{number}"), Arc::new(Int64Array::from_iter_values(0..5_000)))
+    };
+    // 8 MB in 200 columns.
+    let table = f.store_table(&RecordBatch::try_from_iter((0..200).map(column)).unwrap(), plain()).await.unwrap();
+    assert!(is_paged(&table));
+    let index = std::fs::read(f.object(&format!("{KEY}.pages"))).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    let pages = index["pages"].as_array().unwrap().len();
+    assert!((7..=9).contains(&pages), "{pages} pages of 1 MiB");
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow_array::types::Int32Type;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type};
 use arrow_array::*;
 use arrow_schema::{DataType, Field, Schema};
-use bue_bucket::table::{self, Converted, RecordsWriter, TableError};
+use bue_bucket::table::{self, Converted, PieceMax, RecordsWriter, TableError};
 
 fn convert(json: &str) -> Converted {
     table::from_records(json).unwrap()
@@ -46,6 +47,24 @@ fn records_come_back_as_they_were() {
         let expected: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), expected, "{shown}");
     }
+}
+
+#[test]
+fn decimal_numbers_come_to_the_last_bit() {
+    // A generator of Marsaglia's: the same numbers in every run.
+    let mut state = 88_172_645_463_325_252_u64;
+    let numbers = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        f64::from_bits(state)
+    });
+    let numbers: Vec<f64> = numbers.filter(|number| number.is_finite()).take(10_000).collect();
+    let json: Vec<String> = numbers.iter().map(|number| format!("{{\"x\":{number:e}}}")).collect();
+    let batch = convert(&format!("[{}]", json.join(","))).batch;
+    let read = batch.column(0).as_primitive::<Float64Type>().values();
+    let altered = read.iter().zip(&numbers).filter(|(read, number)| read.to_bits() != number.to_bits()).count();
+    assert_eq!(altered, 0);
 }
 
 #[test]
@@ -103,6 +122,7 @@ fn what_is_no_table_is_refused_by_place_and_kind() {
             "[{\"id\": 1}, {\"id\": 9223372036854775808}]",
             "[1].id is a whole number beyond 64 bit; return it as a string",
         ),
+        ("[{\"x\": 1e400}]", "[0].x is a number beyond a 64-bit float; return it as a string"),
     ] {
         assert_eq!(table::from_records(json).unwrap_err().to_string(), message);
     }
@@ -190,6 +210,26 @@ fn a_stream_that_does_not_hold_together_is_refused() {
     for broken in [&b""[..], b"[1, 2, 3]", b"ARROW1\0\0", &[0xff; 40]] {
         assert!(table::scan_stream(Cursor::new(broken), broken.len() as u64).is_err(), "{broken:?}");
     }
+}
+
+#[test]
+fn rows_that_nobody_gets_through_are_refused() {
+    let stream = stream_of(&one_column(Arc::new(NullArray::new(1 << 60))));
+    let error = table::scan_stream(Cursor::new(&stream), stream.len() as u64).unwrap_err();
+    assert!(error.to_string().contains("claims more than 4294967296 rows"), "{error}");
+}
+
+#[test]
+fn a_batch_is_cut_by_rows_and_by_bytes() {
+    let batch = one_column(Arc::new(Int64Array::from_iter_values(0..1_000)));
+    let rows = |rows, bytes| -> Vec<usize> {
+        table::cut(&batch, PieceMax { rows, bytes }).map(|piece| piece.num_rows()).collect()
+    };
+    assert_eq!(rows(400, u64::MAX), [400, 400, 200]);
+    assert_eq!(rows(usize::MAX, 4_000), [500, 500]);
+    assert_eq!(rows(usize::MAX, 1).len(), 1_000);
+    let empty = batch.slice(0, 0);
+    assert_eq!(table::cut(&empty, PieceMax { rows: 7, bytes: 7 }).count(), 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use duckdb::Connection;
 use duckdb_arrow::array::{Array, ArrayRef, RecordBatch};
-use duckdb_arrow::compute::cast;
+use duckdb_arrow::compute::{CastOptions, cast, cast_with_options};
 use duckdb_arrow::datatypes::{Field, Schema};
 use duckdb_arrow::error::ArrowError;
 use duckdb_arrow::ipc::reader::StreamReader;
@@ -76,7 +76,9 @@ fn convert(batch: &RecordBatch, schema: &Arc<Schema>, digits_lost: &mut [bool]) 
             arrays.push(Arc::clone(array));
             continue;
         }
-        let converted = cast(array, field.data_type())?;
+        // What does not fit is an error: a null in its place would be a loss that nobody hears of.
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let converted = cast_with_options(array, field.data_type(), &options)?;
         if types::may_lose_digits(array.data_type()) && !digits_lost[place] {
             digits_lost[place] = cast(&converted, array.data_type())?.to_data() != array.to_data();
         }

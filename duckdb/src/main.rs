@@ -7,10 +7,12 @@
 //! - [`database`]: the database in memory, and what statements may not do.
 //! - [`input`], [`types`]: tables into it.
 //! - [`result`]: the rows of the last statement out of it.
+//! - [`forms`]: which of its values no table holds.
 //! - [`fault`]: its errors, with their line.
 
 mod database;
 mod fault;
+mod forms;
 mod input;
 mod result;
 mod types;

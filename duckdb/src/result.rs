@@ -18,7 +18,7 @@ use protocol::frame::{ErrorFrame, Output, OutputPlace, StartFrame};
 use protocol::{ErrorKind, ValueKind};
 
 use super::types::JSON_EXTENSION;
-use super::{Statement, failure, fault};
+use super::{Statement, failure, fault, forms};
 
 /// Name of the file for the table.
 const NAME: &str = "value.arrow";
@@ -26,6 +26,8 @@ const NAME: &str = "value.arrow";
 const DRAFT_NAME: &str = "draft.arrow";
 /// Rows after which a batch is written; the database gives 2,048 at once.
 const BATCH_ROWS: usize = 64 * 1024;
+/// Bytes after which one is: whoever reads the table holds a batch in memory.
+const BATCH_BYTES: u64 = 8 << 20;
 /// What the database calls the number of changed rows.
 const COUNT_NAME: &str = "Count";
 
@@ -70,12 +72,12 @@ fn columns(statement: &duckdb::Statement<'_>) -> Result<Vec<Column>, ErrorFrame>
             let message = format!("two columns of the result are called `{}`; name them apart with AS", field.name());
             return Err(failure(ErrorKind::Sql, message));
         }
-        if !has_form(field.data_type()) {
-            let what = format!("column `{}` of the result has the type {}", field.name(), field.data_type());
+        let logical = statement.column_logical_type(place);
+        if let Some(word) = forms::without_form(&logical, field.data_type()) {
+            let what = format!("column `{}` of the result has the type {word}", field.name());
             let message = format!("{what}, which a table has no form for; cast it, as in {}::text", field.name());
             return Err(failure(ErrorKind::Value, message));
         }
-        let logical = statement.column_logical_type(place);
         let mut field = Field::new(field.name(), flat(field.data_type()), true);
         if logical.get_alias().is_some_and(|alias| alias == "JSON") {
             let mark = ("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
@@ -84,15 +86,6 @@ fn columns(statement: &duckdb::Statement<'_>) -> Result<Vec<Column>, ErrorFrame>
         columns.push(Column { field, is_huge: logical.try_id() == Ok(LogicalTypeId::Hugeint) });
     }
     Ok(columns)
-}
-
-fn has_form(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Interval(_) | DataType::Duration(_) | DataType::Union(..) => false,
-        DataType::List(item) | DataType::FixedSizeList(item, _) => has_form(item.data_type()),
-        DataType::Struct(fields) => fields.iter().all(|field| has_form(field.data_type())),
-        _ => true,
-    }
 }
 
 /// Enumerations are texts with a dictionary; a table has the texts.
@@ -110,6 +103,7 @@ struct Table {
     writer: StreamWriter<BufWriter<File>>,
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
+    waiting_bytes: u64,
     rows: u64,
     bytes: u64,
     bytes_max: u64,
@@ -130,27 +124,44 @@ impl Table {
         let huge = columns.iter().map(|column| if column.is_huge { Huge::Narrow } else { Huge::No }).collect();
         let schema = Arc::new(Schema::new(columns.into_iter().map(|column| column.field).collect::<Vec<Field>>()));
         let writer = create(&folder.join(DRAFT_NAME), &schema).map_err(unwritten)?;
-        Ok(Self { schema, huge, writer, waiting: Vec::new(), waiting_rows: 0, rows: 0, bytes: 0, bytes_max })
+        Ok(Self {
+            schema,
+            huge,
+            writer,
+            waiting: Vec::new(),
+            waiting_rows: 0,
+            waiting_bytes: 0,
+            rows: 0,
+            bytes: 0,
+            bytes_max,
+        })
     }
 
     fn push(&mut self, batch: &RecordBatch) -> Result<(), ErrorFrame> {
         let arrays: Result<Vec<ArrayRef>, ArrowError> =
             batch.columns().iter().zip(self.schema.fields()).map(|(array, field)| as_is(array, field)).collect();
-        let batch = arrays.and_then(|arrays| with_rows(&self.schema, arrays, batch.num_rows())).map_err(unwritten)?;
+        let arrays = arrays.map_err(unwritten)?;
+        if let Some(place) = arrays.iter().position(forms::has_infinite_date) {
+            return Err(infinite_date(self.schema.field(place).name()));
+        }
+        let batch = with_rows(&self.schema, arrays, batch.num_rows()).map_err(unwritten)?;
         for (array, huge) in batch.columns().iter().zip(&mut self.huge).filter(|(_, huge)| **huge == Huge::Narrow) {
             if !is_narrow(array) {
                 *huge = Huge::Wide;
             }
         }
         self.rows += batch.num_rows() as u64;
-        self.bytes += batch.columns().iter().map(|array| array.get_slice_memory()).sum::<u64>();
+        let bytes = batch.columns().iter().map(|array| array.get_slice_memory()).sum::<u64>();
+        self.bytes += bytes;
         if self.bytes > self.bytes_max {
             let message = format!("the result is over the limit of {} bytes", self.bytes_max);
             return Err(failure(ErrorKind::Value, message));
         }
         self.waiting_rows += batch.num_rows();
+        self.waiting_bytes += bytes;
         self.waiting.push(batch);
-        if self.waiting_rows >= BATCH_ROWS { self.write_waiting().map_err(unwritten) } else { Ok(()) }
+        let is_full = self.waiting_rows >= BATCH_ROWS || self.waiting_bytes >= BATCH_BYTES;
+        if is_full { self.write_waiting().map_err(unwritten) } else { Ok(()) }
     }
 
     fn write_waiting(&mut self) -> Result<(), ArrowError> {
@@ -159,7 +170,7 @@ impl Table {
             false => concat_batches(&self.schema, &self.waiting)?,
         };
         self.waiting.clear();
-        self.waiting_rows = 0;
+        (self.waiting_rows, self.waiting_bytes) = (0, 0);
         self.writer.write(&batch)
     }
 
@@ -188,6 +199,11 @@ impl SliceMemory for ArrayRef {
     fn get_slice_memory(&self) -> u64 {
         self.to_data().get_slice_memory_size().unwrap_or_else(|_| self.get_array_memory_size()) as u64
     }
+}
+
+fn infinite_date(column: &str) -> ErrorFrame {
+    let message = format!("column `{column}` of the result holds an infinite date, which a table has no form for");
+    failure(ErrorKind::Value, format!("{message}; cast it, as in {column}::text"))
 }
 
 fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {

@@ -1,6 +1,8 @@
 //! Which type of DuckDB a column of an Arrow table becomes, and the Arrow type that is handed over for it.
 
-use duckdb_arrow::datatypes::{DataType, Field, TimeUnit};
+use std::sync::Arc;
+
+use duckdb_arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 
 use super::database::quoted;
 
@@ -70,6 +72,9 @@ pub(super) fn handed_over(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Null => DataType::Utf8,
         DataType::Float16 => DataType::Float32,
+        DataType::Decimal32(digits, scale) | DataType::Decimal64(digits, scale) => {
+            DataType::Decimal128(*digits, *scale)
+        }
         DataType::Decimal256(digits, scale) if *digits <= DIGITS_MAX => DataType::Decimal128(*digits, *scale),
         DataType::Dictionary(_, values) => handed_over(values),
         // A day has no nanoseconds in DuckDB, and neither has an instant.
@@ -77,11 +82,28 @@ pub(super) fn handed_over(data_type: &DataType) -> DataType {
         DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) => {
             DataType::Timestamp(TimeUnit::Microsecond, Some(zone.clone()))
         }
+        DataType::List(item) => DataType::List(field_handed_over(item)),
+        DataType::LargeList(item) => DataType::LargeList(field_handed_over(item)),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(field_handed_over(item), *length),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field_handed_over).collect()),
+        DataType::Map(entries, is_sorted) => DataType::Map(field_handed_over(entries), *is_sorted),
         other => other.clone(),
     }
 }
 
+fn field_handed_over(field: &FieldRef) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(handed_over(field.data_type())))
+}
+
 /// Whether the way to `handed_over` may lose digits.
 pub(super) fn may_lose_digits(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Time64(TimeUnit::Nanosecond) | DataType::Timestamp(TimeUnit::Nanosecond, Some(_)))
+    match data_type {
+        DataType::Time64(TimeUnit::Nanosecond) | DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => true,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            may_lose_digits(item.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().any(|field| may_lose_digits(field.data_type())),
+        DataType::Map(entries, _) => may_lose_digits(entries.data_type()),
+        _ => false,
+    }
 }

@@ -27,6 +27,14 @@ pub enum TableError {
         /// Name of the column.
         column: String,
     },
+    /// A decimal number is beyond what a column of 64-bit floats holds.
+    #[error("[{index}].{column} is a number beyond a 64-bit float; return it as a string")]
+    FloatTooLarge {
+        /// Place of the record, from 0.
+        index: usize,
+        /// Name of the column.
+        column: String,
+    },
     /// The text is not JSON.
     #[error("the value is not JSON: {0}")]
     NotJson(#[from] serde_json::Error),

@@ -96,6 +96,7 @@ impl<'a> Columns<'a> {
         for (name, value) in entries {
             let cell = Cell::parse(value).map_err(|error| match error {
                 CellError::IntegerTooLarge => TableError::IntegerTooLarge { index, column: name.clone() },
+                CellError::FloatTooLarge => TableError::FloatTooLarge { index, column: name.clone() },
                 CellError::NotJson(error) => TableError::NotJson(error),
             })?;
             let column = self.column(name);

@@ -16,12 +16,14 @@
 //! What is missing in a record is null. Columns stand in the order in which the records first name them.
 
 mod cell;
+mod cut;
 mod error;
 mod from_records;
 mod stream;
 mod to_csv;
 mod to_records;
 
+pub use cut::{PieceMax, cut};
 pub use error::TableError;
 pub use from_records::{Converted, Widened, from_records};
 pub use stream::{Scan, read_stream, scan_stream, write_stream};

@@ -19,6 +19,9 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Largest description of one message, in bytes; a schema of some ten thousand columns fits.
 const METADATA_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Most rows of one table. Rows without columns, or of nulls alone, take no bytes, so that a few of those can claim any number.
+const ROWS_MAX: u64 = 1 << 32;
+
 /// What a look at the framing of a stream says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
@@ -52,7 +55,10 @@ pub fn scan_stream(mut stream: impl Read + Seek, bytes: u64) -> Result<Scan, Tab
                     return Err(malformed("it is compressed; write it uncompressed"));
                 }
                 let batch_rows = u64::try_from(batch.length()).map_err(|_| malformed("a batch has negative rows"))?;
-                rows = rows.checked_add(batch_rows).ok_or_else(|| malformed("it has too many rows"))?;
+                rows = rows.saturating_add(batch_rows);
+                if rows > ROWS_MAX {
+                    return Err(malformed(format!("it claims more than {ROWS_MAX} rows")));
+                }
             }
             _ => return Err(malformed("its messages are not a schema and then batches")),
         }

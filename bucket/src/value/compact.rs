@@ -7,7 +7,6 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
-use arrow_array::RecordBatch;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{DataType, Schema};
@@ -17,10 +16,12 @@ use sha2::{Digest as _, Sha256};
 use super::ValueError;
 use super::pages::{PAGE_BYTES, Page, Pages};
 use super::shape::Shape;
-use crate::table::{self, TableError};
+use crate::table::{self, PieceMax, TableError};
 
-/// Rows of a batch at most.
-const BATCH_ROWS_MAX: usize = 16_384;
+/// A batch as it is stored.
+const PAGE: PieceMax = PieceMax { rows: 16_384, bytes: PAGE_BYTES };
+/// A batch that cannot be cut.
+const WHOLE: PieceMax = PieceMax { rows: usize::MAX, bytes: u64::MAX };
 /// The fastest there is; higher ones take several times as long for a tenth of the size.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -49,11 +50,12 @@ pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -
     let mut writer = StreamWriter::try_new_with_options(out, &schema, options).map_err(TableError::from)?;
     let head = writer.get_mut().take_head();
     let is_divisible = is_divisible(&schema);
+    let piece_max = if is_divisible { PAGE } else { WHOLE };
     let mut pages = Pages { length: scan.rows, head, pages: Vec::new() };
     let mut first = 0;
     for batch in reader {
         let batch = batch.map_err(TableError::from)?;
-        for part in parts(&batch, is_divisible) {
+        for part in table::cut(&batch, piece_max) {
             writer.write(&part).map_err(|error| unwritten(error, folder))?;
             pages.pages.push(writer.get_mut().page(first));
             first += part.num_rows() as u64;
@@ -107,17 +109,6 @@ fn is_divisible(schema: &Schema) -> bool {
         }
     }
     schema.fields().iter().all(|field| is_whole(field.data_type()))
-}
-
-/// A batch in pieces of about a page.
-fn parts(batch: &RecordBatch, is_divisible: bool) -> Vec<RecordBatch> {
-    let rows = batch.num_rows();
-    if !is_divisible || rows == 0 {
-        return vec![batch.clone()];
-    }
-    let row_bytes = (batch.get_array_memory_size() / rows).max(1);
-    let part_rows = (PAGE_BYTES as usize / row_bytes).clamp(1, BATCH_ROWS_MAX);
-    (0..rows).step_by(part_rows).map(|start| batch.slice(start, part_rows.min(rows - start))).collect()
 }
 
 /// Counts what is written, and sums it up page by page.

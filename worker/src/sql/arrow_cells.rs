@@ -1,7 +1,8 @@
 //! Values of Arrow arrays in SQLite's terms.
 //!
-//! Numbers, text, bools and bytes are read from their arrays. All else (dates, decimals, lists, dictionaries …) takes
-//! the way over JSON, which gives dates and decimals as text and nested values as JSON.
+//! Numbers, text, bools and bytes are read from their arrays, those of dictionaries after they are put in their places.
+//! All else (dates, decimals, lists …) takes the way over JSON, which gives dates and decimals as text and nested values as
+//! JSON.
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ pub(super) fn declared(data_type: &DataType) -> &'static str {
         DataType::Null => "",
         DataType::Boolean => "INTEGER",
         DataType::Float16 | DataType::Float32 | DataType::Float64 => "REAL",
-        DataType::Binary | DataType::LargeBinary => "BLOB",
+        DataType::Dictionary(_, values) => declared(values),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BLOB",
         integer if integer.is_integer() => "INTEGER",
         _ => "TEXT",
     }
@@ -36,7 +38,7 @@ pub(super) struct Batch {
 enum Cells {
     Array(Arc<dyn Array>),
     /// Values that took the way over JSON.
-    Converted(Vec<Result<Value, ()>>),
+    Converted(Vec<Result<Value, Beyond64Bit>>),
 }
 
 impl Batch {
@@ -47,6 +49,10 @@ impl Batch {
             if is_direct(array.data_type()) {
                 return Ok(Cells::Array(Arc::clone(array)));
             }
+            if let Some(dictionary) = array.as_any_dictionary_opt().filter(|it| is_direct(it.values().data_type())) {
+                let array = arrow_select::take::take(dictionary.values(), dictionary.keys(), None);
+                return array.map(Cells::Array).map_err(TableError::from);
+            }
             convert(batch, place).map(Cells::Converted)
         });
         Ok(Self { columns: columns.collect::<Result<_, TableError>>()? })
@@ -55,7 +61,7 @@ impl Batch {
     /// The value in a column and a row.
     pub(super) fn value(&self, place: usize, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
         match &self.columns[place] {
-            Cells::Converted(values) => values[row].as_ref().map(ValueRef::from).map_err(|()| Beyond64Bit),
+            Cells::Converted(values) => values[row].as_ref().map(ValueRef::from).map_err(|beyond| *beyond),
             Cells::Array(array) if array.is_null(row) => Ok(ValueRef::Null),
             Cells::Array(array) => direct(array.as_ref(), row),
         }
@@ -63,9 +69,10 @@ impl Batch {
 }
 
 fn is_direct(data_type: &DataType) -> bool {
-    use DataType::{Binary, Boolean, Float32, Float64, LargeBinary, LargeUtf8, Null, Utf8};
+    use DataType::{Boolean, Float32, Float64, LargeUtf8, Null, Utf8, Utf8View};
     data_type.is_integer()
-        || matches!(data_type, Null | Boolean | Float32 | Float64 | Utf8 | LargeUtf8 | Binary | LargeBinary)
+        || declared(data_type) == "BLOB" && !matches!(data_type, DataType::Dictionary(..))
+        || matches!(data_type, Null | Boolean | Float32 | Float64 | Utf8 | LargeUtf8 | Utf8View)
 }
 
 fn direct(array: &dyn Array, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
@@ -81,25 +88,75 @@ fn direct(array: &dyn Array, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
         DataType::UInt32 => integer(array.as_primitive::<UInt32Type>().value(row).into()),
         DataType::UInt64 => {
             let number = array.as_primitive::<UInt64Type>().value(row);
-            i64::try_from(number).map(ValueRef::Integer).map_err(|_| Beyond64Bit)
+            i64::try_from(number).map(ValueRef::Integer).map_err(|_| Beyond64Bit::Integer)
         }
         DataType::Float32 => Ok(ValueRef::Real(array.as_primitive::<Float32Type>().value(row).into())),
         DataType::Float64 => Ok(ValueRef::Real(array.as_primitive::<Float64Type>().value(row))),
         DataType::Utf8 => Ok(ValueRef::Text(array.as_string::<i32>().value(row).as_bytes())),
         DataType::LargeUtf8 => Ok(ValueRef::Text(array.as_string::<i64>().value(row).as_bytes())),
+        DataType::Utf8View => Ok(ValueRef::Text(array.as_string_view().value(row).as_bytes())),
         DataType::Binary => Ok(ValueRef::Blob(array.as_binary::<i32>().value(row))),
         DataType::LargeBinary => Ok(ValueRef::Blob(array.as_binary::<i64>().value(row))),
+        DataType::BinaryView => Ok(ValueRef::Blob(array.as_binary_view().value(row))),
+        DataType::FixedSizeBinary(_) => Ok(ValueRef::Blob(array.as_fixed_size_binary().value(row))),
         _ => Ok(ValueRef::Null),
     }
 }
 
-fn convert(batch: &RecordBatch, place: usize) -> Result<Vec<Result<Value, ()>>, TableError> {
+fn convert(batch: &RecordBatch, place: usize) -> Result<Vec<Result<Value, Beyond64Bit>>, TableError> {
     let column = batch.project(&[place]).map_err(|error| TableError::Malformed(error.to_string()))?;
     (0..column.num_rows())
         .map(|row| {
             let json = row_to_record(&column, row)?;
             let Record(entries) = serde_json::from_slice(&json)?;
-            Ok(entries.first().map_or(Ok(Value::Null), |(_, value)| cell::of_json(value).map_err(|_| ())))
+            Ok(entries.first().map_or(Ok(Value::Null), |(_, value)| cell::of_json(value)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::types::Int8Type;
+    use arrow_array::{
+        ArrayRef, BinaryArray, BinaryViewArray, Date32Array, DictionaryArray, FixedSizeBinaryArray, Int64Array,
+        StringViewArray,
+    };
+
+    use super::*;
+
+    fn value(array: ArrayRef) -> (&'static str, Value) {
+        let declared = declared(array.data_type());
+        let batch = Batch::new(&RecordBatch::try_from_iter([("x", array)]).unwrap()).unwrap();
+        let value = Value::try_from(batch.value(0, 0).unwrap()).unwrap();
+        (declared, value)
+    }
+
+    fn dictionary(values: ArrayRef) -> ArrayRef {
+        Arc::new(DictionaryArray::<Int8Type>::new(vec![0].into(), values))
+    }
+
+    #[test]
+    fn bytes_are_blobs_in_whatever_form_they_come() {
+        let bytes = vec![&[0_u8, 255][..]];
+        let fixed = FixedSizeBinaryArray::try_from_iter(bytes.iter()).unwrap();
+        let forms: [ArrayRef; 4] = [
+            Arc::new(BinaryArray::from(bytes.clone())),
+            Arc::new(BinaryViewArray::from(bytes.clone())),
+            Arc::new(fixed),
+            dictionary(Arc::new(BinaryArray::from(bytes))),
+        ];
+        for form in forms {
+            assert_eq!(value(form), ("BLOB", Value::Blob(vec![0, 255])));
+        }
+    }
+
+    #[test]
+    fn a_dictionary_is_what_it_stands_for() {
+        let text: ArrayRef = Arc::new(StringViewArray::from(vec!["ü"]));
+        assert_eq!(value(Arc::clone(&text)), ("TEXT", Value::Text("ü".to_owned())));
+        assert_eq!(value(dictionary(text)), ("TEXT", Value::Text("ü".to_owned())));
+        assert_eq!(value(dictionary(Arc::new(Int64Array::from(vec![7])))), ("INTEGER", Value::Integer(7)));
+        let date = dictionary(Arc::new(Date32Array::from(vec![19_723])));
+        assert_eq!(value(date), ("TEXT", Value::Text("2024-01-01".to_owned())));
+    }
 }

@@ -33,9 +33,21 @@ impl<'json> Deserialize<'json> for Record<'json> {
     }
 }
 
-/// A whole number that SQLite cannot hold.
-#[derive(Debug)]
-pub(super) struct Beyond64Bit;
+/// A number that SQLite cannot hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beyond64Bit {
+    Integer,
+    Float,
+}
+
+impl fmt::Display for Beyond64Bit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Integer => "an integer beyond 64 bit",
+            Self::Float => "a number beyond a 64-bit float",
+        })
+    }
+}
 
 /// The value of a JSON text: bools as 1 and 0, lists and dicts as their text.
 pub(super) fn of_json(value: &RawValue) -> Result<Value, Beyond64Bit> {
@@ -47,8 +59,11 @@ pub(super) fn of_json(value: &RawValue) -> Result<Value, Beyond64Bit> {
         Some(b'[' | b'{') => Value::Text(text.to_owned()),
         // The text was read as JSON before, so it parses.
         Some(b'"') => Value::Text(serde_json::from_str(text).unwrap_or_default()),
-        _ if text.contains(['.', 'e', 'E']) => Value::Real(text.parse().unwrap_or(f64::NAN)),
-        _ => Value::Integer(text.parse().map_err(|_| Beyond64Bit)?),
+        _ if text.contains(['.', 'e', 'E']) => {
+            let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+            Value::Real(number.ok_or(Beyond64Bit::Float)?)
+        }
+        _ => Value::Integer(text.parse().map_err(|_| Beyond64Bit::Integer)?),
     })
 }
 
@@ -68,18 +83,19 @@ pub(super) fn kind_of_json(text: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn value(json: &str) -> Option<Value> {
-        of_json(serde_json::from_str(json).unwrap()).ok()
+    fn value(json: &str) -> Result<Value, Beyond64Bit> {
+        of_json(serde_json::from_str(json).unwrap())
     }
 
     #[test]
     fn values_of_json_in_terms_of_sqlite() {
-        assert_eq!(value("null"), Some(Value::Null));
-        assert_eq!(value("true"), Some(Value::Integer(1)));
-        assert_eq!(value("-9223372036854775808"), Some(Value::Integer(i64::MIN)));
-        assert_eq!(value("9223372036854775808"), None);
-        assert_eq!(value("1e2"), Some(Value::Real(100.0)));
-        assert_eq!(value(r#""a\u00e9""#), Some(Value::Text("aé".to_owned())));
-        assert_eq!(value("[1, {}]"), Some(Value::Text("[1, {}]".to_owned())));
+        assert_eq!(value("null"), Ok(Value::Null));
+        assert_eq!(value("true"), Ok(Value::Integer(1)));
+        assert_eq!(value("-9223372036854775808"), Ok(Value::Integer(i64::MIN)));
+        assert_eq!(value("9223372036854775808"), Err(Beyond64Bit::Integer));
+        assert_eq!(value("1e400"), Err(Beyond64Bit::Float));
+        assert_eq!(value("1e2"), Ok(Value::Real(100.0)));
+        assert_eq!(value(r#""a\u00e9""#), Ok(Value::Text("aé".to_owned())));
+        assert_eq!(value("[1, {}]"), Ok(Value::Text("[1, {}]".to_owned())));
     }
 }

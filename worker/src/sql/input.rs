@@ -11,7 +11,7 @@ use rusqlite::types::{Value, ValueRef};
 use serde_json::value::RawValue;
 
 use super::arrow_cells::{self, Batch};
-use super::cell::{self, Record};
+use super::cell::{self, Beyond64Bit, Record};
 use super::failure;
 
 /// Names and declared types of a table's columns, empty where nothing is declared.
@@ -69,7 +69,7 @@ fn read_json(table: &str, text: &str, sink: &mut dyn Sink) -> Result<Shape, Erro
     for (index, record) in records.iter().enumerate() {
         let mut row = vec![Value::Null; names.len()];
         for (name, value) in &record.0 {
-            row[places[name.as_str()]] = cell::of_json(value).map_err(|_| beyond(table, index, name))?;
+            row[places[name.as_str()]] = cell::of_json(value).map_err(|what| beyond(what, table, index, name))?;
         }
         rows.push(row);
     }
@@ -142,6 +142,7 @@ fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, Er
     }
     sink.columns(&columns)?;
     let mut first_index = 0;
+    let mut has_nan = vec![false; columns.len()];
     for batch in stream {
         let batch = batch.map_err(|error| wrong(&error))?;
         let cells = Batch::new(&batch).map_err(|error| wrong(&error))?;
@@ -150,17 +151,22 @@ fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, Er
             row.clear();
             for (place, column) in columns.iter().enumerate() {
                 let value = cells.value(place, index);
-                row.push(value.map_err(|_| beyond(table, first_index + index, &column.name))?);
+                let value = value.map_err(|what| beyond(what, table, first_index + index, &column.name))?;
+                has_nan[place] |= matches!(value, ValueRef::Real(number) if number.is_nan());
+                row.push(value);
             }
             sink.row(&row)?;
         }
         first_index += batch.num_rows();
     }
+    for (column, _) in columns.iter().zip(has_nan).filter(|(_, has_nan)| *has_nan) {
+        eprintln!("warning: column `{}` of input `{table}` has NaN, which SQLite keeps as null", column.name);
+    }
     Ok(Shape::Table)
 }
 
-fn beyond(table: &str, index: usize, column: &str) -> ErrorFrame {
-    let message = format!("column `{column}` of input `{table}` holds an integer beyond 64 bit, in [{index}]");
+fn beyond(what: Beyond64Bit, table: &str, index: usize, column: &str) -> ErrorFrame {
+    let message = format!("column `{column}` of input `{table}` holds {what}, in [{index}]");
     failure(ErrorKind::Input, format!("{message}; return it as text"))
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
+use bucket::table::PieceMax;
 use protocol::frame::{ErrorFrame, Output, OutputPlace};
 use protocol::{ErrorKind, ValueKind};
 use rusqlite::types::Value;
@@ -21,6 +22,8 @@ use super::failure;
 const ARROW_NAME: &str = "value.arrow";
 /// Name of the file for a list of dicts.
 const JSON_NAME: &str = "value.json";
+/// A batch of the table: whoever reads it holds one in memory.
+const BATCH_MAX: PieceMax = PieceMax { rows: PIECE_ROWS, bytes: 8 << 20 };
 /// Whole numbers up to this size are exact as 64-bit floats.
 const EXACT_INTEGER_MAX: u64 = 1 << 53;
 
@@ -31,6 +34,8 @@ pub(super) struct Column {
     /// The type it was declared with, where it comes from a table.
     pub(super) declared: Option<String>,
     pub(super) values: Values,
+    /// Whether it had infinities, which became null.
+    pub(super) has_infinity: bool,
 }
 
 /// A column as a table can have it.
@@ -41,6 +46,9 @@ struct Typed {
 
 /// Writes the result, of `rows` rows, into `folder`.
 pub(super) fn write(columns: Vec<Column>, rows: usize, folder: &Path) -> Result<Output, ErrorFrame> {
+    for column in columns.iter().filter(|column| column.has_infinity) {
+        eprintln!("warning: column `{}` of the result has infinities, which became null", column.name);
+    }
     if columns.iter().any(|column| matches!(&column.values, Values::Mixed(values) if !are_exact(values))) {
         write_records(columns, rows, &folder.join(JSON_NAME))?.map_err(unwritten)?;
         let place = OutputPlace::JsonFile(JSON_NAME.to_owned());
@@ -56,8 +64,10 @@ fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {
 }
 
 fn write_table(columns: Vec<Column>, rows: usize, path: &Path) -> Result<(), ArrowError> {
-    let (names, columns): (Vec<String>, Vec<Typed>) =
-        columns.into_iter().map(|Column { name, declared, values }| (name, typed(values, declared.as_deref()))).unzip();
+    let (names, columns): (Vec<String>, Vec<Typed>) = columns
+        .into_iter()
+        .map(|Column { name, declared, values, .. }| (name, typed(values, declared.as_deref())))
+        .unzip();
     let field = |(name, column): (&String, &Typed)| Field::new(name, column.data_type.clone(), true);
     let schema = Arc::new(Schema::new(names.iter().zip(&columns).map(field).collect::<Vec<Field>>()));
     let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
@@ -69,7 +79,10 @@ fn write_table(columns: Vec<Column>, rows: usize, path: &Path) -> Result<(), Arr
             None => new_null_array(&column.data_type, count),
         });
         let options = RecordBatchOptions::new().with_row_count(Some(count));
-        writer.write(&RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.collect(), &options)?)?;
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.collect(), &options)?;
+        for piece in bucket::table::cut(&batch, BATCH_MAX) {
+            writer.write(&piece)?;
+        }
     }
     writer.finish()?;
     Ok(writer.into_inner()?.flush()?)

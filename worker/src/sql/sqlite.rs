@@ -140,6 +140,7 @@ fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<(Ve
             for (place, column) in last.iter_mut().enumerate() {
                 let value = row.get_ref(place).map_err(refused)?;
                 bytes += size(value);
+                column.has_infinity |= matches!(value, ValueRef::Real(number) if !number.is_finite());
                 column.values.push(value).map_err(|NotText| not_text(&column.name, count))?;
             }
             count += 1;
@@ -163,6 +164,7 @@ fn columns(statement: &Statement<'_>) -> Vec<Column> {
         name: column.name().to_owned(),
         declared: column.decl_type().map(str::to_owned),
         values: Values::default(),
+        has_infinity: false,
     };
     statement.columns().map(column).collect()
 }

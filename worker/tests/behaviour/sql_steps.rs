@@ -80,6 +80,7 @@ async fn an_input_that_is_no_table_is_an_error_that_says_what_came() {
         ("null", "None came"),
         (r#"[{"a": 1}, 2]"#, "a list came whose element [1] is a number"),
         (r#"[{"a": 9223372036854775808}]"#, "column `a` of input `orders` holds an integer beyond 64 bit, in [0]"),
+        (r#"[{"a": 1e400}]"#, "column `a` of input `orders` holds a number beyond a 64-bit float, in [0]"),
         (r#"[{"a": 1, "A": 2}]"#, "differ only in case"),
     ] {
         let error = fleet.error(sqlite("SELECT * FROM orders").input(input)).await;
@@ -128,6 +129,16 @@ async fn statements_reach_nothing_but_their_own_database() {
     }
     assert!(!file.exists());
     assert!(fleet.value(sqlite("PRAGMA table_info(orders)").input(ORDERS)).await.contains("\"name\":\"id\""));
+}
+
+#[tokio::test]
+async fn infinities_that_become_null_are_told_in_the_log() {
+    let fleet = Fleet::start();
+    for sql in ["SELECT 9e999 AS x UNION ALL SELECT 1", "SELECT 9e999 AS x UNION ALL SELECT 'text'"] {
+        let settlement = fleet.run(sqlite(sql)).await;
+        let log = log_text(&settlement);
+        assert!(log.contains("warning: column `x` of the result has infinities, which became null"), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -97,6 +97,12 @@ impl Encoder {
             DataType::Float16 => out.put_f32(array.as_primitive::<Float16Type>().value(row).to_f32()),
             DataType::Float32 => out.put_f32(array.as_primitive::<Float32Type>().value(row)),
             DataType::Float64 => out.put_f64(array.as_primitive::<Float64Type>().value(row)),
+            DataType::Decimal32(_, scale) => {
+                numeric::write(&array.as_primitive::<Decimal32Type>().value(row).to_string(), *scale, out);
+            }
+            DataType::Decimal64(_, scale) => {
+                numeric::write(&array.as_primitive::<Decimal64Type>().value(row).to_string(), *scale, out);
+            }
             DataType::Decimal128(_, scale) => {
                 numeric::write(&array.as_primitive::<Decimal128Type>().value(row).to_string(), *scale, out);
             }

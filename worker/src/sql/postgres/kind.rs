@@ -27,9 +27,10 @@ impl Kind {
             return Some(Self::Json);
         }
         match field.data_type() {
-            DataType::Decimal128(digits, scale) | DataType::Decimal256(digits, scale) => {
-                Some(Self::Decimal { digits: *digits, scale: *scale })
-            }
+            DataType::Decimal32(digits, scale)
+            | DataType::Decimal64(digits, scale)
+            | DataType::Decimal128(digits, scale)
+            | DataType::Decimal256(digits, scale) => Some(Self::Decimal { digits: *digits, scale: *scale }),
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 Some(scalar(item.data_type()).filter(|_| !holds_json(item)).map_or(Self::Json, Self::List))
             }
@@ -90,6 +91,7 @@ mod tests {
         for (data_type, expected) in [
             (DataType::UInt32, "int8"),
             (DataType::UInt64, "numeric"),
+            (DataType::Decimal32(9, 2), "numeric(9, 2)"),
             (DataType::Decimal128(10, 2), "numeric(10, 2)"),
             (DataType::Timestamp(arrow_schema::TimeUnit::Second, Some("UTC".into())), "timestamptz"),
             (list(DataType::Utf8), "text[]"),

@@ -72,6 +72,10 @@ pub enum Command {
     Pause(PauseArguments),
     /// End a pause
     Resume(PauseArguments),
+    /// Keep a run with its values, whatever the hub's bounds of what it keeps
+    Pin(PinArguments),
+    /// Have the bounds hold for a run again
+    Unpin(PinArguments),
     /// Keep secrets for steps: set, list, remove
     Secret(SecretArguments),
     /// Say why a job is, or is not, running
@@ -405,6 +409,17 @@ pub struct QueryArguments {
 /// Arguments of `bue cancel`.
 #[derive(Debug, Args)]
 pub struct CancelArguments {
+    /// Where the hub is
+    #[command(flatten)]
+    pub hub: HubPlace,
+    /// The run
+    #[arg(value_name = "RUN")]
+    pub run: RunId,
+}
+
+/// Arguments of `bue pin` and `bue unpin`.
+#[derive(Debug, Args)]
+pub struct PinArguments {
     /// Where the hub is
     #[command(flatten)]
     pub hub: HubPlace,

@@ -83,6 +83,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Value(arguments) => commands::value::run(&context, &arguments),
         Command::Query(arguments) => commands::query::run(&context, &arguments),
         Command::Again(arguments) => commands::again::run(&context, &arguments),
+        Command::Pin(arguments) => commands::pin::pin(&context, &arguments),
+        Command::Unpin(arguments) => commands::pin::unpin(&context, &arguments),
         Command::Cancel(arguments) => commands::cancel::run(&context, &arguments),
         Command::Reset(arguments) => commands::reset::run(&context, &arguments),
         Command::Pause(arguments) => commands::pause::pause(&context, &arguments),

@@ -113,6 +113,8 @@ pub struct Kept {
     pub cancelled_for: Duration,
     /// Most runs kept that were cancelled.
     pub cancelled_runs_max: usize,
+    /// What lost attempts left in the bucket stays this long after the end of its run: some of them may be about to be settled.
+    pub orphans_for: Duration,
     /// Size of the values and logs of all runs; where it is more, those of the runs that ended first are removed.
     pub values_bytes_max: u64,
     /// Time between two looks.
@@ -130,6 +132,7 @@ impl Default for Kept {
             failed_runs_max: 10_000,
             cancelled_for: 30 * DAY,
             cancelled_runs_max: 10_000,
+            orphans_for: Duration::from_secs(3_600),
             values_bytes_max: 1 << 40,
             look: Duration::from_secs(600),
         }

@@ -1,6 +1,6 @@
 //! What becomes of values in the bucket. Those of runs that are no longer kept go with them. Those that attempts left which had
 //! lost their lease, or whose job started over, go when their run has ended. And where all values of ended runs together
-//! are over a bound, those of the runs that ended first go.
+//! are over a bound, those of the runs that ended first go. Those of pinned runs stay.
 //!
 //! Only what belongs to runs of this hub is touched: others may use the same bucket. A bucket that is away is asked again
 //! at the next look.
@@ -10,21 +10,16 @@ use std::time::Duration;
 
 use bucket::{Bucket, BucketError};
 use futures::TryStreamExt;
-use protocol::api::RunView;
 use protocol::{JobId, Place, RunId};
 
 use crate::config::Kept;
 use crate::error::QueueError;
 use crate::store::Store;
 
-/// Values younger than this may be of attempts that are about to be settled.
-const ORPHAN_AGE: Duration = Duration::from_secs(3_600);
 /// How far back the first look of a hub goes.
 const FIRST_LOOK: Duration = Duration::from_secs(24 * 3_600);
 /// Time between two looks at how much there is in all: each lists the whole bucket.
 const SIZE_LOOK: Duration = Duration::from_secs(3_600);
-/// Runs that are looked at for what attempts left.
-const RUNS_MAX: usize = 1_000;
 
 /// Why something was not tidied.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +57,7 @@ impl Tidying {
 
     /// Tidies what has become due since the last look.
     pub(crate) async fn look(&mut self, store: &Store, bucket: &Bucket, kept: Kept, now_ms: i64) {
-        if let Err(error) = self.remove_orphans(store, bucket, now_ms).await {
+        if let Err(error) = self.remove_orphans(store, bucket, now_ms - milliseconds(kept.orphans_for)).await {
             tracing::warn!(%error, "values that lost attempts left behind could not be removed; the next look tries again");
         }
         if now_ms < self.size_at_ms {
@@ -74,10 +69,8 @@ impl Tidying {
         }
     }
 
-    async fn remove_orphans(&mut self, store: &Store, bucket: &Bucket, now_ms: i64) -> Result<(), TidyingError> {
-        let until_ms = now_ms - milliseconds(ORPHAN_AGE);
-        let is_due = |run: &RunView| run.finished_ms.is_some_and(|ms| (self.ended_before_ms..until_ms).contains(&ms));
-        for run in store.runs(RUNS_MAX).await?.into_iter().filter(is_due) {
+    async fn remove_orphans(&mut self, store: &Store, bucket: &Bucket, until_ms: i64) -> Result<(), TidyingError> {
+        for run in store.runs_ended(self.ended_before_ms, until_ms).await? {
             let count = remove_orphans_of(store, bucket, &run.id, until_ms).await?;
             if count > 0 {
                 tracing::info!(run = %run.id, values = count, "removed values that attempts left behind");
@@ -139,6 +132,7 @@ async fn keep_in_size(store: &Store, bucket: &Bucket, bytes_max: u64) -> Result<
     let mut ended: Vec<(i64, RunId, u64)> = Vec::new();
     for (run, bytes) in sizes {
         match store.run(run.clone()).await {
+            Ok(view) if view.pinned => {}
             Ok(view) => ended.extend(view.finished_ms.map(|ms| (ms, run, bytes))),
             Err(QueueError::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -154,7 +148,11 @@ async fn keep_in_size(store: &Store, bucket: &Bucket, bytes_max: u64) -> Result<
         total = total.saturating_sub(bytes);
     }
     if total > bytes_max {
-        tracing::warn!(total, bytes_max, "values are over BUE_VALUES_BYTES_MAX, and no run of this hub has ended");
+        tracing::warn!(
+            total,
+            bytes_max,
+            "values are over BUE_VALUES_BYTES_MAX, and no run of this hub has ended that is not pinned"
+        );
     }
     Ok(())
 }

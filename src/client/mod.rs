@@ -135,6 +135,16 @@ impl Client {
         self.post(&format!("runs/{run}/cancel"), &()).await
     }
 
+    /// Keeps a run with its values whatever the bounds.
+    pub async fn pin(&self, run: &RunId) -> Result<RunView, ClientError> {
+        self.post(&format!("runs/{run}/pin"), &()).await
+    }
+
+    /// Has the bounds hold for a run again.
+    pub async fn unpin(&self, run: &RunId) -> Result<RunView, ClientError> {
+        self.post(&format!("runs/{run}/unpin"), &()).await
+    }
+
     /// A new run of the script and files of another one. Safe to repeat with the same key.
     pub async fn run_again(&self, run: &RunId, key: &str) -> Result<RunView, ClientError> {
         let route = format!("runs/{run}/again");

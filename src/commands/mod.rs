@@ -12,6 +12,7 @@ pub mod hub;
 pub mod logs;
 pub mod lsp;
 pub mod pause;
+pub mod pin;
 pub mod plan;
 pub mod query;
 pub mod reset;

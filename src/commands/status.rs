@@ -152,12 +152,18 @@ fn runs_text(runs: &[RunView]) -> String {
         table.add_row([
             run.id.to_string(),
             run.script.clone(),
-            run_word(run.state).to_owned(),
+            state_text(run),
             counts_text(&run.counts),
             since(run.created_ms).map(ago).unwrap_or_default(),
         ]);
     }
     table.to_string()
+}
+
+/// How a run stands, and whether it is pinned.
+fn state_text(run: &RunView) -> String {
+    let pinned = if run.pinned { ", pinned" } else { "" };
+    format!("{}{pinned}", run_word(run.state))
 }
 
 fn run_line(run: &RunView) -> String {
@@ -166,7 +172,7 @@ fn run_line(run: &RunView) -> String {
         .and_then(|end| u64::try_from(end - run.created_ms).ok())
         .map(|took| format!(", took {}", span(Duration::from_millis(took))))
         .unwrap_or_default();
-    format!("run {} of {} {}{took}: {}", run.id, run.script, run_word(run.state), counts_text(&run.counts))
+    format!("run {} of {} {}{took}: {}", run.id, run.script, state_text(run), counts_text(&run.counts))
 }
 
 fn counts_text(counts: &Counts) -> String {

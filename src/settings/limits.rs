@@ -104,6 +104,7 @@ limits! {
         kept.failed_runs_max, BUE_KEPT_FAILED_RUNS_MAX "Hub: most runs kept in which a job failed.";
         kept.cancelled_for, BUE_KEPT_CANCELLED_FOR "Hub: how long runs are kept that were cancelled.";
         kept.cancelled_runs_max, BUE_KEPT_CANCELLED_RUNS_MAX "Hub: most runs kept that were cancelled.";
+        kept.orphans_for, BUE_KEPT_ORPHANS_FOR "Hub: how long values that lost attempts left behind are kept after the end of their run.";
         kept.values_bytes_max, BUE_VALUES_BYTES_MAX "Hub: size of all values and logs in the bucket; where it is more, those of the runs that ended first are removed.";
         kept.look, BUE_KEPT_LOOK "Hub: time between two looks for runs that are no longer kept.";
         postgres_connections_max, BUE_HUB_POSTGRES_CONNECTIONS_MAX "Hub: connections for reading a queue in PostgreSQL; one more writes, one listens.";

@@ -130,6 +130,7 @@ mod tests {
             counts,
             created_ms: 0,
             finished_ms: None,
+            pinned: false,
             version: 1,
         };
         assert_eq!(line(&run), "run r000000000000: 1,210 jobs, 7 succeeded, 3 running, 1,200 waiting");

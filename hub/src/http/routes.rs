@@ -42,6 +42,8 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/runs/{run}/jobs", get(jobs))
         .route("/v1/runs/{run}/results", get(results))
         .route("/v1/runs/{run}/cancel", post(cancel))
+        .route("/v1/runs/{run}/pin", post(pin))
+        .route("/v1/runs/{run}/unpin", post(unpin))
         .route("/v1/runs/{run}/reset", post(reset_failed))
         .route("/v1/runs/{run}/again", post(run_again))
         .route("/v1/pause", post(pause))
@@ -189,6 +191,14 @@ async fn results(
 
 async fn cancel(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunView> {
     json(hub.queue.cancel(parse(&run)?).await)
+}
+
+async fn pin(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunView> {
+    json(hub.queue.pin(parse(&run)?).await)
+}
+
+async fn unpin(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunView> {
+    json(hub.queue.unpin(parse(&run)?).await)
 }
 
 async fn reset_failed(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::ResetAnswer> {

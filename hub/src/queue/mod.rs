@@ -342,6 +342,26 @@ impl Queue {
         self.store().run(run).await
     }
 
+    /// Keeps a run with its values whatever the bounds.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn pin(&self, run: RunId) -> Result<RunView, QueueError> {
+        self.store().pin(run.clone()).await?;
+        tracing::info!(%run, "run pinned");
+        self.store().run(run).await
+    }
+
+    /// Has the bounds hold for a run again.
+    ///
+    /// # Errors
+    /// There is no such run, or it is not pinned.
+    pub async fn unpin(&self, run: RunId) -> Result<RunView, QueueError> {
+        self.store().unpin(run.clone()).await?;
+        tracing::info!(%run, "run unpinned");
+        self.store().run(run).await
+    }
+
     /// Starts the failed jobs of a run over.
     ///
     /// # Errors

@@ -53,6 +53,28 @@ impl Store {
         .await
     }
 
+    /// Keeps a run with its values whatever the bounds.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn pin(&self, run: RunId) -> Result<(), QueueError> {
+        self.write(move |change| set_pin(change, &run, true)).await
+    }
+
+    /// Has the bounds hold for a run again.
+    ///
+    /// # Errors
+    /// There is no such run, or it is not pinned.
+    pub async fn unpin(&self, run: RunId) -> Result<(), QueueError> {
+        self.write(move |change| {
+            if !change.run_row(&run)?.pinned {
+                return Err(QueueError::Conflict(format!("run {run} is not pinned")));
+            }
+            set_pin(change, &run, false)
+        })
+        .await
+    }
+
     /// A hidden run whose rows are still there.
     ///
     /// # Errors
@@ -86,6 +108,14 @@ fn forget_pause(change: &mut Change<'_>, run: i64) -> Result<(), QueueError> {
     if let Some(run) = change.rows.run(run)? {
         change.rows.set_pause(&json(&Pause::Run(run.id))?, false)?;
     }
+    Ok(())
+}
+
+fn set_pin(change: &mut Change<'_>, run: &RunId, pinned: bool) -> Result<(), QueueError> {
+    let number = change.run_number(run)?;
+    change.edited();
+    change.rows.pin(number, pinned)?;
+    change.touch(number);
     Ok(())
 }
 

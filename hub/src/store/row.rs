@@ -80,6 +80,7 @@ pub(crate) struct Run {
     pub created_ms: i64,
     pub finished_ms: Option<i64>,
     pub cancelled: bool,
+    pub pinned: bool,
     pub version: u64,
     pub counts: Counts,
 }

@@ -121,6 +121,10 @@ pub(crate) trait RunRows {
     fn run_of_key(&mut self, key: &str) -> Found<Option<RunId>>;
     /// The newest runs.
     fn newest_runs(&mut self, limit: i64) -> Found<Vec<Run>>;
+    /// Runs that ended in a time, from `from_ms` on and before `until_ms`.
+    fn runs_ended(&mut self, from_ms: i64, until_ms: i64) -> Found<Vec<Run>>;
+    /// Notes whether a run is kept whatever the bounds.
+    fn pin(&mut self, run: i64, pinned: bool) -> Found<()>;
     /// Jobs of all runs by state.
     fn totals(&mut self) -> Found<Counts>;
     /// A plan's bundle and body.
@@ -137,7 +141,7 @@ pub(crate) trait RunRows {
 
 /// Deleting what is no longer kept.
 pub(crate) trait KeptRows {
-    /// Finished runs that are over one of the bounds: settled before, or more than so many newer ones of their state.
+    /// Finished runs without a pin that are over one of the bounds: settled before, or more than so many newer ones of their state.
     fn expired(&mut self, what: Expired, limit: i64) -> Found<Vec<i64>>;
     /// Hides a run for good.
     fn retire(&mut self, run: i64) -> Found<()>;

@@ -42,6 +42,14 @@ impl Store {
         self.read(move |rows| Ok(rows.newest_runs(limit)?.into_iter().map(run_view).collect())).await
     }
 
+    /// Runs that ended from `from_ms` on and before `until_ms`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn runs_ended(&self, from_ms: i64, until_ms: i64) -> Result<Vec<RunView>, QueueError> {
+        self.read(move |rows| Ok(rows.runs_ended(from_ms, until_ms)?.into_iter().map(run_view).collect())).await
+    }
+
     /// Jobs of all runs by state.
     ///
     /// # Errors
@@ -129,6 +137,7 @@ fn run_view(run: Run) -> RunView {
         counts: run.counts,
         created_ms: run.created_ms,
         finished_ms: run.finished_ms,
+        pinned: run.pinned,
         version: run.version,
     }
 }

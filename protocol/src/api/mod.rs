@@ -15,6 +15,7 @@
 //! | `GET /v1/runs/{run}/results?limit=` | → [`ResultsAnswer`] |
 //! | `POST /v1/runs/{run}/cancel` | → [`RunView`] |
 //! | `POST /v1/runs/{run}/reset` | → [`ResetAnswer`]: its failed jobs start over |
+//! | `POST /v1/runs/{run}/pin`, `…/unpin` | → [`RunView`]: whether it is kept whatever the bounds |
 //! | `POST /v1/runs/{run}/again` | → [`RunView`]: a new run of the same script and files; repeatable with an `Idempotency-Key` |
 //! | `POST /v1/pause`, `POST /v1/resume` | [`Pause`] → 204 |
 //! | `GET /v1/jobs/{job}` | → [`JobView`] |

@@ -64,6 +64,9 @@ pub struct RunView {
     /// When nothing more could run.
     #[serde(default)]
     pub finished_ms: Option<i64>,
+    /// It is kept whatever the bounds of the hub.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
     /// Grows with every change; for `?version=`.
     pub version: u64,
 }

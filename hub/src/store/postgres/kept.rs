@@ -17,7 +17,7 @@ impl KeptRows for PostgresRows<'_> {
         let sql = format!(
             "SELECT number FROM (
                  SELECT number, finished_ms, row_number() OVER (ORDER BY finished_ms DESC, number DESC) AS place
-                 FROM runs WHERE finished_ms IS NOT NULL AND NOT retired AND {ended}) AS ended
+                 FROM runs WHERE finished_ms IS NOT NULL AND NOT retired AND NOT pinned AND {ended}) AS ended
              WHERE finished_ms < $1 OR place > $2 ORDER BY number LIMIT $3"
         );
         self.all(&sql, &[&what.finished_before_ms, &what.runs_max, &limit], |row| get(row, 0))

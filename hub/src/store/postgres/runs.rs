@@ -10,7 +10,7 @@ use crate::store::row::{Run, run_id};
 use crate::store::rows::{Found, RunRows};
 
 const SELECT_RUN: &str = "SELECT id, number, plan, root, script, created_ms, finished_ms, cancelled, version,
-    n_waiting, n_ready, n_parked, n_leased, n_succeeded, n_failed, n_cancelled FROM runs WHERE NOT retired";
+    n_waiting, n_ready, n_parked, n_leased, n_succeeded, n_failed, n_cancelled, pinned FROM runs WHERE NOT retired";
 
 fn counts(row: &Row, first: usize) -> Result<Counts, QueueError> {
     Ok(Counts {
@@ -36,6 +36,7 @@ fn run(row: &Row) -> Result<Run, QueueError> {
         cancelled: get(row, 7)?,
         version: count(row, 8)?,
         counts: counts(row, 9)?,
+        pinned: get(row, 16)?,
     })
 }
 
@@ -58,6 +59,15 @@ impl RunRows for PostgresRows<'_> {
 
     fn newest_runs(&mut self, limit: i64) -> Found<Vec<Run>> {
         self.all(&format!("{SELECT_RUN} ORDER BY number DESC LIMIT $1"), &[&limit], run)
+    }
+
+    fn runs_ended(&mut self, from_ms: i64, until_ms: i64) -> Found<Vec<Run>> {
+        let sql = format!("{SELECT_RUN} AND finished_ms >= $1 AND finished_ms < $2 ORDER BY finished_ms");
+        self.all(&sql, &[&from_ms, &until_ms], run)
+    }
+
+    fn pin(&mut self, run: i64, pinned: bool) -> Found<()> {
+        self.execute("UPDATE runs SET pinned = $2 WHERE number = $1", &[&run, &pinned]).map(drop)
     }
 
     fn totals(&mut self) -> Found<Counts> {

@@ -20,7 +20,7 @@ impl KeptRows for SqliteRows<'_> {
         let sql = format!(
             "SELECT number FROM (
                  SELECT number, finished_ms, row_number() OVER (ORDER BY finished_ms DESC, number DESC) AS place
-                 FROM runs WHERE finished_ms IS NOT NULL AND retired = 0 AND {ended})
+                 FROM runs WHERE finished_ms IS NOT NULL AND retired = 0 AND pinned = 0 AND {ended})
              WHERE finished_ms < ?1 OR place > ?2 ORDER BY number LIMIT ?3"
         );
         self.all(&sql, params![what.finished_before_ms, what.runs_max, limit], |row| row.get(0))

@@ -10,7 +10,7 @@ use crate::store::row::{Run, run_id};
 use crate::store::rows::{Found, RunRows};
 
 const SELECT_RUN: &str = "SELECT id, number, plan, root, script, created_ms, finished_ms, cancelled, version,
-    n_waiting, n_ready, n_parked, n_leased, n_succeeded, n_failed, n_cancelled FROM runs WHERE retired = 0";
+    n_waiting, n_ready, n_parked, n_leased, n_succeeded, n_failed, n_cancelled, pinned FROM runs WHERE retired = 0";
 
 fn run(row: &Row<'_>) -> rusqlite::Result<Result<Run, QueueError>> {
     let text: String = row.get(0)?;
@@ -25,7 +25,8 @@ fn run(row: &Row<'_>) -> rusqlite::Result<Result<Run, QueueError>> {
     };
     let (number, plan, root, script) = (row.get(1)?, Digest(row.get(2)?), row.get(3)?, row.get(4)?);
     let (created_ms, finished_ms, cancelled, version) = (row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?);
-    let read = |id| Run { number, id, plan, root, script, created_ms, finished_ms, cancelled, version, counts };
+    let pinned = row.get(16)?;
+    let read = |id| Run { number, id, plan, root, script, created_ms, finished_ms, cancelled, pinned, version, counts };
     Ok(run_id(&text).map(read))
 }
 
@@ -49,6 +50,15 @@ impl RunRows for SqliteRows<'_> {
 
     fn newest_runs(&mut self, limit: i64) -> Found<Vec<Run>> {
         self.all(&format!("{SELECT_RUN} ORDER BY number DESC LIMIT ?1"), [limit], run)?.into_iter().collect()
+    }
+
+    fn runs_ended(&mut self, from_ms: i64, until_ms: i64) -> Found<Vec<Run>> {
+        let sql = format!("{SELECT_RUN} AND finished_ms >= ?1 AND finished_ms < ?2 ORDER BY finished_ms");
+        self.all(&sql, [from_ms, until_ms], run)?.into_iter().collect()
+    }
+
+    fn pin(&mut self, run: i64, pinned: bool) -> Found<()> {
+        self.execute("UPDATE runs SET pinned = ?2 WHERE number = ?1", params![run, pinned]).map(drop)
     }
 
     fn totals(&mut self) -> Found<Counts> {

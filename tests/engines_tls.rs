@@ -3,6 +3,9 @@
 mod fleet;
 mod postgres;
 
+use std::io::Write;
+use std::process::Stdio;
+
 use fleet::{Fleet, eventually};
 use postgres::Server;
 use serde_json::{Value, json};
@@ -78,4 +81,44 @@ fn a_job_waits_for_a_worker_that_has_what_it_needs() {
     other.wait_for("takes jobs from");
     let ended = upload.end().expect(0);
     assert!(ended.stdout.contains("one"), "{}", ended.stdout);
+}
+
+#[test]
+fn the_address_of_a_named_database_can_be_a_secret_of_the_hub() {
+    let server = Server::shared();
+    let mut fleet = Fleet::empty().start(1);
+    fleet.write("x.bue", SCRIPT);
+    let waiting = fleet.bue(&["upload", "x.bue"]).expect(0).run();
+    eventually("the job is handed back", || {
+        fleet.workers[0].stderr().contains("no BUE_CONNECTION_WAREHOUSE").then_some(())
+    });
+    let set = |address: &str| {
+        let mut command = fleet.command(&["secret", "set", "BUE_CONNECTION_WAREHOUSE"]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap();
+        child.stdin.take().unwrap().write_all(address.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    };
+    set(&format!("postgres://ada:open%20sesame@127.0.0.1:{}/postgres", server.port()));
+    eventually("the job has run", || (fleet.run_view(&waiting)["state"] == "succeeded").then_some(()));
+    let told = "`DO $$ BEGIN RAISE NOTICE 'open sesame'; END $$`";
+    fleet.write("y.bue", &format!("q:\n    postgres\n    !connection warehouse\n    t\n    {told}\np = | q\np()\n"));
+    fleet.bue(&["upload", "y.bue", "--wait"]).expect(0);
+    let log = fleet.bue(&["logs", "j2"]).expect(0).stdout;
+    assert!(log.contains("***") && !log.contains("sesame"), "{log}");
+}
+
+#[test]
+fn an_address_among_the_secrets_that_cannot_be_used_is_named_and_not_shown() {
+    let mut fleet = Fleet::empty().start(1);
+    let mut command = fleet.command(&["secret", "set", "BUE_CONNECTION_WAREHOUSE"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"nonsense-nonsense").unwrap();
+    assert!(child.wait().unwrap().success());
+    fleet.write("x.bue", &SCRIPT.replace("    !connection", "    !retries 0\n    !connection"));
+    let ended = fleet.bue(&["upload", "x.bue", "--wait"]).expect(1);
+    assert!(!ended.stderr.contains("nonsense"), "{}", ended.stderr);
+    ended.says(&[
+        "the secret BUE_CONNECTION_WAREHOUSE, for `!connection warehouse`, cannot be used: it is not of the form",
+    ]);
 }

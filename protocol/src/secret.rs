@@ -16,6 +16,16 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Names that begin so are the engine's own.
 const OWN_PREFIX: &str = "BUE_";
 
+/// What the setting of a database begins with that steps name by `!connection`, and the secret that stands in for it.
+pub const CONNECTION_PREFIX: &str = "BUE_CONNECTION_";
+
+/// The end of that name: capitals, and `_` for all that is neither letter nor digit.
+#[must_use]
+pub fn connection_suffix(connection: &str) -> String {
+    let plain = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' };
+    connection.chars().map(plain).collect()
+}
+
 /// Text that must not be shown: `Debug` shows that there is one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -76,8 +86,11 @@ pub fn name_defect(name: &str) -> Option<String> {
     if name.len() > NAME_BYTES_MAX {
         return Some(format!("`{shown}…` is no name of a secret: it is longer than {NAME_BYTES_MAX} bytes"));
     }
-    if name.starts_with(OWN_PREFIX) {
-        return Some(format!("`{shown}` is no name of a secret: those with {OWN_PREFIX} are the engine's own"));
+    let is_connection = name.strip_prefix(CONNECTION_PREFIX).is_some_and(|connection| !connection.is_empty());
+    if name.starts_with(OWN_PREFIX) && !is_connection {
+        return Some(format!(
+            "`{shown}` is no name of a secret: those with {OWN_PREFIX} are the engine's own, except {CONNECTION_PREFIX}…"
+        ));
     }
     None
 }
@@ -88,11 +101,11 @@ mod tests {
 
     #[test]
     fn a_name_is_that_of_a_variable() {
-        for name in ["API_TOKEN", "_x", "a1"] {
+        for name in ["API_TOKEN", "_x", "a1", "BUE_CONNECTION_WAREHOUSE"] {
             assert_eq!(name_defect(name), None, "{name}");
         }
         let long = "x".repeat(NAME_BYTES_MAX + 1);
-        for name in ["", "1a", "a-b", "a b", "a=b", "ä", "BUE_TOKEN", "a\0", &long] {
+        for name in ["", "1a", "a-b", "a b", "a=b", "ä", "BUE_TOKEN", "BUE_CONNECTION_", "a\0", &long] {
             assert!(name_defect(name).is_some(), "{name:?}");
         }
     }

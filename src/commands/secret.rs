@@ -5,7 +5,7 @@
 use std::io::{self, IsTerminal, Read, Write};
 
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-use protocol::secret::{SecretText, name_defect};
+use protocol::secret::{CONNECTION_PREFIX, SecretText, name_defect};
 
 use crate::cli::{SecretArguments, SecretCommand, SecretListArguments, SecretNameArguments};
 use crate::context::{Context, block_on};
@@ -35,7 +35,13 @@ fn set(context: &Context, arguments: &SecretNameArguments) -> Result {
         ));
     }
     block_on(async { Ok(client.set_secret(name, value).await?) })?;
-    output::note(&format!("secret {name} is set: steps with `!secret {name}` get it as the variable {name}"));
+    output::note(&match name.strip_prefix(CONNECTION_PREFIX) {
+        None => format!("secret {name} is set: steps with `!secret {name}` get it as the variable {name}"),
+        Some(connection) => {
+            let connection = connection.to_ascii_lowercase();
+            format!("secret {name} is set: postgres steps with `!connection {connection}` run in that database")
+        }
+    });
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use protocol::frame::PostgresTls;
-use worker::{CONNECTION_PREFIX, Engines, Postgres};
+use protocol::secret::CONNECTION_PREFIX;
+use worker::{Engines, Postgres};
 
 use super::source::{SettingError, Sources};
 use super::table;

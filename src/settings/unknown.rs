@@ -9,7 +9,7 @@ const DOCUMENTATION: &str = include_str!("../../docs/settings.md");
 
 /// What to tell the user of `name`, where it is no setting.
 pub fn warning(name: &str) -> Option<String> {
-    let is_connection = name.starts_with(worker::CONNECTION_PREFIX);
+    let is_connection = name.starts_with(protocol::secret::CONNECTION_PREFIX);
     if is_connection || !PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || known().any(|known| known == name) {
         return None;
     }

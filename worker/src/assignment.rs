@@ -8,6 +8,7 @@ use protocol::frame::{Code, Input, StartFrame};
 use protocol::{ErrorKind, Language, PROTOCOL_VERSION, Source, Step, StepError};
 
 use crate::config::Config;
+use crate::engines::Engines;
 use crate::environments::Environment;
 use crate::scratch::Scratch;
 use crate::template;
@@ -26,6 +27,8 @@ pub(crate) struct Assignment<'attempt> {
     pub(crate) scratch: &'attempt Scratch,
     /// The interpreter of a Python step, with its packages.
     pub(crate) environment: Arc<Environment>,
+    /// What a SQL step runs on.
+    pub(crate) engines: &'attempt Engines,
 }
 
 /// The step that a lease names.
@@ -42,11 +45,11 @@ impl Assignment<'_> {
         let limits = &config.limits;
         let code = self.code()?;
         let postgres = match self.step.language {
-            Language::Postgres => Some(config.engines.postgres_frame(self.step, limits).map_err(Trouble::Step)?),
+            Language::Postgres => Some(self.engines.postgres_frame(self.step, limits).map_err(Trouble::Step)?),
             _ => None,
         };
         let duckdb = match self.step.language {
-            Language::Duckdb => Some(config.engines.duckdb_frame(&config.program, limits).map_err(Trouble::Step)?),
+            Language::Duckdb => Some(self.engines.duckdb_frame(&config.program, limits).map_err(Trouble::Step)?),
             _ => None,
         };
         Ok(StartFrame {

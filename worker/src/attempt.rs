@@ -23,6 +23,7 @@ use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::enclosure::{Enclosure, may_use_network};
 use crate::ending;
+use crate::engines_of_step;
 use crate::environments::{Environment, Environments};
 use crate::held::StepIs;
 use crate::hub::Hub;
@@ -146,7 +147,7 @@ impl<H: Hub> Attempts<H> {
     async fn prepare_and_run(&self, lease: &Lease, end: &End) -> Result<Done, Trouble> {
         let plan = self.fetch(end, || self.bundles.plan(lease.plan)).await?;
         let step = assignment::step_of(&plan, lease)?;
-        self.check_engine(step)?;
+        let engines = self.engines(lease, step, end).await?;
         if step.language == Language::Python && step.settings.runtime.isolation == Some(protocol::Isolation::Shared) {
             return self.run_shared(lease, &plan, step, end).await;
         }
@@ -154,10 +155,13 @@ impl<H: Hub> Attempts<H> {
         let root = self.place_files(&plan, &scratch, end).await?;
         let seen_root = scratch.seen(&root);
         let environment = self.environment(lease, &plan, step, &root, end).await?;
-        let assignment = Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment };
+        let engines = &*engines;
+        let assignment =
+            Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment, engines };
         let inputs = self.inputs(&assignment, end).await?;
         self.hand_over(&scratch)?;
-        let declared = self.declared(lease, step, end).await?;
+        let mut declared = self.declared(lease, step, end).await?;
+        declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
         let (ending, log) = self.converse(&assignment, inputs, &declared, end).await?;
         let outcome = match ending {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,

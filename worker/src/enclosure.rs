@@ -144,7 +144,7 @@ impl Enclosure {
         if !network && !self.can_cut_network() {
             return Err(Trouble::Step(self.no_way_to_cut_network(step)));
         }
-        let mut engine = self.engine(assignment.step, config);
+        let mut engine = self.engine(assignment, config);
         engine.readable.extend(readable_of(&assignment.environment));
         Ok(self.cell(Inside {
             scratch: assignment.scratch.root(),
@@ -194,11 +194,11 @@ impl Enclosure {
     }
 
     /// What the engine of a SQL step needs to see beside the step's own folder.
-    fn engine(&self, step: &Step, config: &Config) -> Engine {
-        match step.language {
+    fn engine(&self, assignment: &Assignment<'_>, config: &Config) -> Engine {
+        match assignment.step.language {
             Language::Python | Language::Sqlite3 => Engine::default(),
             Language::Duckdb => {
-                let program = config.engines.duckdb_program(&config.program);
+                let program = assignment.engines.duckdb_program(&config.program);
                 let library = program.with_file_name(DUCKDB_LIBRARY);
                 Engine {
                     readable: vec![
@@ -209,7 +209,7 @@ impl Enclosure {
                 }
             }
             Language::Postgres => {
-                let database = config.engines.database_of(step);
+                let database = assignment.engines.database_of(assignment.step);
                 let host = database.and_then(|database| database.host.as_ref()).filter(|host| host.starts_with('/'));
                 let socket = host.map(PathBuf::from);
                 Engine { readable: socket.iter().cloned().map(Readable::in_place).collect(), socket }

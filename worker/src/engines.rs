@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use protocol::frame::{DuckdbFrame, PostgresFrame};
+use protocol::secret::{CONNECTION_PREFIX, connection_suffix};
 use protocol::{ErrorKind, Language, Step, StepError};
 
 use crate::config::Limits;
@@ -25,15 +26,6 @@ pub struct Engines {
     pub connections: BTreeMap<String, Postgres>,
     /// The program that runs DuckDB steps; `None`: `bue-duckdb` beside the program that runs the other ones.
     pub duckdb: Option<PathBuf>,
-}
-
-/// What the setting of a connection begins with.
-pub const CONNECTION_PREFIX: &str = "BUE_CONNECTION_";
-
-/// The end of the name of a connection's setting: capitals, and `_` for all that is neither letter nor digit.
-fn setting_of(connection: &str) -> String {
-    let plain = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_uppercase() } else { '_' };
-    connection.chars().map(plain).collect()
 }
 
 impl Engines {
@@ -60,11 +52,18 @@ impl Engines {
         }
     }
 
+    /// The same, with another database for steps that name it.
+    pub(crate) fn with_connection(&self, name: &str, database: Postgres) -> Self {
+        let mut engines = self.clone();
+        engines.connections.insert(connection_suffix(name), database);
+        engines
+    }
+
     /// The database of a PostgreSQL step: the one it names, else the default one. `None` where it names one that is not known.
     pub(crate) fn database_of(&self, step: &Step) -> Option<&Postgres> {
         match &step.settings.runtime.connection {
             None => Some(&self.postgres),
-            Some(name) => self.connections.get(&setting_of(name)),
+            Some(name) => self.connections.get(&connection_suffix(name)),
         }
     }
 
@@ -81,7 +80,7 @@ impl Engines {
             }),
             Some(name) => {
                 let found = self.database_of(step).and_then(|database| database.frame(step, limits).ok());
-                let setting = setting_of(name);
+                let setting = connection_suffix(name);
                 found.ok_or_else(|| missing(format!("{CONNECTION_PREFIX}{setting} for `!connection {name}`")))
             }
         }

@@ -9,12 +9,11 @@ use bucket::value::{Accepted, ValueError};
 use bytes::Bytes;
 use protocol::api::{Lease, LogRef};
 use protocol::frame::{Input, Output};
-use protocol::{ErrorKind, Step, StepError, ValueRef};
+use protocol::{ErrorKind, StepError, ValueRef};
 
 use crate::attempt::{Attempts, End};
 use crate::backoff::Backoff;
 use crate::bundles::FetchError;
-use crate::config::Mode;
 use crate::hub::Hub;
 use crate::log::Log;
 use crate::outage::Outage;
@@ -83,16 +82,6 @@ impl<H: Hub> Attempts<H> {
             }
         })
         .await
-    }
-
-    /// In a fleet another worker may have what this one lacks.
-    pub(crate) fn check_engine(&self, step: &Step) -> Result<(), Trouble> {
-        let config = &self.shared.config;
-        let checked = config.engines.check(step, &config.program, &config.limits);
-        checked.map_err(|error| match config.mode {
-            Mode::Fleet { .. } => Trouble::Away(error.message),
-            Mode::Local { .. } => Trouble::Step(error),
-        })
     }
 
     /// An object that is not there: lost, unless what was asked is no bucket of ours at all.

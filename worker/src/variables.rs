@@ -74,7 +74,7 @@ impl<H: Hub> Attempts<H> {
         Ok(declared)
     }
 
-    async fn secrets(&self, lease: &Lease, end: &End) -> Result<SecretsAnswer, Trouble> {
+    pub(crate) async fn secrets(&self, lease: &Lease, end: &End) -> Result<SecretsAnswer, Trouble> {
         let request = SecretsRequest { session: self.shared.session, job: lease.job, token: lease.token };
         let ask = || async {
             match self.shared.hub.secrets(request.clone()).await {

@@ -77,6 +77,14 @@ impl Queue {
         self.store().results(run, limit.min(self.limits().results_max)).await
     }
 
+    /// Whether any worker can run a job because the database that its step names is kept here.
+    async fn has_connection_of(&self, explanation: &Explanation) -> Result<bool, QueueError> {
+        match self.store().connection_of(explanation.job.id).await? {
+            Some(connection) => self.keeps_connection(&connection).await,
+            None => Ok(false),
+        }
+    }
+
     /// Why a job is, or is not, running.
     ///
     /// # Errors
@@ -88,6 +96,7 @@ impl Queue {
             explanation.reasons.insert(0, Reason::ScopeNotServed { scope });
         } else if explanation.job.state == JobState::Available
             && !self.shared.sessions.can_run(&scope, explanation.job.language)
+            && !self.has_connection_of(&explanation).await?
         {
             let engine = explanation.job.language.as_str().to_owned();
             explanation.reasons.insert(0, Reason::EngineMissing { engine });

@@ -8,7 +8,10 @@ pub mod keyring;
 
 use std::collections::BTreeMap;
 
-use protocol::secret::{SecretText, SecretView, SecretsAnswer, SecretsRequest, name_defect};
+use protocol::secret::{
+    CONNECTION_PREFIX, SecretText, SecretView, SecretsAnswer, SecretsRequest, connection_suffix, name_defect,
+};
+use protocol::{Language, Runtime, Step};
 
 use crate::clock::now_ms;
 use crate::error::QueueError;
@@ -62,7 +65,7 @@ impl Queue {
         let Some(step) = step else {
             return Err(QueueError::Conflict(format!("the lease of job {} is not this worker's", request.job)));
         };
-        let declared = step.settings.runtime.secrets;
+        let declared = declared_by(step);
         let kept = self.shared.store.secrets(Some(declared.clone())).await?;
         let mut secrets = BTreeMap::new();
         for Sealed { name, sealed, .. } in kept {
@@ -71,6 +74,12 @@ impl Queue {
         }
         let missing = declared.into_iter().filter(|name| !secrets.contains_key(name)).collect();
         Ok(SecretsAnswer { secrets, missing })
+    }
+
+    /// Whether the address of the database that steps name so is kept here, for workers that have none of their own.
+    pub(crate) async fn keeps_connection(&self, connection: &str) -> Result<bool, QueueError> {
+        let name = format!("{CONNECTION_PREFIX}{}", connection_suffix(connection));
+        Ok(!self.shared.store.secrets(Some(vec![name])).await?.is_empty())
     }
 
     fn check_value(&self, name: &str, value: &SecretText) -> Result<(), QueueError> {
@@ -90,6 +99,16 @@ impl Queue {
             _ => Ok(()),
         }
     }
+}
+
+/// The names of the secrets that a step gets: those it declares, and the address of the database that it names. A Python step gets no
+/// such address, whatever it declares.
+fn declared_by(step: Step) -> Vec<String> {
+    let Runtime { mut secrets, connection, .. } = step.settings.runtime;
+    secrets.retain(|name| !name.starts_with(CONNECTION_PREFIX));
+    let connection = connection.filter(|_| step.language == Language::Postgres);
+    secrets.extend(connection.map(|name| format!("{CONNECTION_PREFIX}{}", connection_suffix(&name))));
+    secrets
 }
 
 /// Seals anew what older keys sealed, so that these can be thrown away. A secret whose key is gone stays as it is.

@@ -105,4 +105,18 @@ impl Store {
         })
         .await
     }
+
+    /// The database that the step of a job names by `!connection`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn connection_of(&self, job: JobId) -> Result<Option<String>, QueueError> {
+        let plans = std::sync::Arc::clone(&self.plans);
+        self.read(move |rows| {
+            let Some(job) = rows.jobs(&[job_number(job)])?.into_iter().next() else { return Ok(None) };
+            let Some(run) = rows.run(job.run)? else { return Ok(None) };
+            Ok(plans.get(rows, run.plan)?.step(job.step)?.settings.runtime.connection.clone())
+        })
+        .await
+    }
 }

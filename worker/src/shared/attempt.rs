@@ -39,7 +39,9 @@ impl<H: Hub> Attempts<H> {
         let scratch = &interpreter.scratch;
         let root = self.root_in(scratch);
         let environment = self.environments.own();
-        let assignment = Assignment { lease, plan, step, seen_root: scratch.seen(&root), root, scratch, environment };
+        let engines = &self.shared.config.engines;
+        let assignment =
+            Assignment { lease, plan, step, seen_root: scratch.seen(&root), root, scratch, environment, engines };
         let (inputs, files) = self.shared_inputs(&assignment, &interpreter, end).await?;
         let frame = assignment.start_frame(inputs, &self.shared.config)?;
         let log = self.log(lease, &declared);
@@ -103,8 +105,17 @@ impl<H: Hub> Attempts<H> {
         let environment = self.environment(lease, plan, step, &root, end).await?;
         // Marks are unique in this process, and this one is not of the attempt alone.
         let mark = Mark::new(format!("shared-{}", lease.token));
-        let assignment =
-            Assignment { lease, plan, step, seen_root: scratch.seen(&root), root, scratch: &scratch, environment };
+        let engines = &self.shared.config.engines;
+        let assignment = Assignment {
+            lease,
+            plan,
+            step,
+            seen_root: scratch.seen(&root),
+            root,
+            scratch: &scratch,
+            environment,
+            engines,
+        };
         let mut launch = self.launch(&assignment, &mark)?;
         launch.arguments = self.shared_arguments();
         own_variables(lease).keys().for_each(|name| drop(launch.environment.remove(std::ffi::OsStr::new(name))));

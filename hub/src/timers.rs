@@ -66,6 +66,7 @@ async fn promote_in_time(shared: Arc<Shared>, usual_pause: Duration) {
 /// Brings parked jobs forward that a clock put too far off. Pauses are short beside what a clock is wrong by, so looking once, at
 /// the start, is enough: while a hub runs, its clock only goes on.
 async fn bring_forward(shared: &Shared, usual_pause: Duration) {
+    insist("learn the time of other hubs", || shared.store.meet_time()).await;
     let now_ms = now_ms();
     let mut jobs = 0;
     // Those that wait for less need no look.
@@ -86,7 +87,7 @@ async fn expire_in_time(shared: Arc<Shared>) {
     // Time in which no hub may have run does not count.
     let start_ms = now_ms();
     let what = "look for leases that a clock put too far off";
-    let leases = insist(what, || shared.store.date_leases_back(start_ms)).await;
+    let leases = insist(what, || shared.store.date_leases_back(now_ms)).await;
     if leases > 0 {
         tracing::warn!(leases, "the clock was set back: leases are dated back");
     }

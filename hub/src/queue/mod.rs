@@ -64,6 +64,7 @@ impl Queue {
             timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
             passes_max: config.limits.passes_max,
             chance: Chance::System,
+            pauses_max: config.limits.pauses_max,
         };
         let sink = Arc::clone(&bell);
         let sink: EffectsSink = Arc::new(move |effects| sink.ring(&effects));

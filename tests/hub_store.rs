@@ -52,6 +52,17 @@ fn a_copy_made_while_the_hub_works_takes_the_place_of_the_queue() {
     eventually("the run from the copy", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
 }
 
+#[test]
+fn a_queue_in_postgresql_is_not_taken_for_an_old_file_when_it_is_copied() {
+    let mut fleet = Fleet::empty().start(0);
+    fleet.hub.as_mut().unwrap().kill();
+    let mut fleet = fleet.with("BUE_POSTGRES", "postgres://ada@db.example/queue");
+    fleet.bue(&["hub", "backup", "copy.db"]).expect(2).says(&["pg_dump"]);
+    assert!(!fleet.path().join("copy.db").exists());
+    fleet.write("copy.db", "a copy");
+    fleet.bue(&["hub", "restore", "copy.db"]).expect(2).says(&["pg_restore"]);
+}
+
 fn second_hub(fleet: &mut Fleet) -> (Process, String) {
     let mut hub = fleet.spawn(&["--data-dir", "second", "hub", "-b", "127.0.0.1:0", "-p"]);
     hub.wait_for("hub listens on http://");

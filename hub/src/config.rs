@@ -52,6 +52,10 @@ pub struct Limits {
     pub bundle_bytes_max: u64,
     /// Most files of a bundle.
     pub bundle_files_max: usize,
+    /// Connections served at once; more wait.
+    pub connections_max: usize,
+    /// Longest time for the head of a request, also on an idle connection.
+    pub header_timeout: Duration,
     /// Longest wait of a long poll.
     pub wait_max: Duration,
     /// Most leases in one answer.
@@ -90,6 +94,8 @@ pub struct Limits {
     pub timeout_grace: Duration,
     /// Most passes of one loop.
     pub passes_max: u64,
+    /// Most entries of what is paused.
+    pub pauses_max: usize,
     /// What is kept of finished runs.
     pub kept: Kept,
     /// Connections for reading a queue in PostgreSQL; one more writes, one listens.
@@ -146,6 +152,9 @@ impl Default for Limits {
             file_bytes_max: 64 << 20,
             bundle_bytes_max: 256 << 20,
             bundle_files_max: 10_000,
+            connections_max: 4_096,
+            // Longer than clients keep idle connections: else they would meet one that is being closed.
+            header_timeout: Duration::from_secs(120),
             wait_max: Duration::from_secs(30),
             leases_max: 1_000,
             scopes_max: 100,
@@ -165,6 +174,7 @@ impl Default for Limits {
             attempts_kept: 20,
             timeout_grace: Duration::from_secs(60),
             passes_max: 100_000_000,
+            pauses_max: 1_000,
             kept: Kept::default(),
             postgres_connections_max: 8,
             postgres_patience: Duration::from_secs(15),

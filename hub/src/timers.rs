@@ -66,6 +66,7 @@ async fn promote_in_time(shared: Arc<Shared>, usual_pause: Duration) {
 /// Brings parked jobs forward that a clock put too far off. Pauses are short beside what a clock is wrong by, so looking once, at
 /// the start, is enough: while a hub runs, its clock only goes on.
 async fn bring_forward(shared: &Shared, usual_pause: Duration) {
+    insist("learn the time of other hubs", || shared.store.meet_time()).await;
     let now_ms = now_ms();
     let mut jobs = 0;
     // Those that wait for less need no look.
@@ -86,7 +87,7 @@ async fn expire_in_time(shared: Arc<Shared>) {
     // Time in which no hub may have run does not count.
     let start_ms = now_ms();
     let what = "look for leases that a clock put too far off";
-    let leases = insist(what, || shared.store.date_leases_back(start_ms)).await;
+    let leases = insist(what, || shared.store.date_leases_back(now_ms)).await;
     if leases > 0 {
         tracing::warn!(leases, "the clock was set back: leases are dated back");
     }
@@ -155,32 +156,41 @@ async fn lapse_silent(shared: &Shared) {
     }
 }
 
-/// Deletes what belongs to hidden runs: their values first, for once a run's rows are gone nobody knows of them.
-async fn delete_retired(shared: &Shared) {
+/// Deletes what belongs to hidden runs: their values first, for once a run's rows are gone nobody knows of them. Answers with whether
+/// there were any.
+async fn delete_retired(shared: &Shared) -> bool {
+    let mut any = false;
     while let Some(run) = insist("look for runs to delete", || shared.store.retired()).await {
         if let Some(values) = shared.values()
             && let Err(error) = tidying::remove(values.bucket(), &run).await
         {
             tracing::warn!(%error, %run, "the values of a run that is no longer kept could not be removed; the run stays until a later look removes them");
-            return;
+            return any;
         }
-        while insist("delete runs that are no longer kept", || shared.store.sweep(run.clone(), now_ms())).await {
+        any = true;
+        while insist("delete runs that are no longer kept", || shared.store.sweep(run.clone())).await {
             tokio::time::sleep(SWEEP_PAUSE).await;
         }
         tokio::time::sleep(SWEEP_PAUSE).await;
     }
+    any
 }
 
 /// Deletes finished runs that are over a bound, and values that nobody needs any more.
 async fn keep_in_bounds(shared: Arc<Shared>) {
     let kept = shared.limits.kept;
     let mut tidying = Tidying::new(now_ms());
+    // What a hub did not come to before it ended.
+    let mut unused = true;
     loop {
         let runs = insist("look for runs that are no longer kept", || shared.store.retire(kept, now_ms())).await;
         if runs > 0 {
             tracing::info!(runs, "finished runs are over the bounds of what is kept and are deleted");
         }
-        delete_retired(&shared).await;
+        unused |= delete_retired(&shared).await;
+        if std::mem::take(&mut unused) {
+            insist("delete plans and files that no run uses", || shared.store.delete_unused(now_ms())).await;
+        }
         if let Some(values) = shared.values() {
             tidying.look(&shared.store, values.bucket(), kept, now_ms()).await;
         }

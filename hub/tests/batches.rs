@@ -29,7 +29,19 @@ async fn names_with_a_nul_are_refused_with_a_word(on: On) {
     rig.next_of("a").await;
 }
 
+async fn of_two_scripts_that_come_at_once_under_one_key_one_is_refused(on: On) {
+    let rig = Rig::new(on).await;
+    let texts = ["a", "b"].map(|step| script(&[step], &format!("p = | {step}\np()\n")));
+    let [first, second] = &texts;
+    let (first, second) = tokio::join!(rig.try_submit(first, Some("k")), rig.try_submit(second, Some("k")));
+    let (made, refused) = if first.is_ok() { (first, second) } else { (second, first) };
+    assert!(!made.unwrap().repeated);
+    assert!(matches!(refused, Err(QueueError::Conflict(_))), "{refused:?}");
+    assert_eq!(rig.queue.runs(10).await.unwrap().len(), 1);
+}
+
 on_both_stores! {
+    of_two_scripts_that_come_at_once_under_one_key_one_is_refused,
     names_with_a_nul_are_refused_with_a_word,
 }
 

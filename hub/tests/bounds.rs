@@ -4,8 +4,9 @@ mod rig;
 
 use std::time::Duration;
 
+use bue_hub::QueueError;
 use protocol::api::{Pause, Settled};
-use protocol::{ErrorKind, JobState, Outcome, RunState};
+use protocol::{Digest, ErrorKind, JobState, Outcome, RunState};
 use rig::{On, Rig, WORKER, error, script, success};
 
 /// Waits until something holds.
@@ -109,6 +110,53 @@ async fn the_pause_of_a_run_goes_with_the_run(on: On) {
     assert!(rig.queue.status().await.unwrap().paused.is_empty(), "nobody could resume it");
 }
 
+/// Changes the database behind the hub's back: tables are named without their schema.
+async fn change(rig: &Rig, sql: &str) {
+    match &rig.config.postgres {
+        Some(url) => rig::postgres::change(url, &format!("SET search_path = bue; {sql}")).await,
+        None => {
+            let queue = rusqlite::Connection::open(rig.config.data_dir.join("queue.db")).unwrap();
+            queue.execute_batch(sql).unwrap();
+        }
+    }
+}
+
+async fn files_and_pauses_of_runs_that_are_gone_go_too_and_those_of_others_stay(on: On) {
+    let rig = Rig::with(on, |config| {
+        config.limits.kept.cancelled_for = Duration::ZERO;
+        config.limits.kept.look = Duration::from_millis(20);
+    })
+    .await;
+    let (gone, kept) = (script(&["a"], "p = | a\np()\n"), script(&["b"], "p = | b\np()\n"));
+    let (run, open) = (rig.submit(&gone).await, rig.submit(&kept).await);
+    let young = Digest::of(b"on its way");
+    change(&rig, "UPDATE files SET stored_ms = 0").await;
+    rig.queue.put_file(young, bytes::Bytes::from_static(b"on its way")).await.unwrap();
+    for paused in [Pause::Run(run.clone()), Pause::Run(open.clone()), Pause::Scope("x".to_owned())] {
+        rig.queue.pause(paused).await.unwrap();
+    }
+    rig.queue.cancel(run.clone()).await.unwrap();
+    until("the file is gone", async || rig.queue.file(Digest::of(gone.as_bytes())).await.is_err()).await;
+    rig.queue.file(Digest::of(kept.as_bytes())).await.unwrap();
+    rig.queue.file(young).await.unwrap();
+    let paused = rig.queue.status().await.unwrap().paused;
+    assert!(paused.len() == 2 && !paused.contains(&Pause::Run(run)), "{paused:?}");
+}
+
+async fn no_more_is_paused_than_there_may_be(on: On) {
+    let rig = Rig::with(on, |config| config.limits.pauses_max = 2).await;
+    for scope in ["a", "b", "a"] {
+        rig.queue.pause(Pause::Scope(scope.to_owned())).await.unwrap();
+    }
+    let refused = rig.queue.pause(Pause::Scope("c".to_owned())).await;
+    assert!(matches!(refused, Err(QueueError::TooLarge { setting: "BUE_PAUSES_MAX", .. })), "{refused:?}");
+    rig.queue.pause(Pause::Everything).await.unwrap();
+    for scope in ["a", "b"] {
+        rig.queue.resume(Pause::Scope(scope.to_owned())).await.unwrap();
+    }
+    rig.queue.pause(Pause::Scope("c".to_owned())).await.unwrap();
+}
+
 async fn a_run_can_be_made_again_from_its_own_script_and_files(on: On) {
     let rig = Rig::new(on).await;
     let first = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
@@ -204,6 +252,8 @@ async fn what_is_no_copy_of_a_queue_is_refused_and_changes_nothing() {
 }
 
 on_both_stores! {
+    files_and_pauses_of_runs_that_are_gone_go_too_and_those_of_others_stay,
+    no_more_is_paused_than_there_may_be,
     a_lease_given_under_a_clock_that_was_ahead_can_be_lost_on_the_way_like_any_other,
     a_worker_that_beats_but_never_settles_is_timed_out_by_the_hub_at_the_cost_of_a_retry,
     the_time_of_a_lease_does_not_run_while_its_step_does_not,

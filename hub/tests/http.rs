@@ -42,13 +42,17 @@ impl Server {
     }
 
     async fn submit(&self, text: &str) -> reqwest::Response {
+        self.submission(text).await.send().await.unwrap()
+    }
+
+    async fn submission(&self, text: &str) -> RequestBuilder {
         let digest = Digest::of(text.as_bytes());
         let put = self.request(Method::PUT, &format!("/v1/files/{digest}")).body(text.to_owned()).send().await.unwrap();
         assert_eq!(put.status(), StatusCode::NO_CONTENT);
         let file = FileEntry { path: "test.bue".into(), digest, bytes: text.len() as u64 };
         let manifest = Manifest::new(vec![file]);
         let body = serde_json::json!({"manifest": manifest, "script": "test.bue"});
-        self.request(Method::POST, "/v1/runs").json(&body).send().await.unwrap()
+        self.request(Method::POST, "/v1/runs").json(&body)
     }
 }
 
@@ -157,4 +161,50 @@ async fn a_hub_that_is_told_to_stop_answers_those_who_wait() {
         Err(error) => assert!(error.is_connect() || error.is_request(), "{error}"),
     }
     assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn a_submission_that_is_repeated_under_the_same_key_in_its_header_makes_one_run() {
+    let server = Server::start(|_| {}).await;
+    let text = script(&["a"], "p = | a\np()\n");
+    let submit = async |text: &str, key: &str| {
+        let answer = server.submission(text).await.header("Idempotency-Key", key).send().await.unwrap();
+        (answer.status(), answer)
+    };
+    let (made, first) = submit(&text, "nightly").await;
+    let (repeated, second) = submit(&text, "nightly").await;
+    assert_eq!((made, repeated), (StatusCode::CREATED, StatusCode::OK));
+    let (first, second): (SubmitAnswer, SubmitAnswer) = (first.json().await.unwrap(), second.json().await.unwrap());
+    assert_eq!(first.run.id, second.run.id);
+    assert!(!first.repeated && second.repeated);
+    let (status, _) = submit(&text, "weekly").await;
+    assert_eq!(status, StatusCode::CREATED);
+    let (_, other) = submit(&script(&["b"], "p = | b\np()\n"), "nightly").await;
+    refused(other, StatusCode::CONFLICT, ApiErrorKind::Conflict).await;
+    let (_, empty) = submit(&text, "").await;
+    refused(empty, StatusCode::BAD_REQUEST, ApiErrorKind::Invalid).await;
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_and_those_that_say_nothing_are_closed() {
+    use tokio::io::AsyncReadExt;
+    let server = Server::start(|config| {
+        config.limits.connections_max = 2;
+        config.limits.header_timeout = std::time::Duration::from_millis(300);
+    })
+    .await;
+    let place = server.address.strip_prefix("http://").unwrap().to_owned();
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(tokio::net::TcpStream::connect(&place).await.unwrap());
+    }
+    // It is served as soon as one of those before it is closed.
+    let health = server.client.get(format!("{}/v1/health", server.address)).send();
+    let answered = tokio::time::timeout(std::time::Duration::from_secs(20), health).await.unwrap().unwrap();
+    assert_eq!(answered.status(), StatusCode::OK);
+    for mut silent in silent {
+        let mut rest = Vec::new();
+        let closed = tokio::time::timeout(std::time::Duration::from_secs(20), silent.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "a connection that says nothing stays open");
+    }
 }

@@ -14,12 +14,28 @@ use crate::settings::{engines, limits, places, table};
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(context: &Context, arguments: &HubArguments) -> Result {
     match &arguments.command {
-        Some(HubCommand::Backup(copy)) => backup(context, &copy.file),
-        Some(HubCommand::Restore(copy)) => restore(context, &copy.file),
+        Some(HubCommand::Backup(copy)) => {
+            check_is_a_file(context, arguments, "pg_dump --schema=bue")?;
+            backup(context, &copy.file)
+        }
+        Some(HubCommand::Restore(copy)) => {
+            check_is_a_file(context, arguments, "pg_restore or psql")?;
+            restore(context, &copy.file)
+        }
         None => {
             log::start(&context.sources)?;
             block_on_all_cores(serve(context, arguments))
         }
+    }
+}
+
+/// A queue in PostgreSQL is none of this machine's files; one that lies there is of another time.
+fn check_is_a_file(context: &Context, arguments: &HubArguments, instead: &str) -> Result {
+    match engines::database_of_hub(arguments.postgres.as_deref(), &context.sources)? {
+        None => Ok(()),
+        Some(_) => Err(Error::usage("the queue is in PostgreSQL, which has its own tools for copies").hint(format!(
+            "use {instead}; without -p and BUE_POSTGRES this command is about the queue's file in the data folder"
+        ))),
     }
 }
 

@@ -79,6 +79,8 @@ limits! {
         file_bytes_max, BUE_FILE_BYTES_MAX "Hub and upload: largest file of a bundle.";
         bundle_bytes_max, BUE_BUNDLE_BYTES_MAX "Hub and upload: largest bundle.";
         bundle_files_max, BUE_BUNDLE_FILES_MAX "Hub and upload: most files of a bundle.";
+        connections_max, BUE_HUB_CONNECTIONS_MAX "Hub: connections served at once; more wait.";
+        header_timeout, BUE_HUB_HEADER_TIMEOUT "Hub: longest time for the head of a request, also on an idle connection.";
         wait_max, BUE_WAIT_MAX "Hub: longest wait of a long poll.";
         leases_max, BUE_LEASES_MAX "Hub: most leases in one answer.";
         scopes_max, BUE_SCOPES_MAX "Hub: most scopes of one worker.";
@@ -98,6 +100,7 @@ limits! {
         attempts_kept, BUE_ATTEMPTS_KEPT "Hub: attempts of a job whose history is kept.";
         timeout_grace, BUE_TIMEOUT_GRACE "Hub: time that a worker has beyond a step's own to hand its outcome in; then it is a timeout.";
         passes_max, BUE_PASSES_MAX "Hub: most passes of one loop.";
+        pauses_max, BUE_PAUSES_MAX "Hub: most runs and scopes that are paused.";
         kept.succeeded_for, BUE_KEPT_SUCCEEDED_FOR "Hub: how long runs are kept that succeeded.";
         kept.succeeded_runs_max, BUE_KEPT_SUCCEEDED_RUNS_MAX "Hub: most runs kept that succeeded.";
         kept.failed_for, BUE_KEPT_FAILED_FOR "Hub: how long runs are kept in which a job failed.";

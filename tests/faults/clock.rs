@@ -1,11 +1,12 @@
 //! The clock of the hub's machine is set, while it runs and between its starts.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fleet::{Fleet, Process, eventually};
 use crate::load::{Load, Queue};
+use crate::postgres::Server;
 
 /// A clock that can be set, for one process.
 struct Clock {
@@ -13,11 +14,22 @@ struct Clock {
 }
 
 impl Clock {
-    /// One that is ahead by `offset`, such as `+3d`.
-    fn at(fleet: &Fleet, offset: &str) -> Self {
-        let clock = Self { file: fleet.path().join("clock") };
+    /// One in a folder that is ahead by `offset`, such as `+3d`.
+    fn at(folder: &Path, offset: &str) -> Self {
+        let clock = Self { file: folder.join("clock") };
         clock.set(offset);
         clock
+    }
+
+    /// What a process needs to go by it. The time of day only: what counts from the start of the machine goes on as it does when a clock
+    /// is set.
+    fn variables(&self) -> Vec<(&'static str, PathBuf)> {
+        vec![
+            ("LD_PRELOAD", library()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file.clone()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ]
     }
 
     fn set(&self, offset: &str) {
@@ -30,9 +42,7 @@ impl Clock {
     fn start_hub(&self, fleet: &mut Fleet) -> Process {
         let place = fleet.noted("hub");
         let mut command = fleet.command(&["hub", "-b", &place]);
-        command.env("LD_PRELOAD", library()).env("FAKETIME_TIMESTAMP_FILE", &self.file);
-        // The time of day only: what counts from the start of the machine goes on as it does when a clock is set.
-        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.envs(self.variables());
         let mut hub = fleet.spawn_command(command, "hub");
         hub.wait_for("hub listens on http://");
         hub
@@ -56,7 +66,7 @@ fn date_in(days: i32) -> String {
 fn a_clock_that_is_set_while_the_hub_runs_costs_no_lease_and_keeps_no_job() {
     let mut fleet = Fleet::unenclosed().with("BUE_LAPSE", "3s").with("BUE_BEAT", "500ms");
     fleet.start_bucket();
-    let clock = Clock::at(&fleet, "+0d");
+    let clock = Clock::at(fleet.path(), "+0d");
     let hub = clock.start_hub(&mut fleet);
     fleet.start_worker(&["-n", "4"]);
     let mut load = Load::start(&mut fleet, 60, &[]);
@@ -76,7 +86,7 @@ fn a_clock_that_is_set_while_the_hub_runs_costs_no_lease_and_keeps_no_job() {
 fn a_job_parked_under_a_clock_that_was_ahead_comes_again_soon_after_a_restart() {
     let mut fleet = Fleet::unenclosed().with("BUE_PENDING_FIRST", "500ms").with("BUE_PENDING_MAX", "500ms");
     fleet.start_bucket();
-    let clock = Clock::at(&fleet, "+30d");
+    let clock = Clock::at(fleet.path(), "+30d");
     let mut hub = clock.start_hub(&mut fleet);
     fleet.start_worker(&[]);
     let folder = fleet.path().display().to_string();
@@ -110,4 +120,44 @@ v = p()
     let mut hub = clock.start_hub(&mut fleet);
     hub.wait_for("the clock was set back: parked jobs are brought forward");
     upload.end().expect(0);
+}
+
+#[test]
+fn a_database_whose_clock_is_set_back_and_forth_costs_no_lease_and_hides_no_lost_worker() {
+    let mut clock = None;
+    let server = Server::with(|folder| clock.insert(Clock::at(folder, "+0d")).variables());
+    let clock = clock.unwrap();
+    let database = server.database();
+    let mut fleet = Fleet::unenclosed()
+        .with("BUE_POSTGRES", &server.address(&database))
+        .with("BUE_TOKEN", "a-token-of-all-hubs")
+        .with("BUE_LAPSE", "3s")
+        .with("BUE_BEAT", "500ms");
+    fleet.start_bucket();
+    let bucket = fleet.noted("bucket");
+    fleet.start_hub();
+    let of_first = fleet.noted("hub");
+    fleet.start_worker(&["-b", &of_first, "-n", "2"]);
+    fleet.start_worker(&["-b", &of_first, "-n", "2"]);
+    let mut load = Load::start(&mut fleet, 100, &["-b", &of_first]);
+    let mut others = Vec::new();
+    for (number, offset) in ["-3d", "+3d"].into_iter().enumerate() {
+        assert!(load.advances_by(10), "the load was over too early");
+        clock.set(offset);
+        let data = format!("other-{number}");
+        let mut other = fleet.spawn(&["--data-dir", &data, "hub", "-b", "127.0.0.1:0", "-k", &bucket]);
+        other.wait_for("hub listens on http://");
+        let address = fs::read_to_string(fleet.path().join(data).join("hub/address")).unwrap().trim().to_owned();
+        fleet.start_worker(&["-b", &address, "-n", "2"]);
+        others.push(other);
+    }
+    assert!(load.advances_by(10), "the load was over too early");
+    clock.set("-3d");
+    assert!(load.advances_by(10), "the load was over too early");
+    fleet.workers.remove(0).kill();
+    load.ends_well(&mut fleet, &[], &Queue::Database(&server, &database));
+    let logs: Vec<String> = others.iter().chain(fleet.hub.as_ref()).map(Process::stderr).collect();
+    let all = logs.concat();
+    assert!(all.contains("worker lost: its jobs are available again"), "{all}");
+    assert!(!all.contains("the clock was set back") && !all.contains("took leases back"), "{all}");
 }

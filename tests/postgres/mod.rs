@@ -16,11 +16,15 @@ use crate::fleet::{Fleet, eventually};
 
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
+/// Environment variables of a server.
+type Variables = Vec<(&'static str, PathBuf)>;
+
 /// A running server.
 pub struct Server {
     child: Child,
     port: u16,
     folder: TempDir,
+    variables: Variables,
     databases: AtomicU32,
 }
 
@@ -38,17 +42,27 @@ impl Server {
 
     /// A server of one test, which may restart it.
     pub fn start() -> Self {
-        Self::make(|_, _| ())
+        Self::make(|_, _| (), Vec::new())
+    }
+
+    /// A server of one test with these further variables; the folder is readable for it, and its own.
+    pub fn with(variables: impl FnOnce(&Path) -> Vec<(&'static str, PathBuf)>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let variables = variables(folder.path());
+        Self::make_in(folder, |_, _| (), variables)
     }
 
     /// A server of one test whose connections can be encrypted: it is `localhost`, by a certificate that it made itself.
     pub fn with_tls() -> Self {
-        Self::make(|folder, data| {
-            make_certificate(folder, data);
-            let settings = data.join("postgresql.conf");
-            let text = fs::read_to_string(&settings).unwrap();
-            fs::write(&settings, format!("{text}\nssl = on\n")).unwrap();
-        })
+        Self::make(
+            |folder, data| {
+                make_certificate(folder, data);
+                let settings = data.join("postgresql.conf");
+                let text = fs::read_to_string(&settings).unwrap();
+                fs::write(&settings, format!("{text}\nssl = on\n")).unwrap();
+            },
+            Vec::new(),
+        )
     }
 
     /// Its port.
@@ -61,8 +75,11 @@ impl Server {
         self.folder.path().join("server.crt")
     }
 
-    fn make(prepare: impl FnOnce(&Path, &Path)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn make(prepare: impl FnOnce(&Path, &Path), variables: Variables) -> Self {
+        Self::make_in(tempfile::tempdir().unwrap(), prepare, variables)
+    }
+
+    fn make_in(folder: TempDir, prepare: impl FnOnce(&Path, &Path), variables: Variables) -> Self {
         let (data, sockets) = (folder.path().join("data"), folder.path().join("sockets"));
         for owned in [&data, &sockets] {
             fs::create_dir(owned).unwrap();
@@ -83,8 +100,8 @@ impl Server {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         prepare(folder.path(), &data);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = serve(folder.path(), port);
-        let server = Self { child, port, folder, databases: AtomicU32::new(0) };
+        let child = serve(folder.path(), port, &variables);
+        let server = Self { child, port, folder, variables, databases: AtomicU32::new(0) };
         server.wait_until_it_answers();
         server
     }
@@ -92,7 +109,7 @@ impl Server {
     /// Ends the server as a crash does, and starts it again.
     pub fn crash_and_restart(&mut self) {
         self.crash();
-        self.child = serve(self.folder.path(), self.port);
+        self.child = serve(self.folder.path(), self.port, &self.variables);
         self.wait_until_it_answers();
     }
 
@@ -171,9 +188,12 @@ impl Drop for Server {
 }
 
 /// Starts the server of a folder.
-fn serve(folder: &Path, port: u16) -> Child {
+fn serve(folder: &Path, port: u16, variables: &Variables) -> Child {
     let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    server_command("postgres")
+    server_command("env")
+        // For the server alone: what is preloaded must not have met the program that changes its user.
+        .args(variables.iter().map(|(name, value)| format!("{name}={}", value.display())))
+        .arg(program("postgres"))
         .arg("-D")
         .arg(folder.join("data"))
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])

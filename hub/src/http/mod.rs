@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod connections;
 mod logs;
 mod routes;
 mod secrets;
@@ -22,15 +23,14 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Serves a hub on `listener` until `shutdown`.
 ///
 /// # Errors
-/// The queue cannot be opened or has failed for good, or the listening socket failed.
+/// The queue cannot be opened or has failed for good.
 pub async fn serve(listener: TcpListener, config: Config, shutdown: CancellationToken) -> Result<(), HubError> {
     let queue = Queue::open(&config).await?;
     let failed = queue.failed().clone();
     let app = routes::router(queue, &config, shutdown.clone());
-    let stopping = shutdown.clone();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async move { stopping.cancelled().await });
+    let server = connections::serve(listener, app, config.limits, shutdown.clone());
     tokio::select! {
-        served = server => served.map_err(HubError::Serve),
+        () = server => Ok(()),
         // A hub that only answers that it cannot write is worse than none: another one can be started in its place.
         () = failed.cancelled() => Err(HubError::Writer),
         () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),

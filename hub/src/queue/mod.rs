@@ -65,6 +65,7 @@ impl Queue {
             timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
             passes_max: config.limits.passes_max,
             chance: Chance::System,
+            pauses_max: config.limits.pauses_max,
         };
         let sink = Arc::clone(&bell);
         let sink: EffectsSink = Arc::new(move |effects| sink.ring(&effects));
@@ -172,9 +173,8 @@ impl Queue {
         self.check_key(request.key.as_deref())?;
         self.check_manifest(&request.manifest)?;
         if let Some(key) = request.key.clone()
-            && let Some(run) = self.store().run_of_key(key.clone()).await?
+            && let Some(run) = self.store().run_of_key(key, request.script.clone(), request.manifest.clone()).await?
         {
-            self.check_same_script(&key, &run, &request).await?;
             return Ok(SubmitAnswer { run: self.store().run(run).await?, repeated: true, warnings: Vec::new() });
         }
         let Some(entry) = request.manifest.find(&request.script) else {
@@ -196,20 +196,6 @@ impl Queue {
         let (run, repeated) = self.store().submit(submission).await?;
         tracing::info!(%run, repeated, "run accepted");
         Ok(SubmitAnswer { run: self.store().run(run).await?, repeated, warnings })
-    }
-
-    /// A key stands for one script. Other files of the bundle may have changed since: a run may itself have written them.
-    async fn check_same_script(&self, key: &str, run: &RunId, request: &SubmitRequest) -> Result<(), QueueError> {
-        let (script, digest) = self.store().script_of(run.clone()).await?;
-        let same = script == request.script && request.manifest.find(&script).map(|file| file.digest) == digest;
-        if same {
-            return Ok(());
-        }
-        let other = if script == request.script { "another text of it".to_owned() } else { format!("`{script}`") };
-        Err(QueueError::Conflict(format!(
-            "the key `{key}` belongs to run {run} of {other}; a key stands for one script, so `{}` needs another one",
-            request.script
-        )))
     }
 
     fn check_key(&self, key: Option<&str>) -> Result<(), QueueError> {

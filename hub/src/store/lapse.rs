@@ -121,18 +121,27 @@ impl Store {
         .await
     }
 
-    /// Dates leases back that a clock that was ahead dated after `now_ms`: else their time would not begin before that. Answers with
-    /// their number.
+    /// Dates leases back that a clock that was ahead dated after now: else their time would not begin before that. Answers with their
+    /// number. What time it is must be asked inside: only there it is known to be no earlier than that of any other hub that wrote.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn date_leases_back(&self, now_ms: i64) -> Result<u64, QueueError> {
+    pub async fn date_leases_back(&self, now_ms: fn() -> i64) -> Result<u64, QueueError> {
         self.write(move |change| {
             change.flush()?;
             change.edited();
-            change.rows.date_leases_back(now_ms)
+            change.rows.date_leases_back(now_ms())
         })
         .await
+    }
+
+    /// Catches up with the time of other hubs, where the queue has any.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn meet_time(&self) -> Result<(), QueueError> {
+        // Whatever is changed, the time is read first.
+        self.write(|_| Ok(())).await
     }
 
     /// Ends leases whose time, grace included, is over although their worker lives: a timeout, which costs a retry. Time before

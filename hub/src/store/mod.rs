@@ -48,7 +48,6 @@ pub use views::ScopeLoad;
 
 use change::Change;
 use plans::PlanCache;
-use retention::unused_files;
 use rows::Rows;
 use writer::{Expectation, Writer};
 
@@ -74,6 +73,8 @@ pub struct StoreOptions {
     pub passes_max: u64,
     /// Where tokens and the pauses after errors come from.
     pub chance: Chance,
+    /// Most entries of what is paused.
+    pub pauses_max: usize,
 }
 
 impl StoreOptions {

@@ -46,11 +46,12 @@ impl Store {
     /// Holds something back. Holding it back twice changes nothing.
     ///
     /// # Errors
-    /// There is no such run.
+    /// There is no such run, or too much is paused already.
     pub async fn pause(&self, what: Pause) -> Result<(), QueueError> {
         self.write(move |change| {
             let run = number_of(change, &what)?;
             change.flush()?;
+            check_room(change, &what)?;
             change.edited();
             if let Some(run) = run {
                 change.rows.hold(run)?;
@@ -95,6 +96,21 @@ impl Store {
     pub async fn paused(&self) -> Result<Vec<Pause>, QueueError> {
         self.read(|rows| rows.pauses()).await
     }
+}
+
+fn check_room(change: &mut Change<'_>, what: &Pause) -> Result<(), QueueError> {
+    let (paused, limit) = (change.rows.pauses()?, change.options.pauses_max);
+    // Everything can be paused whatever else is.
+    if paused.len() < limit || paused.contains(what) || *what == Pause::Everything {
+        return Ok(());
+    }
+    Err(QueueError::TooLarge {
+        what: "the list of what is paused".to_owned(),
+        size: paused.len() as u64 + 1,
+        unit: "entries",
+        limit: limit as u64,
+        setting: "BUE_PAUSES_MAX",
+    })
 }
 
 fn number_of(change: &mut Change<'_>, what: &Pause) -> Result<Option<i64>, QueueError> {

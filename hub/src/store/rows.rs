@@ -150,8 +150,14 @@ pub(crate) trait KeptRows {
     /// Deletes up to `limit` jobs of a run with all that belongs to them, and the run itself when there are none left. Answers with
     /// whether it is gone.
     fn delete_some(&mut self, run: i64, limit: i64) -> Found<bool>;
-    /// Deletes plans and bundles that no run uses, and files that no bundle names and that were stored before `stored_before_ms`.
-    fn delete_unused(&mut self, stored_before_ms: i64) -> Found<u64>;
+    /// Deletes plans that no run uses, and bundles that no plan does. Answers with the number of plans.
+    fn delete_unused_plans(&mut self) -> Found<u64>;
+    /// All bundles.
+    fn bundles(&mut self) -> Found<Vec<Digest>>;
+    /// Files that were stored before a time.
+    fn files_from_before(&mut self, stored_before_ms: i64) -> Found<Vec<Digest>>;
+    /// Deletes those of some files that were not stored anew since a time.
+    fn delete_files(&mut self, digests: &[Digest], stored_before_ms: i64) -> Found<()>;
 }
 
 /// Sealed secrets.

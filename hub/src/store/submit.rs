@@ -7,7 +7,7 @@ use protocol::{Digest, Manifest, Plan, RunId};
 use super::Store;
 use super::change::{Change, StoredPlan};
 use super::passes::{Outer, stamp};
-use super::plans::PlanEntry;
+use super::plans::{PlanCache, PlanEntry};
 use super::row::NewRun;
 use super::rows::Rows;
 use crate::error::QueueError;
@@ -32,9 +32,10 @@ impl Store {
     /// whether it was there before.
     ///
     /// # Errors
-    /// Files of the bundle are missing.
+    /// Files of the bundle are missing, or the key belongs to a run of another script.
     pub async fn submit(&self, submission: Submission) -> Result<(RunId, bool), QueueError> {
-        self.write(move |change| submit(change, &submission)).await
+        let plans = Arc::clone(&self.plans);
+        self.write(move |change| submit(change, &plans, &submission)).await
     }
 
     /// Makes a new run of the plan of another one, or finds the one that an earlier request with the same key made. Answers
@@ -65,30 +66,18 @@ impl Store {
         .await
     }
 
-    /// The run that was made with an idempotency key.
+    /// The run that an earlier submission of a script made with the same key.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn run_of_key(&self, key: String) -> Result<Option<RunId>, QueueError> {
-        self.read(move |rows| rows.run_of_key(&key)).await
-    }
-
-    /// The script of a run: its path in the bundle, and the digest of its text.
-    ///
-    /// # Errors
-    /// There is no such run.
-    pub async fn script_of(&self, run: RunId) -> Result<(String, Option<Digest>), QueueError> {
+    /// The key belongs to a run of another script.
+    pub async fn run_of_key(
+        &self,
+        key: String,
+        script: String,
+        manifest: Manifest,
+    ) -> Result<Option<RunId>, QueueError> {
         let plans = Arc::clone(&self.plans);
-        self.read(move |rows| {
-            let found = rows.run_by_id(&run)?.ok_or_else(|| QueueError::not_found(format!("run {run}")))?;
-            let plan = plans.get(rows, found.plan)?;
-            let manifest: Option<Manifest> =
-                rows.manifest(plan.bundle)?.and_then(|text| serde_json::from_str(&text).ok());
-            let script = plan.plan.script.clone();
-            let digest = manifest.and_then(|manifest| manifest.find(&script).map(|file| file.digest));
-            Ok((script, digest))
-        })
-        .await
+        self.read(move |rows| run_of_key(rows, &plans, &key, &script, &manifest)).await
     }
 
     /// Which of a manifest's files have never been stored, each once.
@@ -141,11 +130,36 @@ fn missing(rows: &mut dyn Rows, manifest: &Manifest) -> Result<Vec<Digest>, Queu
     Ok(wanted.into_iter().filter(|digest| seen.insert(*digest)).collect())
 }
 
-fn submit(change: &mut Change<'_>, submission: &Submission) -> Result<(RunId, bool), QueueError> {
+/// The run of a key. A key stands for one script; other files of the bundle may have changed since: a run may itself have written them.
+fn run_of_key(
+    rows: &mut dyn Rows,
+    plans: &PlanCache,
+    key: &str,
+    script: &str,
+    manifest: &Manifest,
+) -> Result<Option<RunId>, QueueError> {
+    let Some(id) = rows.run_of_key(key)? else { return Ok(None) };
+    let gone = || QueueError::Unreadable(format!("the run {id} of the key `{key}` is gone"));
+    let run = rows.run_by_id(&id)?.ok_or_else(gone)?;
+    let plan = plans.get(rows, run.plan)?;
+    let first: Option<Manifest> = rows.manifest(plan.bundle)?.and_then(|text| serde_json::from_str(&text).ok());
+    let text_in = |manifest: &Manifest| manifest.find(&plan.plan.script).map(|file| file.digest);
+    if plan.plan.script == script && first.as_ref().and_then(text_in) == text_in(manifest) {
+        return Ok(Some(id));
+    }
+    let other =
+        if plan.plan.script == script { "another text of it".to_owned() } else { format!("`{}`", plan.plan.script) };
+    Err(QueueError::Conflict(format!(
+        "the key `{key}` belongs to run {id} of {other}; a key stands for one script, so `{script}` needs another one"
+    )))
+}
+
+fn submit(change: &mut Change<'_>, plans: &PlanCache, submission: &Submission) -> Result<(RunId, bool), QueueError> {
     if let Some(key) = &submission.key {
         // An earlier submission of the same batch may have brought the key.
         change.flush()?;
-        if let Some(id) = change.rows.run_of_key(key)? {
+        let (script, manifest) = (&submission.plan.script, &submission.manifest);
+        if let Some(id) = run_of_key(change.rows, plans, key, script, manifest)? {
             return Ok((id, true));
         }
     }

@@ -278,6 +278,7 @@ mod tests {
             timeout_grace_ms: 0,
             passes_max: 10,
             chance: Chance::System,
+            pauses_max: 10,
         };
         let sink = std::sync::Arc::new(|_| panic!("as a bug would"));
         let store = Store::sqlite(folder.path(), options, sink).unwrap();

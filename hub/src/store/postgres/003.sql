@@ -1,3 +1,3 @@
--- Schema 3: pinned runs, which are kept whatever the bounds.
+-- Schema 3: the time that the hubs of this database go by. The latest under which anything was written; 0 before the first.
 
-ALTER TABLE runs ADD COLUMN pinned boolean NOT NULL DEFAULT false;
+ALTER TABLE numbers ADD COLUMN time_ms bigint NOT NULL DEFAULT 0;

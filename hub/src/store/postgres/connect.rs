@@ -15,7 +15,8 @@ use crate::error::HubError;
 const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// Append-only: the n-th brings a database from schema n to n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql"), include_str!("004.sql")];
 
 /// The advisory lock whose holder may write: "bue" and a number.
 pub(super) const TURN_LOCK: i64 = 0x0062_7565_0000_0001;
@@ -26,6 +27,9 @@ pub(super) const TURN_LOCK: i64 = 0x0062_7565_0000_0001;
 const SESSION: &str = "-c search_path=bue -c jit=off -c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
     -c enable_hashjoin=off -c enable_mergejoin=off -c idle_in_transaction_session_timeout=10s -c lock_timeout=30s \
     -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c client_min_messages=warning";
+
+/// What connections of hubs are called.
+const NAME: &str = "bue-hub";
 
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +55,7 @@ impl Place {
         }
         let own = config.get_options().unwrap_or_default();
         let options = format!("{SESSION} {own}");
-        config.options(options).application_name("bue-hub").connect_timeout(CONNECT_TIMEOUT);
+        config.options(options).application_name(NAME).connect_timeout(CONNECT_TIMEOUT);
         let tls = match config.get_ssl_mode() {
             SslMode::Require => tls::verified().map_err(|error| wrong(Box::new(error)))?,
             _ => tls::none(),
@@ -99,8 +103,16 @@ pub(super) async fn migrate(place: &Place, reverse_priority: bool) -> Result<(),
     outcome
 }
 
-/// The time of the database in Unix milliseconds: what hubs that share it go by.
-const SELECT_TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+/// The time to begin with, in Unix milliseconds: that of the hubs that run, which may have begun before somebody set the database's
+/// clock; else that of the database, for a time left behind by hubs that are gone may be wrong by anything.
+const BEGIN_TIME: &str = "WITH others AS (
+        SELECT 1 FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()
+    ), began AS (
+        SELECT CASE WHEN time_ms > 0 AND EXISTS (SELECT 1 FROM others) THEN time_ms
+            ELSE (extract(epoch FROM clock_timestamp()) * 1000)::bigint END AS time_ms FROM bue.numbers
+    )
+    UPDATE bue.numbers SET time_ms = began.time_ms FROM began RETURNING began.time_ms";
 
 async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) -> Result<(), HubError> {
     let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
@@ -126,8 +138,9 @@ async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) 
             ready AS (UPDATE ready SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned))
         UPDATE held SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned)";
     transaction.execute(turn, &[&reverse_priority]).await.map_err(failed)?;
+    let time_ms = transaction.query_one(BEGIN_TIME, &[&NAME]).await.map_err(failed)?.get(0);
     transaction.commit().await.map_err(failed)?;
-    clock::begin_with(client.query_one(SELECT_TIME, &[]).await.map_err(failed)?.get(0));
+    clock::begin_with(time_ms);
     Ok(())
 }
 

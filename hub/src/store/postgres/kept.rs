@@ -5,7 +5,6 @@ use protocol::{Digest, RunId};
 use super::rows::{PostgresRows, bytes, get};
 use crate::store::row::run_id;
 use crate::store::rows::{Ended, Expired, Found, JobRows, KeptRows};
-use crate::store::unused_files;
 
 impl KeptRows for PostgresRows<'_> {
     fn expired(&mut self, what: Expired, limit: i64) -> Found<Vec<i64>> {
@@ -54,17 +53,26 @@ impl KeptRows for PostgresRows<'_> {
         Ok(last)
     }
 
-    fn delete_unused(&mut self, stored_before_ms: i64) -> Found<u64> {
+    fn delete_unused_plans(&mut self) -> Found<u64> {
         let unused = "DELETE FROM plans WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.plan = plans.digest)";
         let plans = self.execute(unused, &[])?;
         let unused = "DELETE FROM bundles WHERE NOT EXISTS (SELECT 1 FROM plans WHERE plans.bundle = bundles.digest)";
         self.execute(unused, &[])?;
-        let manifests = self.all("SELECT manifest FROM bundles", &[], |row| get::<String>(row, 0))?;
-        let old = "SELECT digest FROM files WHERE stored_ms < $1";
-        let old = self.all(old, &[&stored_before_ms], |row| Ok(Digest(bytes(row, 0)?)))?;
-        let unused = unused_files(&manifests, old)?;
-        let unused: Vec<&[u8]> = unused.iter().map(|digest| &digest.0[..]).collect();
-        self.execute("DELETE FROM files WHERE digest = ANY($1)", &[&unused])?;
         Ok(plans)
+    }
+
+    fn bundles(&mut self) -> Found<Vec<Digest>> {
+        self.all("SELECT digest FROM bundles", &[], |row| Ok(Digest(bytes(row, 0)?)))
+    }
+
+    fn files_from_before(&mut self, stored_before_ms: i64) -> Found<Vec<Digest>> {
+        let old = "SELECT digest FROM files WHERE stored_ms < $1";
+        self.all(old, &[&stored_before_ms], |row| Ok(Digest(bytes(row, 0)?)))
+    }
+
+    fn delete_files(&mut self, digests: &[Digest], stored_before_ms: i64) -> Found<()> {
+        let digests: Vec<&[u8]> = digests.iter().map(|digest| &digest.0[..]).collect();
+        let sql = "DELETE FROM files WHERE digest = ANY($1) AND stored_ms < $2";
+        self.execute(sql, &[&digests, &stored_before_ms]).map(drop)
     }
 }

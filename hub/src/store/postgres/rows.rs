@@ -7,6 +7,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Row, SimpleColumn, SimpleQueryRow};
 
+use crate::clock;
 use crate::error::QueueError;
 use crate::store::row::Numbers;
 
@@ -56,7 +57,7 @@ pub(super) struct Beginning {
     pub pauses: Option<Vec<Pause>>,
 }
 
-pub(super) const SELECT_NUMBERS: &str = "SELECT job, frame, loop, run, scope, reverse_priority FROM numbers";
+pub(super) const SELECT_NUMBERS: &str = "SELECT job, frame, loop, run, scope, reverse_priority, time_ms FROM numbers";
 
 impl Beginning {
     /// Adds a row of one of its queries.
@@ -75,6 +76,7 @@ impl Beginning {
                     run: number("run")?,
                     scope: number("scope")?,
                 };
+                clock::follow(number("time_ms")?);
                 self.numbers = Some((numbers, row.try_get("reverse_priority")? == Some("t")));
                 self.pauses = Some(Vec::new());
             }
@@ -98,6 +100,10 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn add(&mut self, sql: &'static str, columns: Vec<Box<dyn ToSql + Sync>>) {
         self.statements.push((sql, columns));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.statements.is_empty()
     }
 }
 

@@ -3,12 +3,16 @@
 use tokio_postgres::types::ToSql;
 
 use super::rows::{Batch, PostgresRows, get};
+use crate::clock::now_ms;
 use crate::error::QueueError;
 use crate::store::change::{Changes, JobChange};
 use crate::store::effects::Effects;
 use crate::store::postgres::listen::{CHANNEL, Notice};
 use crate::store::row::{Attempt, Delta, LoopRow, Numbers, ReadyKey, json};
 use crate::store::rows::{Found, Rows};
+
+/// Says which time it is: nothing is written under a later one than the other hubs then go by.
+pub(super) const TELL_TIME: &str = "UPDATE numbers SET time_ms = $1 WHERE time_ms < $1";
 
 /// One column of some rows.
 fn column<R, T>(rows: &[R], read: impl Fn(&R) -> T) -> Box<dyn ToSql + Sync>
@@ -45,6 +49,9 @@ impl Rows for PostgresRows<'_> {
         indexes(&mut batch, changes);
         leases(&mut batch, changes);
         attempts(&mut batch, &changes.attempts, &changes.attempts_out);
+        if !batch.is_empty() {
+            batch.add(TELL_TIME, vec![one(now_ms())]);
+        }
         self.execute_all(batch)
     }
 

@@ -47,11 +47,26 @@ pub fn restore(folder: &Path, file: &Path) -> Result<(), HubError> {
     let partial = folder.join("queue.db.partial");
     std::fs::copy(file, &partial).map_err(in_folder)?;
     File::open(&partial).and_then(|copy| copy.sync_all()).map_err(in_folder)?;
+    fold_log(&path);
     for log in ["queue.db-wal", "queue.db-shm"] {
         remove(&folder.join(log)).map_err(in_folder)?;
     }
+    sync_folder(&path).map_err(in_folder)?;
     std::fs::rename(&partial, &path).map_err(in_folder)?;
     sync_folder(&path).map_err(in_folder)
+}
+
+/// Brings what a queue's log holds into its file. The log must go before the copy comes, for it would be taken for the copy's; who stops in
+/// between then still has the queue of before, whole. One that cannot be opened has nothing to lose by it.
+fn fold_log(path: &Path) {
+    if !path.exists() {
+        return;
+    }
+    let folded =
+        Connection::open(path).and_then(|old| old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+    if let Err(error) = folded {
+        tracing::warn!(%error, "the queue that is replaced cannot be read");
+    }
 }
 
 fn open_reader(path: &Path) -> Result<Connection, HubError> {
@@ -95,4 +110,26 @@ fn remove(path: &Path) -> std::io::Result<()> {
 fn sync_folder(path: &Path) -> std::io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_whose_log_was_folded_in_is_whole_without_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, crashed) = (folder.path().join("queue.db"), folder.path().join("crashed.db"));
+        let live = Connection::open(&path).unwrap();
+        live.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x); INSERT INTO t VALUES (7);").unwrap();
+        std::fs::copy(&path, &crashed).unwrap();
+        std::fs::copy(folder.path().join("queue.db-wal"), folder.path().join("crashed.db-wal")).unwrap();
+        fold_log(&crashed);
+        for log in ["crashed.db-wal", "crashed.db-shm"] {
+            remove(&folder.path().join(log)).unwrap();
+        }
+        let found = Connection::open(&crashed).unwrap().query_row("SELECT x FROM t", [], |row| row.get::<_, i64>(0));
+        assert_eq!(found.unwrap(), 7);
+        drop(live);
+    }
 }

@@ -8,7 +8,6 @@ use rusqlite::params;
 use super::SqliteRows;
 use crate::store::row::run_id;
 use crate::store::rows::{Ended, Expired, Found, JobRows, KeptRows};
-use crate::store::unused_files;
 
 impl KeptRows for SqliteRows<'_> {
     fn expired(&mut self, what: Expired, limit: i64) -> Found<Vec<i64>> {
@@ -63,15 +62,27 @@ impl KeptRows for SqliteRows<'_> {
         Ok(last)
     }
 
-    fn delete_unused(&mut self, stored_before_ms: i64) -> Found<u64> {
+    fn delete_unused_plans(&mut self) -> Found<u64> {
         let plans = self.execute("DELETE FROM plans WHERE digest NOT IN (SELECT plan FROM runs)", [])?;
         self.execute("DELETE FROM bundles WHERE digest NOT IN (SELECT bundle FROM plans)", [])?;
-        let manifests = self.all("SELECT manifest FROM bundles", [], |row| row.get::<_, String>(0))?;
-        let old = self
-            .all("SELECT digest FROM files WHERE stored_ms < ?1", [stored_before_ms], |row| Ok(Digest(row.get(0)?)))?;
-        for digest in unused_files(&manifests, old)? {
-            self.execute("DELETE FROM files WHERE digest = ?1", [digest.0])?;
-        }
         Ok(plans as u64)
+    }
+
+    fn bundles(&mut self) -> Found<Vec<Digest>> {
+        self.all("SELECT digest FROM bundles", [], |row| Ok(Digest(row.get(0)?)))
+    }
+
+    fn files_from_before(&mut self, stored_before_ms: i64) -> Found<Vec<Digest>> {
+        self.all("SELECT digest FROM files WHERE stored_ms < ?1", [stored_before_ms], |row| Ok(Digest(row.get(0)?)))
+    }
+
+    fn delete_files(&mut self, digests: &[Digest], stored_before_ms: i64) -> Found<()> {
+        for digest in digests {
+            self.execute(
+                "DELETE FROM files WHERE digest = ?1 AND stored_ms < ?2",
+                params![digest.0, stored_before_ms],
+            )?;
+        }
+        Ok(())
     }
 }

@@ -29,7 +29,8 @@ impl World {
         let kept = Kept { succeeded_runs_max: 0, failed_runs_max: 0, cancelled_runs_max: 0, ..Kept::default() };
         assert_eq!(self.store().retire(kept, self.now_ms).await.unwrap(), over.len());
         while let Some(run) = self.store().retired().await.unwrap() {
-            while self.store().sweep(run.clone(), self.now_ms).await.unwrap() {}
+            while self.store().sweep(run.clone()).await.unwrap() {}
+            self.store().delete_unused(self.now_ms).await.unwrap();
         }
     }
 

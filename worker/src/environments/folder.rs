@@ -151,10 +151,7 @@ impl Place {
 
     /// Removes what was begun and not finished.
     pub(super) fn clear(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        crate::tree::remove(&self.folder)
     }
 
     /// Removes it, unless somebody uses it; tells whether it did.

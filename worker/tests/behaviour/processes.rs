@@ -135,3 +135,17 @@ async fn a_worker_whose_memory_is_short_runs_one_attempt_at_a_time() {
     }
     assert_eq!(fleet.hub.open_max.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn folders_nested_deeper_than_any_path_go_with_their_attempt() {
+    let fleet = Fleet::start();
+    // From the inside, for what is deep takes long.
+    let code = "import os\ndef step():\n    os.mkdir('in')\n    for _ in range(3_000):\n        os.mkdir('out')\n        \
+                os.rename('in', 'out/in')\n        os.rename('out', 'in')\n    return 1\n";
+    fleet.stored(python(code)).await;
+    let scratch = fleet.folder.path().join("worker/scratch");
+    let sessions = || std::fs::read_dir(&scratch).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    until("the folder is gone", || sessions().all(|session| std::fs::read_dir(session.path()).unwrap().count() == 0))
+        .await;
+    fleet.stored(python("def step():\n    return 1\n")).await;
+}

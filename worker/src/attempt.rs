@@ -21,6 +21,7 @@ use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
 use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
+use crate::descriptors::is_shortage;
 use crate::enclosure::{Enclosure, may_use_network};
 use crate::ending;
 use crate::environments::{Environment, Environments};
@@ -83,11 +84,12 @@ pub(crate) struct Attempts<H> {
     bundles: Bundles<H>,
     scratches: Scratches,
     runner: Runner,
-    enclosure: Enclosure,
+    pub(crate) enclosure: Enclosure,
     pub(crate) environments: Environments,
     interpreters: Interpreters,
     pub(crate) shared_interpreters: SharedInterpreters,
     warm_outage: Outage,
+    start_outage: Outage,
 }
 
 impl<H: Hub> Attempts<H> {
@@ -117,6 +119,7 @@ impl<H: Hub> Attempts<H> {
             interpreters: Interpreters::new(shared.config.limits.warm_max),
             shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),
+            start_outage: Outage::new("what it takes to start processes"),
             scratches,
             enclosure,
             runner,
@@ -169,6 +172,7 @@ impl<H: Hub> Attempts<H> {
             Ending::Exit(Exit::Code(code)) if self.enclosure.means_not_started(code) => {
                 Err(Trouble::Step(ending::not_started(step, lease)))
             }
+            Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
             other => Err(Trouble::Step(ending::error(other, step, lease))),
         };
         let outcome = match outcome {
@@ -177,6 +181,13 @@ impl<H: Hub> Attempts<H> {
             Err(trouble) => return Err(trouble),
         };
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
+    }
+
+    /// The trouble of an attempt that could not be started because this machine is short of something: no fault of its step.
+    pub(crate) fn shortage(&self, error: &io::Error) -> Trouble {
+        let reason = format!("the worker has too little to start a process: {error}");
+        self.start_outage.failed(&reason);
+        Trouble::Away(reason)
     }
 
     pub(crate) fn make_scratch(&self) -> Result<Scratch, Trouble> {
@@ -307,13 +318,18 @@ impl<H: Hub> Attempts<H> {
             match interpreter.warm.fork(assignment.scratch.number()).await {
                 Ok(started) => {
                     self.warm_outage.worked();
+                    self.start_outage.worked();
                     return (Ok(started), launch.line());
                 }
                 // A fresh one does the same, and says what is wrong where it cannot.
                 Err(error) => self.warm_outage.failed(&format!("there is no warm interpreter: {error}")),
             }
         }
-        (Process::start(launch.command()).await, Vec::new())
+        let started = Process::start(launch.command()).await;
+        if started.is_ok() {
+            self.start_outage.worked();
+        }
+        (started, Vec::new())
     }
 
     /// The warm interpreter that a step is forked from, unless it has a fresh one.

@@ -21,7 +21,7 @@ use crate::outage::Outage;
 use crate::pace::Pace;
 use crate::settler::{self, Parcel};
 use crate::slots::{self, Room, Slots};
-use crate::{attempt, beat, live_log, orphans};
+use crate::{attempt, beat, descriptors, live_log, orphans};
 
 /// What the log says while there is too little memory.
 const MEMORY_SHORT: &str =
@@ -123,6 +123,7 @@ pub async fn run<H: Hub>(
     if config.slots == 0 || config.scopes.is_empty() {
         return Err(WorkerError::Settings);
     }
+    descriptors::raise_limit();
     orphans::adopt().map_err(|error| WorkerError::System(error.to_string()))?;
     let shared = Arc::new(Shared {
         hub,

@@ -1,7 +1,7 @@
 //! The worker: leases jobs, runs each step in a child process, settles what came of it.
 //!
 //! - `control`: the one loop that decides what is leased, and the end of the worker.
-//! - `slots`, `memory`: how many attempts there is room for.
+//! - `slots`, `memory`, `descriptors`: how many attempts there is room for.
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`: one lease from its inputs to its outcome.
 //! - `bundles`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
@@ -25,6 +25,7 @@ mod bundles;
 mod config;
 mod connection;
 mod control;
+mod descriptors;
 mod enclosure;
 mod ending;
 mod engines;

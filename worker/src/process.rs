@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
+use crate::descriptors::{self, is_shortage};
 use crate::orphans;
 use crate::spawner::{self, Tie};
 use crate::warm::Link;
@@ -60,6 +61,7 @@ impl Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawner::spawn(command, Tie::Death).await?;
         let pid = Pid::from_raw(child.id().cast_signed());
+        descriptors::lower_limit_of(&mut command);
         let process = match watch(pid) {
             Ok(ended) => Self { pid, parent: Parent::Worker { ended, is_reaped: false } },
             Err(error) => {
@@ -163,3 +165,6 @@ fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by the value that is registered, and is closed with it.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }
+            if is_shortage(&error) {
+                return Err(error);
+            }

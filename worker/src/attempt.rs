@@ -161,7 +161,8 @@ impl<H: Hub> Attempts<H> {
         self.hand_over(&scratch)?;
         let declared = self.declared(lease, step, end).await?;
         let (ending, log) = self.converse(&assignment, inputs, &declared, end).await?;
-        let outcome = match ending {
+        let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
+        let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
             // Its log is kept, unless nobody takes it.
             Ending::Stopped if !end.revoked.is_cancelled() => Ok(Done::release(SHUTDOWN, Duration::ZERO).outcome),
@@ -283,7 +284,10 @@ impl<H: Hub> Attempts<H> {
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let log = self.log(assignment.lease, declared);
+        let mut log = self.log(assignment.lease, declared);
+        if let Some(reason) = interpreter.as_ref().and_then(|interpreter| interpreter.warm.refusal()) {
+            log.note(reason, OffsetDateTime::now_utc());
+        }
         let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
         let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
         mark.sweep().await;

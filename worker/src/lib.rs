@@ -55,8 +55,8 @@ mod spawner;
 mod sql;
 mod step_process;
 mod template;
-mod trouble;
 mod tree;
+mod trouble;
 mod variables;
 mod warm;
 

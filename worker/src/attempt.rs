@@ -134,6 +134,12 @@ impl<H: Hub> Attempts<H> {
         }
     }
 
+    /// Removes what is too much or too old of what is kept on disk for later. It may take a while.
+    pub(crate) fn tidy(&self) {
+        self.bundles.tidy();
+        self.environments.tidy();
+    }
+
     /// Carries out one lease.
     pub(crate) async fn run(&self, lease: Lease, end: End) -> Done {
         let span = tracing::info_span!("attempt", run = %lease.run, job = %lease.job, attempt = lease.attempt);

@@ -11,6 +11,7 @@
 //! - `shared`: interpreters that run many attempts at once.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
 //! - `environments`: the interpreter and the packages that a step asks for.
+//! - `tidy`: caches kept within their bounds.
 //! - `log`, `live_log`: what a step prints, kept with its attempt and told while it runs.
 //! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
 //! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
@@ -55,6 +56,7 @@ mod spawner;
 mod sql;
 mod step_process;
 mod template;
+mod tidy;
 mod tree;
 mod trouble;
 mod variables;

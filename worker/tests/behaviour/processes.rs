@@ -149,3 +149,11 @@ async fn folders_nested_deeper_than_any_path_go_with_their_attempt() {
         .await;
     fleet.stored(python("def step():\n    return 1\n")).await;
 }
+
+#[tokio::test]
+async fn a_step_that_ignores_the_signal_about_its_time_on_a_processor_is_killed_and_told_why() {
+    let fleet = Fleet::start();
+    let code = "import signal\ndef step():\n    signal.signal(signal.SIGXCPU, signal.SIG_IGN)\n    while True:\n        pass\n";
+    let error = fleet.error(python(code).set(|settings| settings.runtime.cpu_ms = Some(1_000))).await;
+    assert_eq!(error.kind, ErrorKind::Cpu, "{error:?}");
+}

@@ -37,6 +37,8 @@ pub enum FromShared {
     Log(SharedLog),
     /// An attempt is over.
     End(SharedEnd),
+    /// An attempt keeps all others waiting: it blocks the interpreter.
+    Busy(u64),
     /// The interpreter has done enough: it takes no further attempts.
     Retire(()),
 }

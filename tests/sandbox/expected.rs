@@ -87,7 +87,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("resources", "many_small_files", "", End::Named(&["disk"])),
     attack("resources", "shared_memory_files", "", End::Named(&["disk"])),
     attack("resources", "burn", "!cpu 1", End::Named(&["cpu"])),
-    attack("resources", "burn_deaf", "!cpu 1", End::Named(&["cpu", "signal"])),
+    attack("resources", "burn_deaf", "!cpu 1", End::Named(&["cpu"])),
     attack("resources", "open_files_without_end", "", End::Refused),
     attack("resources", "print_for_ever", "!timeout 2", End::Named(&["timeout"])),
     attack("resources", "sockets_without_end", "", End::Refused),

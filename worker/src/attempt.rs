@@ -21,6 +21,7 @@ use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
 use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
+use crate::descriptors::is_shortage;
 use crate::enclosure::{Enclosure, may_use_network};
 use crate::ending;
 use crate::engines_of_step;
@@ -85,11 +86,12 @@ pub(crate) struct Attempts<H> {
     bundles: Bundles<H>,
     scratches: Scratches,
     runner: Runner,
-    enclosure: Enclosure,
+    pub(crate) enclosure: Enclosure,
     pub(crate) environments: Environments,
     interpreters: Interpreters,
     pub(crate) shared_interpreters: SharedInterpreters,
     warm_outage: Outage,
+    start_outage: Outage,
 }
 
 impl<H: Hub> Attempts<H> {
@@ -119,6 +121,7 @@ impl<H: Hub> Attempts<H> {
             interpreters: Interpreters::new(shared.config.limits.warm_max),
             shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),
+            start_outage: Outage::new("what it takes to start processes"),
             scratches,
             enclosure,
             runner,
@@ -131,6 +134,12 @@ impl<H: Hub> Attempts<H> {
         if self.shared.config.start == Start::Forked {
             self.interpreter(&self.environments.own(), true).warm.warm_up().await;
         }
+    }
+
+    /// Removes what is too much or too old of what is kept on disk for later. It may take a while.
+    pub(crate) fn tidy(&self) {
+        self.bundles.tidy();
+        self.environments.tidy();
     }
 
     /// Carries out one lease.
@@ -163,7 +172,8 @@ impl<H: Hub> Attempts<H> {
         let mut declared = self.declared(lease, step, end).await?;
         declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
         let (ending, log) = self.converse(&assignment, inputs, &declared, end).await?;
-        let outcome = match ending {
+        let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
+        let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
             // Its log is kept, unless nobody takes it.
             Ending::Stopped if !end.revoked.is_cancelled() => Ok(Done::release(SHUTDOWN, Duration::ZERO).outcome),
@@ -174,6 +184,7 @@ impl<H: Hub> Attempts<H> {
             Ending::Exit(Exit::Code(code)) if self.enclosure.means_not_started(code) => {
                 Err(Trouble::Step(ending::not_started(step, lease)))
             }
+            Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
             other => Err(Trouble::Step(ending::error(other, step, lease))),
         };
         let outcome = match outcome {
@@ -182,6 +193,13 @@ impl<H: Hub> Attempts<H> {
             Err(trouble) => return Err(trouble),
         };
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
+    }
+
+    /// The trouble of an attempt that could not be started because this machine is short of something: no fault of its step.
+    pub(crate) fn shortage(&self, error: &io::Error) -> Trouble {
+        let reason = format!("the worker has too little to start a process: {error}");
+        self.start_outage.failed(&reason);
+        Trouble::Away(reason)
     }
 
     pub(crate) fn make_scratch(&self) -> Result<Scratch, Trouble> {
@@ -277,7 +295,10 @@ impl<H: Hub> Attempts<H> {
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let log = self.log(assignment.lease, declared);
+        let mut log = self.log(assignment.lease, declared);
+        if let Some(reason) = interpreter.as_ref().and_then(|interpreter| interpreter.warm.refusal()) {
+            log.note(reason, OffsetDateTime::now_utc());
+        }
         let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
         self.shared.held.note(assignment.lease.token, StepIs::Running);
         let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
@@ -314,13 +335,18 @@ impl<H: Hub> Attempts<H> {
             match interpreter.warm.fork(assignment.scratch.number()).await {
                 Ok(started) => {
                     self.warm_outage.worked();
+                    self.start_outage.worked();
                     return (Ok(started), launch.line());
                 }
                 // A fresh one does the same, and says what is wrong where it cannot.
                 Err(error) => self.warm_outage.failed(&format!("there is no warm interpreter: {error}")),
             }
         }
-        (Process::start(launch.command()).await, Vec::new())
+        let started = Process::start(launch.command()).await;
+        if started.is_ok() {
+            self.start_outage.worked();
+        }
+        (started, Vec::new())
     }
 
     /// The warm interpreter that a step is forked from, unless it has a fresh one.

@@ -56,6 +56,7 @@ type Cache<T> = Mutex<LruCache<Digest, Arc<OnceCell<Arc<T>>>>>;
 pub(crate) struct Bundles<H> {
     hub: Arc<H>,
     files: PathBuf,
+    bytes_max: u64,
     plans: Cache<PlanAnswer>,
     bundles: Cache<Bundle>,
 }
@@ -68,7 +69,14 @@ impl<H: Hub> Bundles<H> {
         trim(&files, limits.cache_bytes_max)?;
         let count = NonZeroUsize::new(limits.plans_max).unwrap_or(NonZeroUsize::MIN);
         let (plans, bundles) = (Mutex::new(LruCache::new(count)), Mutex::new(LruCache::new(count)));
-        Ok(Self { hub, files, plans, bundles })
+        Ok(Self { hub, files, bytes_max: limits.cache_bytes_max, plans, bundles })
+    }
+
+    /// Removes the files longest unused where there are too many by now. What is needed again is fetched again.
+    pub(crate) fn tidy(&self) {
+        if let Err(error) = trim(&self.files, self.bytes_max) {
+            tracing::warn!("the cache folder {} cannot be looked through: {error}", self.files.display());
+        }
     }
 
     /// The plan with this digest.

@@ -21,7 +21,7 @@ use crate::outage::Outage;
 use crate::pace::Pace;
 use crate::settler::{self, Parcel};
 use crate::slots::{self, Room, Slots};
-use crate::{attempt, beat, live_log, orphans};
+use crate::{attempt, beat, descriptors, live_log, orphans, tidy};
 
 /// What the log says while there is too little memory.
 const MEMORY_SHORT: &str =
@@ -123,6 +123,7 @@ pub async fn run<H: Hub>(
     if config.slots == 0 || config.scopes.is_empty() {
         return Err(WorkerError::Settings);
     }
+    descriptors::raise_limit();
     orphans::adopt().map_err(|error| WorkerError::System(error.to_string()))?;
     let shared = Arc::new(Shared {
         hub,
@@ -142,6 +143,7 @@ pub async fn run<H: Hub>(
     attempts.warm_up().await;
     let beat = tokio::spawn(beat::run(Arc::clone(&shared)));
     let live_logs = tokio::spawn(live_log::run(Arc::clone(&shared), shared.config.limits.live_log_pause));
+    let tidy = tokio::spawn(tidy::run(Arc::clone(&attempts)));
     let (parcels, inbox) = mpsc::channel(shared.config.slots);
     let settler = tokio::spawn(settler::run(Arc::clone(&shared), inbox));
 
@@ -152,6 +154,7 @@ pub async fn run<H: Hub>(
     finish(settler, &shared).await;
     beat.abort();
     live_logs.abort();
+    tidy.abort();
     Ok(shared.tally.summary())
 }
 

@@ -1,9 +1,12 @@
 //! The error of an attempt whose process did not answer as it should, in a sentence that names the step.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use protocol::api::Lease;
 use protocol::frame::EndFrame;
 use protocol::{ErrorKind, Step, StepError};
+use sandbox::Bounds;
 
 use crate::process::Exit;
 use crate::quota::Excess;
@@ -11,6 +14,17 @@ use crate::step_process::Ending;
 
 /// What bounds the disk space of a step.
 const SCRATCH_SETTING: &str = "BUE_STEP_SCRATCH_BYTES_MAX";
+
+/// The same ending, told as what it is where the kernel killed a process that had been on a processor for too long, and that
+/// did not heed the polite signal about it.
+pub(crate) fn by_bound(ending: Ending, bounds: Bounds) -> Ending {
+    match (ending, bounds.cpu_ms.map(Duration::from_millis)) {
+        (Ending::Exit(Exit::Killed { cpu }), Some(most)) if cpu >= most => {
+            Ending::Exit(Exit::Signal(Signal::SIGXCPU as i32))
+        }
+        (other, _) => other,
+    }
+}
 
 /// The error of an attempt whose sandbox could not be built.
 pub(crate) fn not_started(step: &Step, lease: &Lease) -> StepError {
@@ -49,6 +63,9 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
                 "{who} has {what} in its scratch folder; {SCRATCH_SETTING} and BUE_STEP_SCRATCH_FILES_MAX set how much it may have"
             );
             (ErrorKind::Disk, message)
+        }
+        Ending::Exit(Exit::Killed { .. }) => {
+            (ErrorKind::Signal, format!("{who} was ended by {}", signal_name(Signal::SIGKILL as i32)))
         }
         Ending::Exit(Exit::Signal(number)) => {
             (ErrorKind::Signal, format!("{who} was ended by {}", signal_name(number)))

@@ -9,6 +9,7 @@ use protocol::api::Lease;
 use sandbox::Cell;
 
 use crate::config::Mode;
+use crate::descriptors;
 use crate::orphans::{MARK_VARIABLE, Mark};
 use crate::scratch::Scratch;
 
@@ -58,7 +59,12 @@ impl Launch {
     pub(crate) fn line(&self) -> Vec<u8> {
         let environment: BTreeMap<&str, &str> =
             self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
-        let bounds = self.enclosed.as_ref().map_or_else(Vec::new, |(_, cell)| resources(cell));
+        let mut bounds = self.enclosed.as_ref().map_or_else(Vec::new, |(_, cell)| resources(cell));
+        let of_files = nix::sys::resource::Resource::RLIMIT_NOFILE as u32;
+        if !bounds.iter().any(|(resource, ..)| *resource == of_files) {
+            // A warm interpreter needs more for itself than each of its forks.
+            bounds.extend(descriptors::given_limit().map(|(soft, hard)| (of_files, soft, hard)));
+        }
         let launch = serde_json::json!({
             "folder": self.folder.to_string_lossy(), "environment": environment, "bounds": bounds,
         });

@@ -1,16 +1,17 @@
 //! The worker: leases jobs, runs each step in a child process, settles what came of it.
 //!
 //! - `control`: the one loop that decides what is leased, and the end of the worker.
-//! - `slots`, `memory`: how many attempts there is room for.
+//! - `slots`, `memory`, `descriptors`: how many attempts there is room for.
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`: one lease from its inputs to its outcome.
-//! - `bundles`, `scratch`: the files a step sees, and the folder it sees them in.
+//! - `bundles`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in.
 //! - `warm`, `interpreters`: the interpreters that steps are forked from.
 //! - `shared`: interpreters that run many attempts at once.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
 //! - `environments`: the interpreter and the packages that a step asks for.
+//! - `tidy`: caches kept within their bounds.
 //! - `log`, `live_log`: what a step prints, kept with its attempt and told while it runs.
 //! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
 //! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
@@ -25,6 +26,7 @@ mod bundles;
 mod config;
 mod connection;
 mod control;
+mod descriptors;
 mod enclosure;
 mod ending;
 mod engines;
@@ -55,6 +57,8 @@ mod spawner;
 mod sql;
 mod step_process;
 mod template;
+mod tidy;
+mod tree;
 mod trouble;
 mod variables;
 mod warm;

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
+use crate::descriptors::{self, is_shortage};
 use crate::orphans;
 use crate::spawner::{self, Tie};
 use crate::warm::Link;
@@ -26,6 +27,8 @@ pub(crate) enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// By the signal that cannot be refused, when it and those it waited for had been so long on a processor.
+    Killed { cpu: Duration },
     /// With the interpreter it was forked from.
     Lost,
 }
@@ -58,6 +61,7 @@ impl Process {
     /// Starts a command with pipes for its standard streams.
     pub(crate) async fn start(mut command: Command) -> io::Result<(Self, Pipes)> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        descriptors::lower_limit_of(&mut command);
         let mut child = spawner::spawn(command, Tie::Death).await?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let process = match watch(pid) {
@@ -143,10 +147,21 @@ async fn wait_for(pid: Pid, ended: &AsyncFd<OwnedFd>) -> io::Result<Exit> {
         let mut ready = ended.readable().await?;
         match waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG)? {
             WaitStatus::Exited(_, code) => return Ok(Exit::Code(code)),
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => return Ok(Exit::Killed { cpu: time_of(pid) }),
             WaitStatus::Signaled(_, signal, _) => return Ok(Exit::Signal(signal as i32)),
             _ => ready.clear_ready(),
         }
     }
+}
+
+/// The time on a processor of a process that is not reaped yet, and of those it waited for; none where the system does not say.
+fn time_of(pid: Pid) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The second field is a name in brackets, which may hold anything.
+    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    Duration::from_millis(ticks * 1_000 / u64::try_from(per_second).unwrap_or(100).max(1))
 }
 
 /// A descriptor that is readable once the process has ended.
@@ -156,6 +171,9 @@ fn watch(pid: Pid) -> io::Result<AsyncFd<OwnedFd>> {
         let number = libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0);
         if number < 0 {
             let error = io::Error::last_os_error();
+            if is_shortage(&error) {
+                return Err(error);
+            }
             return Err(io::Error::new(error.kind(), format!("pidfd_open (Linux 5.3 or later): {error}")));
         }
         OwnedFd::from_raw_fd(i32::try_from(number).map_err(io::Error::other)?)

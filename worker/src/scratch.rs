@@ -20,6 +20,7 @@ use protocol::SessionId;
 use sandbox::Identity;
 
 use crate::enclosure;
+use crate::tree::remove;
 
 /// Up to this many files are copied where they are needed; for more, a thread that may block is worth its price.
 const INLINE_FILES_MAX: usize = 16;
@@ -182,28 +183,6 @@ fn remove_empty(scratch: &Scratch) -> io::Result<()> {
         }
     }
     fs::remove_dir(&scratch.root)
-}
-
-/// Removes a folder with all that is in it, also where a step took away its own permissions.
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(folder);
-            fs::remove_dir_all(folder)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
-}
-
-fn open_up(folder: &Path) {
-    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
 }
 
 /// Removes folders whose worker no longer holds its lock.

@@ -9,13 +9,14 @@ use std::io::{self, IoSlice, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
 use nix::unistd::Pid;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::net::unix::pipe as async_pipe;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -27,18 +28,32 @@ use crate::spawner::{self, Tie};
 
 /// Longest message in either direction.
 const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Pause before an interpreter is started again that ended before it had forked anything: the first one, and the longest.
+const RESTART_MIN: Duration = Duration::from_secs(1);
+const RESTART_MAX: Duration = Duration::from_secs(60);
+/// Lines of what an interpreter prints that are shown; it has nothing to say while all is well.
+const LINES_MAX: usize = 20;
 
 /// The warm interpreter of one environment.
 #[derive(Debug)]
 pub(crate) struct Warm {
     launch: Launch,
-    running: tokio::sync::Mutex<Option<Interpreter>>,
+    running: tokio::sync::Mutex<Running>,
+    /// Why it cannot be forked, where that is so whenever it is started.
+    refusal: OnceLock<String>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    interpreter: Option<Interpreter>,
+    /// Starts one after another of interpreters that ended before they had forked anything.
+    failures: u32,
 }
 
 impl Warm {
     /// An interpreter that `launch` starts when it is needed.
     pub(crate) fn new(launch: Launch) -> Self {
-        Self { launch, running: tokio::sync::Mutex::new(None) }
+        Self { launch, running: tokio::sync::Mutex::default(), refusal: OnceLock::new() }
     }
 
     /// A new process, forked from the interpreter. Its first line of input says where it runs.
@@ -48,7 +63,16 @@ impl Warm {
     /// `scratch` is the number of the attempt's folder.
     pub(crate) async fn fork(&self, scratch: u64) -> io::Result<(Process, Pipes)> {
         let link = self.link().await?;
-        fork(&link, scratch).await
+        let forked = fork(&link, scratch).await;
+        if let Some(threads) = link.state().threads {
+            let _ = self.refusal.set(refusal(threads));
+        }
+        forked
+    }
+
+    /// Why it cannot be forked, where that is so for all attempts.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
     }
 
     /// Starts the interpreter, so that the first step need not wait for it.
@@ -59,16 +83,24 @@ impl Warm {
     }
 
     async fn link(&self) -> io::Result<Arc<Link>> {
-        let mut running = self.running.lock().await;
-        match &*running {
-            Some(interpreter) if interpreter.link.is_open() => Ok(Arc::clone(&interpreter.link)),
-            _ => {
-                let interpreter = Interpreter::start(&self.launch).await?;
-                let link = Arc::clone(&interpreter.link);
-                *running = Some(interpreter);
-                Ok(link)
-            }
+        if let Some(reason) = self.refusal() {
+            return Err(io::Error::other(reason));
         }
+        let mut running = self.running.lock().await;
+        if let Some(interpreter) = &running.interpreter {
+            if interpreter.link.is_open() {
+                return Ok(Arc::clone(&interpreter.link));
+            }
+            let pause = RESTART_MAX.min(RESTART_MIN * 2_u32.saturating_pow(running.failures));
+            if !interpreter.link.has_forked() && interpreter.started.elapsed() < pause {
+                return Err(io::Error::other("it ended when it was started, and is started again in a while"));
+            }
+            running.failures = if interpreter.link.has_forked() { 0 } else { running.failures.saturating_add(1) };
+        }
+        let interpreter = Interpreter::start(&self.launch).await?;
+        let link = Arc::clone(&interpreter.link);
+        running.interpreter = Some(interpreter);
+        Ok(link)
     }
 }
 
@@ -77,6 +109,7 @@ impl Warm {
 struct Interpreter {
     pid: Pid,
     link: Arc<Link>,
+    started: Instant,
     readers: Vec<AbortHandle>,
 }
 
@@ -95,14 +128,19 @@ impl Interpreter {
                 (command, None, Tie::Own)
             }
         };
-        command.stdin(Stdio::from(theirs)).stderr(Stdio::null());
-        let child = spawner::spawn(command, tie).await?;
+        command.stdin(Stdio::from(theirs)).stderr(Stdio::piped());
+        let mut child = spawner::spawn(command, tie).await?;
+        let stderr = child.stderr.take().map(OwnedFd::from);
         let link = Arc::new(Link::new(Wire::new(control)?, orders));
+        if let Some(stderr) = stderr {
+            // It ends with the last process that holds the other end.
+            tokio::spawn(show(async_pipe::Receiver::from_owned_fd(stderr)?));
+        }
         let mut readers = vec![tokio::spawn(read_messages(Arc::clone(&link), Link::control)).abort_handle()];
         if link.orders.is_some() {
             readers.push(tokio::spawn(read_messages(Arc::clone(&link), Link::orders)).abort_handle());
         }
-        Ok(Self { pid: Pid::from_raw(child.id().cast_signed()), link, readers })
+        Ok(Self { pid: Pid::from_raw(child.id().cast_signed()), link, started: Instant::now(), readers })
     }
 }
 
@@ -166,6 +204,9 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct State {
     is_closed: bool,
+    has_forked: bool,
+    /// Threads of an interpreter that has too many to be forked.
+    threads: Option<u32>,
     asked: HashMap<u64, oneshot::Sender<io::Result<Forked>>>,
     processes: HashMap<i32, watch::Sender<Option<Exit>>>,
 }
@@ -205,6 +246,10 @@ impl Link {
         !self.state().is_closed
     }
 
+    fn has_forked(&self) -> bool {
+        self.state().has_forked
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -216,6 +261,12 @@ impl Link {
             tracing::warn!("the warm interpreter's sandbox cannot be built: {rest}");
             return None;
         }
+        if word == "threads" {
+            let threads = rest.parse().ok()?;
+            self.state().threads = Some(threads);
+            tracing::warn!("{}", refusal(threads));
+            return None;
+        }
         let (subject, rest) = rest.split_once(' ')?;
         match word {
             "forked" => self.take_forked(subject.parse().ok()?, rest.parse().ok()?),
@@ -224,8 +275,8 @@ impl Link {
                 let _ = asked.send(Err(io::Error::other(format!("failed to fork: {rest}"))));
             }
             "ended" => {
-                let status: i32 = rest.parse().ok()?;
-                let exit = if status < 0 { Exit::Signal(-status) } else { Exit::Code(status) };
+                let (status, cpu_ms) = rest.split_once(' ')?;
+                let exit = exit(status.parse().ok()?, Duration::from_millis(cpu_ms.parse().ok()?));
                 self.state().processes.remove(&subject.parse().ok()?)?.send_replace(Some(exit));
             }
             _ => return None,
@@ -237,6 +288,7 @@ impl Link {
         let (ended, end) = watch::channel(None);
         let asked = {
             let mut state = self.state();
+            state.has_forked = true;
             state.processes.insert(pid, ended);
             state.asked.remove(&number)
         };
@@ -255,6 +307,33 @@ impl Link {
         for (_, process) in state.processes.drain() {
             process.send_replace(Some(Exit::Lost));
         }
+    }
+}
+
+fn refusal(threads: u32) -> String {
+    format!(
+        "the interpreter has {threads} threads as soon as it starts, which come from a `.pth` file or a `sitecustomize` of its \
+         packages: it cannot be forked, and each attempt has a fresh one"
+    )
+}
+
+/// Shows what an interpreter prints: it has no other way to say what is wrong with it.
+async fn show(stderr: async_pipe::Receiver) {
+    let mut lines = BufReader::new(stderr).split(b'\n');
+    let mut shown = 0;
+    while let Ok(Some(line)) = lines.next_segment().await {
+        if shown < LINES_MAX {
+            tracing::warn!("the warm interpreter says: {}", String::from_utf8_lossy(&line).escape_debug());
+        }
+        shown += 1;
+    }
+}
+
+fn exit(status: i32, cpu: Duration) -> Exit {
+    match status {
+        code if code >= 0 => Exit::Code(code),
+        signal if signal == -(Signal::SIGKILL as i32) => Exit::Killed { cpu },
+        signal => Exit::Signal(-signal),
     }
 }
 

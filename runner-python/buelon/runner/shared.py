@@ -12,6 +12,8 @@ import json
 import os
 import resource
 import sys
+import threading
+import time
 
 from . import call, decode, encode, failures, frames, load, returned, streams
 from .failures import Failure, of_exception
@@ -19,6 +21,10 @@ from .start import allow_long_integers
 
 _CHUNK_BYTES = 1 << 18
 _OWN_VARIABLES = ("BUE_RUN", "BUE_JOB", "BUE_ATTEMPT", "BUE_ATTEMPT_KEY")
+_LOG_CHARACTERS_MAX = 1 << 16
+"""Most of what an attempt prints that goes in one line: a line has a bound, and what is printed has none."""
+_BUSY_S = 0.5
+"""How long one attempt may keep all others waiting before that is told."""
 _LOOK_EVERY = 64
 """Attempts between two looks at the interpreter's memory."""
 
@@ -57,9 +63,15 @@ class _Attempt:
         self.printed = []
 
     def print(self, text):
-        if not self.printed:
-            self.server.has_printed(self)
-        self.printed.append(text)
+        with self.server.lock:
+            if not self.printed:
+                self.server.has_printed(self)
+            self.printed.append(text)
+
+    def take(self):
+        """What it has printed since this was asked last, as text that can be sent."""
+        printed, self.printed = self.printed, []
+        return "".join(printed).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class _Output:
@@ -111,6 +123,8 @@ class _Server:
         self._cpu_s_max = bound / 2 if bound != resource.RLIM_INFINITY else float("inf")
         self._rest = b""
         self._tasks = {}
+        self.lock = threading.RLock()
+        """Held by whoever touches the two lists below: attempts print from threads of their own, too."""
         self._printed = []
         self._outbox = []
         self._functions = {}
@@ -120,6 +134,7 @@ class _Server:
         self._loop = asyncio.get_running_loop()
         self._closed = self._loop.create_future()
         self._loop.add_reader(self._given, self._read)
+        threading.Thread(target=self._watch, name="buelon-watch", daemon=True).start()
         await self._closed
         for task in list(self._tasks.values()):
             task.cancel()
@@ -190,30 +205,70 @@ class _Server:
         return found
 
     def has_printed(self, attempt):
-        if not self._printed:
-            self._loop.call_soon_threadsafe(self._tell_printed)
+        self._ask_for_flush(self._loop.call_soon_threadsafe)
         self._printed.append(attempt)
 
-    def _tell_printed(self):
+    def _tell(self, answer):
+        with self.lock:
+            self._ask_for_flush(self._loop.call_soon)
+            # What an attempt has printed goes before its end.
+            self._write_down_printed()
+            self._outbox.append(_write(answer))
+
+    def _ask_for_flush(self, call):
+        if not self._printed and not self._outbox:
+            call(self._flush)
+
+    def _write_down_printed(self):
         printed, self._printed = self._printed, []
         for attempt in printed:
-            text, attempt.printed = "".join(attempt.printed), []
-            text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-            self._tell({"log": {"number": attempt.number, "text": text}})
-
-    def _tell(self, answer):
-        # What an attempt has printed goes before its end.
-        if self._printed and "log" not in answer:
-            self._tell_printed()
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
-        self._outbox.append(_write(answer))
+            text = attempt.take()
+            for begin in range(0, len(text), _LOG_CHARACTERS_MAX):
+                part = text[begin : begin + _LOG_CHARACTERS_MAX]
+                self._outbox.append(_write({"log": {"number": attempt.number, "text": part}}))
 
     def _flush(self):
-        lines, self._outbox = "\n".join(self._outbox) + "\n", []
-        rest = memoryview(lines.encode("ascii"))
-        while rest:
-            rest = rest[os.write(self._answers, rest) :]
+        with self.lock:
+            self._write_down_printed()
+            if not self._outbox:
+                return
+            lines, self._outbox = "\n".join(self._outbox) + "\n", []
+            rest = memoryview(lines.encode("ascii"))
+            while rest:
+                rest = rest[os.write(self._answers, rest) :]
+
+    def _watch(self):
+        """In a thread of its own: where an attempt keeps the loop from its work, tells which one, and what was printed."""
+        answered = threading.Event()
+        while True:
+            time.sleep(_BUSY_S)
+            answered.clear()
+            try:
+                self._loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:
+                return  # The loop is closed.
+            while not answered.wait(_BUSY_S):
+                self._tell_busy()
+
+    def _tell_busy(self):
+        number = self._number_of(asyncio.current_task(self._loop))
+        with self.lock:
+            self._write_down_printed()
+            if number is not None:
+                self._outbox.append(_write({"busy": number}))
+            self._flush()
+
+    def _number_of(self, task):
+        """The attempt that a task belongs to; None where that cannot be known."""
+        if task is None:
+            return None
+        for number, own in list(self._tasks.items()):
+            if own is task:
+                return number
+        # Only newer versions of Python say what a task was made in.
+        context = task.get_context() if hasattr(task, "get_context") else {}
+        attempt = context.get(_attempt)
+        return None if attempt is None else attempt.number
 
     def _count(self):
         self._attempts_left -= 1

@@ -13,6 +13,7 @@ def main():
     """Runs the step that the worker names on standard input, and ends the process."""
     allow_long_integers()
     frame = streams.read_all()
+    streams.flush_when_asked_to_end()
     run_and_exit(streams.take_over(), frame)
 
 

@@ -4,6 +4,7 @@ The worker speaks on standard input and listens on standard output. Before any c
 away: input is empty from then on, and output goes where errors go, into the log.
 """
 
+import _signal as signal
 import os
 import sys
 
@@ -59,6 +60,20 @@ def open_log():
 def _log_stream(descriptor):
     """Lines reach the log as they are printed, whatever they hold."""
     return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def flush_when_asked_to_end():
+    """A line that has no end yet is in the log too when the worker ends the step: it asks first."""
+    signal.signal(signal.SIGTERM, _flush_and_end)
+
+
+def _flush_and_end(number, _):
+    try:
+        flush()
+    except Exception:
+        pass  # It came while something was being written. What counts is the end.
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def show_logging():

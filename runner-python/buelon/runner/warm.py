@@ -7,7 +7,9 @@ is a socket that keeps messages apart:
                signal PID NUMBER      to the process group of a step that has not ended
     from it    forked NUMBER PID
                refused NUMBER REASON  there was no process
-               ended PID STATUS       the exit code, or the signal as a negative number; its group is gone
+               ended PID STATUS CPU   the exit code, or the signal as a negative number; its group is gone. With the
+                                      milliseconds on a processor of it and of those it waited for
+               threads COUNT          it cannot be forked: something that its environment starts has threads
 
 A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment`` and ``bounds``), and
 the start frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
@@ -22,6 +24,7 @@ So this program imports little, has its forks do little, and does it beforehand 
 
 import _signal as signal
 import _socket as socket
+import _thread
 import gc
 import os
 import select
@@ -32,6 +35,7 @@ from .practice import TIMES, practise
 
 _MESSAGE_BYTES_MAX = 1_024
 _DESCRIPTORS = 5
+_DESCRIPTORS_WITHOUT_CELL = 3
 _BROKER = 3
 """Descriptor of the broker's orders, in a sandbox."""
 _ANSWER = 3
@@ -56,11 +60,24 @@ def main():
     server = _Server(control, wake, empty, _death_signal(library), broker, join)
     start.allow_long_integers()
     _open_logs()
+    streams.flush_when_asked_to_end()
     practise()
+    threads = _threads()
+    if threads > 1:
+        server.refuse(threads)
+        return
     # What is there now stays: moved out of the collector's sight, its pages are shared with all forks.
     gc.collect()
     gc.freeze()
     server.serve()
+
+
+def _threads():
+    """Threads of this process: none but the one that forks is there in a fork, with whatever the others hold."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 1 + _thread._count()
 
 
 def _open_logs():
@@ -114,6 +131,10 @@ class _Server:
         for pid in self._running:
             _kill_group(pid)
 
+    def refuse(self, threads):
+        """Says why it serves nobody."""
+        self._say(f"threads {threads}")
+
     def _take_order(self, source):
         data, descriptors = _receive(source)
         if not data:
@@ -126,6 +147,10 @@ class _Server:
         return True
 
     def _fork(self, number, descriptors):
+        if len(descriptors) < (_DESCRIPTORS if self._broker else _DESCRIPTORS_WITHOUT_CELL):
+            # This process has as many as it may: the others were left out.
+            self._refuse(number, descriptors, "too many files are open in the warm interpreter")
+            return
         self._highest = max(self._highest, *descriptors)
         *streams_of_step, cell, ready = descriptors if self._broker else (*descriptors, None, None)
         try:
@@ -133,9 +158,7 @@ class _Server:
                 cells.fork_into(self._join, cell)
             pid = os.fork()
         except OSError as error:
-            for descriptor in descriptors:
-                os.close(descriptor)
-            self._say(f"refused {number} {error.strerror}")
+            self._refuse(number, descriptors, error.strerror)
             return
         if pid == 0:
             self._become_step(streams_of_step, cell, ready)
@@ -144,6 +167,11 @@ class _Server:
                 os.close(descriptor)
         self._running[pid] = cell
         self._say(f"forked {number} {pid}")
+
+    def _refuse(self, number, descriptors, reason):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._say(f"refused {number} {reason}")
 
     def _become_step(self, descriptors, cell, ready):
         """In the new process: never returns."""
@@ -212,10 +240,10 @@ class _Server:
             if ended is None:
                 return
             _kill_group(ended.si_pid)
-            os.waitpid(ended.si_pid, 0)
+            used = os.wait4(ended.si_pid, 0)[2]
             cell = self._running.pop(ended.si_pid, None)
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-            end = f"ended {ended.si_pid} {status}"
+            end = f"ended {ended.si_pid} {status} {int((used.ru_utime + used.ru_stime) * 1000)}"
             if cell is None:
                 self._say(end)
             else:

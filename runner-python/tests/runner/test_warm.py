@@ -19,19 +19,19 @@ DEADLINE_S = 20
 class Worker:
     """The worker's end: one interpreter, and the processes forked from it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, before=""):
         self.folder = folder
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(DEADLINE_S)
-        command = [sys.executable, "-I", "-B", "-c", PROGRAM, str(PACKAGE)]
+        command = [sys.executable, "-I", "-B", "-c", before + PROGRAM, str(PACKAGE)]
         self.process = subprocess.Popen(command, stdin=theirs, start_new_session=True)
         theirs.close()
 
-    def fork(self, code):
+    def fork(self, code, log=2):
         """Starts a step; its process and the end of its output."""
         stdin, feed = os.pipe()
         answer, stdout = os.pipe()
-        socket.send_fds(self.control, [b"fork 7"], [stdin, stdout, 2])
+        socket.send_fds(self.control, [b"fork 7"], [stdin, stdout, log])
         os.close(stdin)
         os.close(stdout)
         word, number, pid = self.hear()
@@ -57,6 +57,12 @@ class Worker:
 
     def hear(self):
         return self.control.recv(1_024).decode().split(" ", 2)
+
+    def hear_end(self):
+        word, pid, rest = self.hear()
+        assert word == "ended"
+        status, self.cpu_ms = map(int, rest.split())
+        return int(pid), status
 
     def close(self):
         self.control.close()
@@ -92,7 +98,7 @@ def test_a_fork_runs_its_step_in_its_folder_with_its_environment(worker):
     pid, answer = worker.fork("import os\ndef step():\n    return [os.getcwd(), dict(os.environ)]\n")
     frame = answer_of(answer)
     assert json.loads(frame["value"]["place"]["json"]) == [str(worker.folder), {"ONLY": "this"}]
-    assert worker.hear() == ["ended", str(pid), "0"]
+    assert worker.hear_end() == (pid, 0)
 
 
 def test_a_fork_prints_to_pipes_that_cannot_be_rewound(worker):
@@ -113,10 +119,10 @@ def test_a_fork_sees_nothing_of_what_the_interpreter_practised(worker):
 
 def test_the_end_of_a_step_is_told(worker):
     pid, _ = worker.fork("import sys\ndef step():\n    sys.exit(3)\n")
-    assert worker.hear() == ["ended", str(pid), "3"]
+    assert worker.hear_end() == (pid, 3)
     pid, _ = worker.fork("import time\ndef step():\n    time.sleep(100)\n")
     worker.control.send(f"signal {pid} {int(signal.SIGKILL)}".encode())
-    assert worker.hear() == ["ended", str(pid), "-9"]
+    assert worker.hear_end() == (pid, -9)
 
 
 def test_a_signal_to_a_process_that_has_ended_reaches_nobody(worker):
@@ -175,3 +181,42 @@ def test_no_step_sees_the_descriptors_of_another(worker):
     assert counts == [5, 5, 5]
     worker.control.send(f"signal {slow} 9".encode())
     assert worker.hear()[0] == "ended"
+
+
+def test_the_time_on_a_processor_is_told_with_the_end(worker):
+    code = "import time\ndef step():\n    while time.process_time() < 0.3:\n        pass\n"
+    pid, answer = worker.fork(code)
+    answer_of(answer)
+    assert worker.hear_end() == (pid, 0)
+    assert 300 <= worker.cpu_ms < 20_000
+
+
+def test_an_order_whose_descriptors_were_lost_is_refused_and_the_next_one_is_carried_out(worker):
+    with open(os.devnull) as one:
+        socket.send_fds(worker.control, [b"fork 5"], [one.fileno()])
+    word, number, reason = worker.hear()
+    assert (word, number) == ("refused", "5")
+    assert "too many files" in reason
+    pid, answer = worker.fork("def step():\n    return 1\n")
+    assert answer_of(answer)["type"] == "result"
+    assert worker.hear_end() == (pid, 0)
+
+
+def test_an_interpreter_with_threads_says_so_and_serves_nobody(tmp_path):
+    threaded = "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); "
+    worker = Worker(tmp_path, threaded)
+    assert worker.hear() == ["threads", "2"]
+    worker.close()
+
+
+def test_a_line_without_an_end_is_written_when_the_step_is_asked_to_end(worker):
+    log, given = os.pipe()
+    pid, _ = worker.fork("import time\ndef step():\n    print('no end', end='')\n    open('begun', 'w').close()\n    time.sleep(60)\n", given)
+    os.close(given)
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline and not (worker.folder / "begun").exists():
+        time.sleep(0.01)
+    worker.control.send(f"signal {pid} {int(signal.SIGTERM)}".encode())
+    assert worker.hear_end() == (pid, -int(signal.SIGTERM))
+    assert os.read(log, 100) == b"no end"
+    os.close(log)

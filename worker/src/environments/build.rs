@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+use super::folder::DOWNLOADS;
 use super::{EnvironmentError, requirement};
 use crate::config::Config;
 use crate::enclosure::Enclosure;
@@ -76,7 +77,7 @@ const TEMPORARY: &str = "tmp";
 
 impl Installer {
     pub(super) fn find(root: &Path, config: &Config, enclosure: Enclosure) -> Self {
-        let downloads = root.join("downloads");
+        let downloads = root.join(DOWNLOADS);
         Self {
             uv: config.uv.clone(),
             from_source: config.packages_from_source,

@@ -4,6 +4,7 @@
 //! environments/<name>.lock       held shared by those who use it, alone by who makes or removes it
 //! environments/<name>/           the environment; it is whole when it has the file `made`
 //! environments/downloads/        what installers keep between two of them
+//! environments/downloads.lock    held shared by installers, alone by who removes the downloads
 //! ```
 //!
 //! The programs of an environment hold its path, so it is made where it stays, and the file that says it is whole is
@@ -21,6 +22,8 @@ use crate::python::Python;
 
 /// The file that says that an environment is whole, and how large it is.
 const MADE: &str = "made";
+/// What installers keep between two environments.
+pub(super) const DOWNLOADS: &str = "downloads";
 /// Time between two looks at a lock that another worker holds.
 const LOCK_LOOK: Duration = Duration::from_millis(200);
 
@@ -77,6 +80,42 @@ impl Folder {
                 tracing::info!(environment = name, "removed a Python environment that was not used");
                 bytes -= size;
             }
+        }
+    }
+
+    /// Removes what was begun and not finished, by a worker that is gone.
+    pub(super) fn clear_unfinished(&self) {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let place = self.named(&name);
+            if name == DOWNLOADS || !entry.path().is_dir() || place.is_made() {
+                continue;
+            }
+            // Who makes one holds its lock.
+            if let Ok(Some(_lock)) = place.try_lock(FlockArg::LockExclusiveNonblock)
+                && !place.is_made()
+                && place.clear().is_ok()
+            {
+                tracing::info!(environment = name, "removed a Python environment that was not finished");
+            }
+        }
+    }
+
+    /// Keeps downloads from being removed, for as long as the lock is held.
+    pub(super) fn hold_downloads(&self) -> io::Result<Option<Flock<File>>> {
+        self.named(DOWNLOADS).try_lock(FlockArg::LockSharedNonblock)
+    }
+
+    /// Removes what installers keep where it and all environments together take more space than they may, unless one installs.
+    pub(super) fn trim_downloads(&self, bytes_max: u64) {
+        let place = self.named(DOWNLOADS);
+        let bytes = size_of(&place.folder) + self.found().iter().map(|(_, bytes, _)| bytes).sum::<u64>();
+        if bytes > bytes_max
+            && place.folder.exists()
+            && let Ok(Some(_lock)) = place.try_lock(FlockArg::LockExclusiveNonblock)
+            && place.clear().is_ok()
+        {
+            tracing::info!("removed what installers of Python packages had downloaded");
         }
     }
 
@@ -151,10 +190,7 @@ impl Place {
 
     /// Removes what was begun and not finished.
     pub(super) fn clear(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        crate::tree::remove(&self.folder)
     }
 
     /// Removes it, unless somebody uses it; tells whether it did.
@@ -254,5 +290,37 @@ mod tests {
         folder.trim(3_000, DAY);
         let there = ["old", "older", "new", "ancient", "used"].map(|name| folder.named(name).folder.exists());
         assert_eq!(there, [true, false, true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_finished_is_removed_unless_somebody_is_at_it() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path().to_owned());
+        drop(make(&folder, "whole", 10).await);
+        for name in ["left", "begun"] {
+            fs::create_dir_all(folder.named(name).folder.join("lib")).unwrap();
+        }
+        let _at_it = folder.named("begun").lock().await.unwrap();
+        folder.clear_unfinished();
+        let there = ["whole", "left", "begun"].map(|name| folder.named(name).folder.exists());
+        assert_eq!(there, [true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn downloads_go_when_there_is_too_much_and_nobody_installs() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path().to_owned());
+        drop(make(&folder, "whole", 1_000).await);
+        let downloads = folder.named(DOWNLOADS).folder;
+        fs::create_dir_all(&downloads).unwrap();
+        fs::write(downloads.join("wheel"), vec![0; 1_000]).unwrap();
+        folder.trim_downloads(3_000);
+        assert!(downloads.exists());
+        let held = folder.hold_downloads().unwrap().unwrap();
+        folder.trim_downloads(1_500);
+        assert!(downloads.exists());
+        drop(held);
+        folder.trim_downloads(1_500);
+        assert!(!downloads.exists() && folder.named("whole").folder.exists());
     }
 }

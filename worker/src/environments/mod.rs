@@ -84,10 +84,15 @@ pub(crate) struct Environments {
     limits: Limits,
     made: Mutex<HashMap<Digest, Arc<Slot>>>,
     wanted: Mutex<LruCache<(Digest, u32), Arc<Wanted>>>,
+    /// Other versions of Python that were looked for, and when.
+    others: Mutex<LruCache<String, Look>>,
 }
 
 /// One environment: whoever holds the lock makes it, the others wait.
 type Slot = tokio::sync::Mutex<State>;
+
+/// When a Python was looked for, and what came of it.
+type Look = (Instant, Result<Python, EnvironmentError>);
 
 #[derive(Default)]
 enum State {
@@ -112,7 +117,15 @@ impl Environments {
             limits: limits.clone(),
             made: Mutex::default(),
             wanted: Mutex::new(LruCache::new(NonZeroUsize::new(limits.plans_max).unwrap_or(NonZeroUsize::MIN))),
+            others: Mutex::new(LruCache::new(NonZeroUsize::new(KNOWN_MAX).unwrap_or(NonZeroUsize::MIN))),
         }
+    }
+
+    /// Removes what is too old or too much by now, and what was begun and not finished.
+    pub(crate) fn tidy(&self) {
+        self.folder.clear_unfinished();
+        self.folder.trim_downloads(self.limits.environments_bytes_max);
+        self.folder.trim(self.limits.environments_bytes_max, self.limits.environment_age_max);
     }
 
     /// The worker's own interpreter, for steps that ask for nothing else.
@@ -176,6 +189,7 @@ impl Environments {
         };
         tracing::info!(environment = %place.name(), packages = wanted.requirements.len(), "making a Python environment");
         let begun = Instant::now();
+        let _downloads = self.folder.hold_downloads().map_err(disk)?;
         place.clear().map_err(disk)?;
         self.installer.install(&place.folder, python, &wanted.requirements).await?;
         let environment = place.finish(lock, python).map_err(disk)?;
@@ -186,8 +200,26 @@ impl Environments {
 
     async fn interpreter(&self, wanted: &Wanted) -> Result<Python, EnvironmentError> {
         let Some(version) = wanted.python.clone() else { return Ok(self.own.python.clone()) };
-        let own = self.own.python.clone();
-        let found = tokio::task::spawn_blocking(move || interpreters::find(&version, &own)).await;
-        found.map_err(|error| EnvironmentError::Disk(format!("the look for another Python was given up: {error}")))?
+        if let Some(known) = self.known_interpreter(&version) {
+            return known;
+        }
+        let (own, looked_for) = (self.own.python.clone(), version.clone());
+        let found = tokio::task::spawn_blocking(move || interpreters::find(&looked_for, &own)).await;
+        let found = found
+            .map_err(|error| EnvironmentError::Disk(format!("the look for another Python was given up: {error}")))?;
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.put(version, (Instant::now(), found.clone()));
+        found
+    }
+
+    /// What a look not long ago came to: each asks all Pythons of this machine for their version.
+    fn known_interpreter(&self, version: &str) -> Option<Result<Python, EnvironmentError>> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, found) = others.get(version)?;
+        let holds = match found {
+            Ok(python) => python.path.exists(),
+            Err(_) => at.elapsed() < self.limits.environment_retry,
+        };
+        holds.then(|| found.clone())
     }
 }

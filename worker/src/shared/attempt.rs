@@ -7,18 +7,20 @@ use std::time::Duration;
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, Input};
 use protocol::{Digest, ErrorKind, Outcome, Step, StepError};
+use sandbox::Bounds;
 
-use super::interpreter::{Begun, SharedEnding, SharedInterpreter};
+use super::interpreter::{Begun, Crash, SharedEnding, SharedInterpreter};
 use super::{Key, Slot};
 use crate::assignment::Assignment;
 use crate::attempt::{Attempts, Done, End, SHUTDOWN};
+use crate::descriptors::is_shortage;
 use crate::ending;
 use crate::held::StepIs;
 use crate::hub::Hub;
 use crate::launch::own_variables;
 use crate::log::Log;
 use crate::orphans::Mark;
-use crate::process::{Exit, Process};
+use crate::process::Process;
 use crate::step_process::Ending;
 use crate::trouble::Trouble;
 use crate::variables::Declared;
@@ -45,7 +47,7 @@ impl<H: Hub> Attempts<H> {
         let (inputs, files) = self.shared_inputs(&assignment, &interpreter, end).await?;
         let frame = assignment.start_frame(inputs, &self.shared.config)?;
         let log = self.log(lease, &declared);
-        let begun = interpreter.begin(frame, own_variables(lease), log).await;
+        let begun = interpreter.take_up(frame, own_variables(lease), log);
         let mut begun = begun.map_err(|error| Trouble::Away(format!("a shared interpreter: {error}")))?;
         self.shared.held.note(lease.token, StepIs::Running);
         let ending = self.wait(&interpreter, &mut begun, (step, lease), end).await;
@@ -121,8 +123,13 @@ impl<H: Hub> Attempts<H> {
         own_variables(lease).keys().for_each(|name| drop(launch.environment.remove(std::ffi::OsStr::new(name))));
         launch.environment.extend(declared.variables.clone());
         let started = Process::start(launch.command()).await;
-        let started = started.map_err(|error| Trouble::Step(ending::error(Ending::Fault(error), step, lease)))?;
-        Ok(SharedInterpreter::new(started, scratch, mark, self.shared.config.limits.frame_bytes_max))
+        let started = started.map_err(|error| match is_shortage(&error) {
+            true => self.shortage(&error),
+            false => Trouble::Step(ending::error(Ending::Fault(error), step, lease)),
+        })?;
+        let limits = &self.shared.config.limits;
+        let quota = self.enclosure.quota(step, limits);
+        Ok(SharedInterpreter::new(started, scratch, mark, quota, limits.frame_bytes_max))
     }
 
     /// Arguments, and the files among them, which are removed when the attempt is over.
@@ -154,21 +161,33 @@ impl<H: Hub> Attempts<H> {
         (step, lease): (&Step, &Lease),
         end: &End,
     ) -> Ended {
+        // An interpreter that is busy takes no orders, and its attempts' time passes all the same.
+        let order = std::mem::take(&mut begun.order);
+        let run = async {
+            interpreter.give(order).await;
+            (&mut begun.ending).await
+        };
         let cause = tokio::select! {
-            ending = &mut begun.ending => return ended(ending.ok(), step, lease),
+            ending = run => return ended(ending.ok(), self.enclosure.bounds(step, &self.shared.config.limits), step, lease),
             () = tokio::time::sleep(Duration::from_millis(step.settings.timeout_ms)) => Cause::Timeout,
             () = end.wait() => Cause::Outside,
         };
-        interpreter.cancel(begun.number).await;
-        let grace = self.shared.config.limits.stop_grace;
-        if tokio::time::timeout(grace, &mut begun.ending).await.is_err() {
+        let over = async {
+            interpreter.cancel(begun.number).await;
+            (&mut begun.ending).await.ok()
+        };
+        let over = tokio::time::timeout(self.shared.config.limits.stop_grace, over).await;
+        let is_stuck = !matches!(over, Ok(Some(SharedEnding::Answer(_) | SharedEnding::Cancelled)));
+        if is_stuck {
             // It blocks its interpreter, or does not let itself be cancelled.
             interpreter.end();
         }
         match cause {
-            Cause::Timeout => Ended::Error(timeout(step)),
             Cause::Outside if end.revoked.is_cancelled() => Ended::Revoked,
             Cause::Outside => Ended::HandedBack(SHUTDOWN.to_owned(), Duration::ZERO),
+            // Its time passed while it was kept waiting.
+            Cause::Timeout if is_stuck && interpreter.is_blocked_by_another(begun.number) => held_up(),
+            Cause::Timeout => Ended::Error(timeout(step)),
         }
     }
 }
@@ -187,7 +206,7 @@ enum Ended {
     Revoked,
 }
 
-fn ended(ending: Option<SharedEnding>, step: &Step, lease: &Lease) -> Ended {
+fn ended(ending: Option<SharedEnding>, bounds: Bounds, step: &Step, lease: &Lease) -> Ended {
     match ending {
         Some(SharedEnding::Answer(frame)) => Ended::Answer(*frame),
         // Nobody asked for it: the step cancelled itself.
@@ -195,24 +214,27 @@ fn ended(ending: Option<SharedEnding>, step: &Step, lease: &Lease) -> Ended {
             let message = format!("CancelledError: step `{}` was cancelled by its own code", step.name);
             Ended::Error(StepError::new(ErrorKind::Exception, message))
         }
-        Some(SharedEnding::Crash { exit, attempts, reason }) => {
-            Ended::Error(crash(step, lease, exit, attempts, reason))
-        }
-        Some(SharedEnding::Stopped) => {
-            let reason = "another attempt in the same interpreter did not end in time, and the interpreter was ended";
-            Ended::HandedBack(reason.to_owned(), Duration::ZERO)
-        }
+        Some(SharedEnding::Crash { cause, attempts }) => Ended::Error(crash(step, lease, bounds, cause, attempts)),
+        Some(SharedEnding::Stopped) => held_up(),
         None => Ended::HandedBack("the shared interpreter has ended".to_owned(), Duration::ZERO),
     }
 }
 
-fn crash(step: &Step, lease: &Lease, exit: Option<Exit>, attempts: usize, reason: Option<String>) -> StepError {
-    let error = match (exit, reason) {
-        (Some(exit), None) => ending::error(Ending::Exit(exit), step, lease),
-        (_, reason) => {
-            let reason = reason.unwrap_or_else(|| "it has ended".to_owned());
-            StepError::new(ErrorKind::Protocol, format!("the interpreter of step `{}`: {reason}", step.name))
-        }
+/// Not its own doing: it costs nothing.
+fn held_up() -> Ended {
+    let reason = "another attempt in the same interpreter did not end in time, and the interpreter was ended";
+    Ended::HandedBack(reason.to_owned(), Duration::ZERO)
+}
+
+fn crash(step: &Step, lease: &Lease, bounds: Bounds, cause: Crash, attempts: usize) -> StepError {
+    let of_interpreter = |reason: &str| {
+        StepError::new(ErrorKind::Protocol, format!("the interpreter of step `{}`: {reason}", step.name))
+    };
+    let error = match cause {
+        Crash::Exit(Some(exit)) => ending::error(ending::by_bound(Ending::Exit(exit), bounds), step, lease),
+        Crash::Exit(None) => of_interpreter("it has ended"),
+        Crash::Protocol(reason) => of_interpreter(&reason),
+        Crash::Full(excess) => ending::error(Ending::Full(excess), step, lease),
     };
     let others = match attempts.saturating_sub(1) {
         0 => return error,

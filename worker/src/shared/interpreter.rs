@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::log::Log;
 use crate::orphans::Mark;
 use crate::process::{Exit, Pipes, Process};
+use crate::quota::{Excess, Quota};
 use crate::scratch::Scratch;
 
 /// Lines that may wait to be written to it.
@@ -33,10 +35,21 @@ pub(crate) enum SharedEnding {
     Answer(Box<EndFrame>),
     /// It was cancelled, as the worker asked.
     Cancelled,
-    /// The interpreter ended by itself under so many attempts.
-    Crash { exit: Option<Exit>, attempts: usize, reason: Option<String> },
+    /// The interpreter ended by itself, or had to be ended, under so many attempts.
+    Crash { cause: Crash, attempts: usize },
     /// The worker ended the interpreter because of another attempt.
     Stopped,
+}
+
+/// What ended an interpreter.
+#[derive(Debug, Clone)]
+pub(crate) enum Crash {
+    /// Its process ended; `None` where the system does not say how.
+    Exit(Option<Exit>),
+    /// It said something that it must not say.
+    Protocol(String),
+    /// It filled more of the disk than it may.
+    Full(Excess),
 }
 
 /// An interpreter; dropping it kills it.
@@ -50,12 +63,21 @@ pub(crate) struct SharedInterpreter {
 
 #[derive(Debug, Default)]
 struct State {
-    attempts: Mutex<HashMap<u64, Running>>,
+    attempts: Mutex<Attempts>,
     next_number: AtomicU64,
     /// It takes no further attempts.
     is_retired: AtomicBool,
     /// The worker is ending it.
     is_stopped: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    running: HashMap<u64, Running>,
+    /// The interpreter has ended, and all its attempts were told: nobody would end another.
+    is_closed: bool,
+    /// The one that blocked the interpreter when it was heard of last.
+    busy: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -64,15 +86,17 @@ struct Running {
     ended: Option<oneshot::Sender<SharedEnding>>,
 }
 
-/// An attempt that was begun.
+/// An attempt that was taken up.
 #[derive(Debug)]
 pub(crate) struct Begun {
     pub(crate) number: u64,
+    /// What the interpreter is to be told.
+    pub(crate) order: Vec<u8>,
     pub(crate) ending: oneshot::Receiver<SharedEnding>,
 }
 
 impl State {
-    fn attempts(&self) -> MutexGuard<'_, HashMap<u64, Running>> {
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,7 +104,7 @@ impl State {
     fn take(&self, line: &[u8]) -> Result<(), serde_json::Error> {
         match serde_json::from_slice(line)? {
             FromShared::Log(printed) => {
-                if let Some(running) = self.attempts().get_mut(&printed.number) {
+                if let Some(running) = self.attempts().running.get_mut(&printed.number) {
                     running.log.push(printed.text.as_bytes(), OffsetDateTime::now_utc());
                 }
             }
@@ -89,21 +113,25 @@ impl State {
                     Some(frame) => SharedEnding::Answer(Box::new(frame)),
                     None => SharedEnding::Cancelled,
                 };
-                let ended = self.attempts().get_mut(&end.number).and_then(|running| running.ended.take());
+                let mut attempts = self.attempts();
+                attempts.busy = None;
+                let ended = attempts.running.get_mut(&end.number).and_then(|running| running.ended.take());
                 // Nobody waits for one that was given up.
                 let _ = ended.map(|ended| ended.send(ending));
             }
+            FromShared::Busy(number) => self.attempts().busy = Some(number),
             FromShared::Retire(()) => self.is_retired.store(true, Ordering::SeqCst),
         }
         Ok(())
     }
 
     /// It has ended: all its attempts with it.
-    fn close(&self, exit: Option<Exit>, reason: Option<&str>, stray: &[u8]) {
+    fn close(&self, cause: &Crash, stray: &[u8]) {
         self.is_retired.store(true, Ordering::SeqCst);
         let mut attempts = self.attempts();
-        let count = attempts.len();
-        for running in attempts.values_mut() {
+        attempts.is_closed = true;
+        let count = attempts.running.len();
+        for running in attempts.running.values_mut() {
             if !stray.is_empty() {
                 running.log.note("the interpreter printed last:", OffsetDateTime::now_utc());
                 running.log.push(stray, OffsetDateTime::now_utc());
@@ -111,7 +139,7 @@ impl State {
             let ending = if self.is_stopped.load(Ordering::SeqCst) {
                 SharedEnding::Stopped
             } else {
-                SharedEnding::Crash { exit, attempts: count, reason: reason.map(str::to_owned) }
+                SharedEnding::Crash { cause: cause.clone(), attempts: count }
             };
             let _ = running.ended.take().map(|ended| ended.send(ending));
         }
@@ -120,13 +148,20 @@ impl State {
 
 impl SharedInterpreter {
     /// Takes over a process that was started in `scratch`.
-    pub(crate) fn new(started: (Process, Pipes), scratch: Scratch, mark: Mark, frame_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        started: (Process, Pipes),
+        scratch: Scratch,
+        mark: Mark,
+        quota: Quota,
+        frame_bytes_max: usize,
+    ) -> Self {
         let (process, pipes) = started;
         let state = Arc::new(State::default());
         let stop = tokio_util::sync::CancellationToken::new();
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let writing = tokio::spawn(write(pipes.stdin, inbox));
-        let reading = Reading { state: Arc::clone(&state), stop: stop.clone(), frame_bytes_max };
+        let folder = scratch.root().to_owned();
+        let reading = Reading { state: Arc::clone(&state), stop: stop.clone(), quota, folder, frame_bytes_max };
         tokio::spawn(async move {
             reading.run(process, pipes.stdout, pipes.stderr).await;
             writing.abort();
@@ -145,32 +180,43 @@ impl SharedInterpreter {
         self.state.next_number.fetch_add(count as u64, Ordering::SeqCst)
     }
 
-    /// Begins an attempt, whose log grows in the meantime.
-    pub(crate) async fn begin(
+    /// Takes up an attempt, whose log grows from now on. It begins when its order is given: see [`Self::give`].
+    ///
+    /// # Errors
+    /// When the interpreter has ended.
+    pub(crate) fn take_up(
         &self,
         frame: StartFrame,
         environment: BTreeMap<String, String>,
         log: Log,
     ) -> io::Result<Begun> {
         let number = self.numbers(1);
+        let order = line(&ToShared::Run(Box::new(SharedStart { number, frame, environment })))?;
         let (ended, ending) = oneshot::channel();
-        self.state.attempts().insert(number, Running { log, ended: Some(ended) });
-        let begun = Begun { number, ending };
-        self.send(&ToShared::Run(Box::new(SharedStart { number, frame, environment }))).await?;
-        if !self.is_open() {
-            // It may have ended between the look and the order, and nobody would answer.
-            let is_gone = self.orders.is_closed();
-            if is_gone {
-                return Err(io::Error::other("the interpreter has ended"));
-            }
+        let mut attempts = self.state.attempts();
+        if attempts.is_closed {
+            return Err(io::Error::other("the interpreter has ended"));
         }
-        Ok(begun)
+        attempts.running.insert(number, Running { log, ended: Some(ended) });
+        Ok(Begun { number, order, ending })
+    }
+
+    /// Gives it an order, as soon as it has read enough of those before.
+    pub(crate) async fn give(&self, order: Vec<u8>) {
+        // Where it cannot be given the interpreter has ended or is about to, and all its attempts hear of that.
+        let _ = self.orders.send(order).await;
     }
 
     /// Asks for the end of an attempt; it answers when it is over.
     pub(crate) async fn cancel(&self, number: u64) {
-        // Where the order cannot be sent the interpreter has ended, which is an answer too.
-        let _ = self.send(&ToShared::Cancel(number)).await;
+        if let Ok(order) = line(&ToShared::Cancel(number)) {
+            self.give(order).await;
+        }
+    }
+
+    /// Whether another attempt than this one blocks it.
+    pub(crate) fn is_blocked_by_another(&self, number: u64) -> bool {
+        self.state.attempts().busy.is_some_and(|busy| busy != number)
     }
 
     /// Ends it, for one of its attempts does not end: the others are handed back.
@@ -182,14 +228,14 @@ impl SharedInterpreter {
 
     /// The log of an attempt that is over.
     pub(crate) fn log(&self, number: u64) -> Option<Log> {
-        self.state.attempts().remove(&number).map(|running| running.log)
+        self.state.attempts().running.remove(&number).map(|running| running.log)
     }
+}
 
-    async fn send(&self, order: &ToShared) -> io::Result<()> {
-        let mut line = serde_json::to_vec(order)?;
-        line.push(b'\n');
-        self.orders.send(line).await.map_err(|_| io::Error::other("the interpreter has ended"))
-    }
+fn line(order: &ToShared) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(order)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 impl Drop for SharedInterpreter {
@@ -212,6 +258,9 @@ async fn write(mut stdin: pipe::Sender, mut inbox: mpsc::Receiver<Vec<u8>>) {
 struct Reading {
     state: Arc<State>,
     stop: tokio_util::sync::CancellationToken,
+    /// What may be in its folder.
+    quota: Quota,
+    folder: PathBuf,
     frame_bytes_max: usize,
 }
 
@@ -219,20 +268,22 @@ impl Reading {
     /// Reads until the process has ended, or is ended.
     async fn run(self, process: Process, mut stdout: pipe::Receiver, mut stderr: pipe::Receiver) {
         let mut stray = Vec::new();
-        let reason = tokio::select! {
-            reason = self.read(&mut stdout) => reason,
+        let fault = tokio::select! {
+            reason = self.read(&mut stdout) => reason.map(Crash::Protocol),
             never = collect(&mut stderr, &mut stray) => match never {},
+            excess = self.quota.exceeded(&self.folder) => Some(Crash::Full(excess)),
             () = self.stop.cancelled() => None,
         };
         // Its last words are in the pipe by the time that its output is closed.
         let _ = tokio::time::timeout(LAST_WORDS, collect(&mut stderr, &mut stray)).await;
-        let exit = if reason.is_some() || self.stop.is_cancelled() {
-            process.signal(Signal::SIGKILL);
-            None
-        } else {
-            process.ended().await.ok()
+        let cause = match fault {
+            None if !self.stop.is_cancelled() => Crash::Exit(process.ended().await.ok()),
+            fault => {
+                process.signal(Signal::SIGKILL);
+                fault.unwrap_or(Crash::Exit(None))
+            }
         };
-        self.state.close(exit, reason.as_deref(), &stray);
+        self.state.close(&cause, &stray);
         process.finish().await;
     }
 

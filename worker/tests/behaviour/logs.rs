@@ -75,3 +75,13 @@ async fn a_step_that_sets_logging_up_itself_has_it_its_own_way() {
     let settlement = fleet.run(python(code)).await;
     assert!(log_text(&settlement).contains("Z own this\n"), "{settlement:?}");
 }
+
+#[tokio::test]
+async fn a_line_without_an_end_is_in_the_log_of_a_step_that_took_too_long() {
+    for start in [bue_worker::Start::Forked, bue_worker::Start::Fresh] {
+        let fleet = Fleet::with(|config| config.start = start);
+        let code = "import time\ndef step():\n    print('no end', end='')\n    time.sleep(60)\n";
+        let settlement = fleet.run(python(code).timeout(Duration::from_secs(3))).await;
+        assert!(log_text(&settlement).contains("Z no end"), "{start:?}: {settlement:?}");
+    }
+}

@@ -135,3 +135,25 @@ async fn a_worker_whose_memory_is_short_runs_one_attempt_at_a_time() {
     }
     assert_eq!(fleet.hub.open_max.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn folders_nested_deeper_than_any_path_go_with_their_attempt() {
+    let fleet = Fleet::start();
+    // From the inside, for what is deep takes long.
+    let code = "import os\ndef step():\n    os.mkdir('in')\n    for _ in range(3_000):\n        os.mkdir('out')\n        \
+                os.rename('in', 'out/in')\n        os.rename('out', 'in')\n    return 1\n";
+    fleet.stored(python(code)).await;
+    let scratch = fleet.folder.path().join("worker/scratch");
+    let sessions = || std::fs::read_dir(&scratch).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    until("the folder is gone", || sessions().all(|session| std::fs::read_dir(session.path()).unwrap().count() == 0))
+        .await;
+    fleet.stored(python("def step():\n    return 1\n")).await;
+}
+
+#[tokio::test]
+async fn a_step_that_ignores_the_signal_about_its_time_on_a_processor_is_killed_and_told_why() {
+    let fleet = Fleet::start();
+    let code = "import signal\ndef step():\n    signal.signal(signal.SIGXCPU, signal.SIG_IGN)\n    while True:\n        pass\n";
+    let error = fleet.error(python(code).set(|settings| settings.runtime.cpu_ms = Some(1_000))).await;
+    assert_eq!(error.kind, ErrorKind::Cpu, "{error:?}");
+}

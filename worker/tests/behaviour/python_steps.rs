@@ -246,3 +246,14 @@ async fn as_the_user_a_step_runs_in_the_scripts_folder_with_the_users_environmen
     assert_eq!(fleet.value(python(code)).await, r#"["mine",true,true]"#);
     assert!(folder.path().join("made.txt").exists());
 }
+
+#[tokio::test]
+async fn a_module_that_starts_threads_when_it_is_imported_is_no_trouble_for_a_fork() {
+    let fleet = Fleet::start();
+    let module = "import queue, threading\nasked, answers = queue.Queue(), queue.Queue()\ndef work():\n    while True:\n        \
+                  answers.put(asked.get() + 1)\nthreading.Thread(target=work, daemon=True).start()\n";
+    let code = "import helper\ndef step():\n    helper.asked.put(1)\n    return helper.answers.get(timeout=20)\n";
+    for _ in 0..3 {
+        assert_eq!(fleet.value(python(code).file("helper.py", module)).await, "2");
+    }
+}

@@ -177,3 +177,47 @@ async fn other_secrets_mean_another_interpreter() {
     }
     assert_ne!(seen[0].rsplit(',').next(), seen[1].rsplit(',').next());
 }
+
+#[tokio::test]
+async fn one_that_blocks_while_hundreds_wait_to_begin_is_ended_and_costs_the_others_nothing() {
+    let fleet = Fleet::with(|config| {
+        config.limits.shared_slots = 2_000;
+        config.limits.slot_memory_bytes = 1;
+        config.limits.memory_reserve_bytes = 1;
+    });
+    let code = "import asyncio, time\nasync def step(name):\n    if name == 'block':\n        print('blocks')\n        \
+                time.sleep(60)\n    await asyncio.sleep(0.01)\n    return name\n";
+    let inputs: Vec<&str> = std::iter::once("\"block\"").chain(std::iter::repeat_n("1", 1_499)).collect();
+    let work = shared(code).timeout(Duration::from_secs(6));
+    let leases = fleet.add_many(work, &inputs);
+    let blocking = fleet.hub.settlement(leases[0].job).await;
+    assert_eq!(error(&blocking).kind, ErrorKind::Timeout);
+    assert!(log_text(&blocking).contains("Z blocks\n"), "{blocking:?}");
+    for lease in &leases[1..] {
+        let settlement = fleet.hub.settlement(lease.job).await;
+        assert!(!matches!(settlement.outcome, Outcome::Error(_)), "{settlement:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_very_long_print_is_kept_as_far_as_a_log_goes_and_harms_nobody() {
+    let fleet = fleet();
+    let code = "import asyncio\nasync def step(name):\n    if name == 'long':\n        print('\\u1234' * 6_000_000)\n    \
+                await asyncio.sleep(0.2)\n    return name\n";
+    let settlements = many(&fleet, code, &["\"long\"", "\"other\""]).await;
+    assert!(value(&settlements[0]).contains("long") && value(&settlements[1]).contains("other"));
+    assert!(settlements[0].log.is_some());
+}
+
+#[tokio::test]
+async fn what_attempts_leave_in_the_folder_they_share_is_bounded() {
+    let fleet = Fleet::with(|config| {
+        crate::sandbox::here(config);
+        config.limits.step_scratch_files_max = 100;
+    });
+    let code = "import asyncio\nasync def step(name):\n    for number in range(200):\n        open(f'{number}.txt', 'w').close()\n    \
+                await asyncio.sleep(60)\n";
+    let error = fleet.error(shared(code).input("1")).await;
+    assert_eq!(error.kind, ErrorKind::Disk, "{error:?}");
+    assert!(error.message.contains("more than 100 files"), "{error:?}");
+}

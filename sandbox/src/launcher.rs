@@ -117,7 +117,7 @@ impl Program<'_> {
 /// Starts one program in a cell of its own.
 fn enclose(cell: &Cell, program: Program<'_>) -> Result<ExitCode> {
     if !cell.walls.namespaces {
-        confine(cell)?;
+        confine_alone(cell)?;
         match program.start(cell)? {}
     }
     relay::ignore_requests()?;
@@ -206,6 +206,20 @@ fn confine(cell: &Cell) -> Result {
         syscalls::apply(cell.unix_sockets)?;
     }
     Ok(())
+}
+
+/// The same without namespaces: here the program has the worker's own rights until they are given up.
+fn confine_alone(cell: &Cell) -> Result {
+    // Files are named in the fence while they can still be reached.
+    let fence = if cell.walls.fence { Some(fence::prepare(cell)?) } else { None };
+    if cell.walls.rights {
+        privileges::become_user_of_same_parent(cell.identity)?;
+    }
+    confine(&Cell { walls: Walls { fence: false, syscalls: false, ..cell.walls }, ..cell.clone() })?;
+    if let Some(fence) = fence {
+        fence::enter(&fence)?;
+    }
+    if cell.walls.syscalls { syscalls::apply(cell.unix_sockets) } else { Ok(()) }
 }
 
 /// Starts a warm interpreter, and makes cells for what is forked from it.

@@ -21,7 +21,7 @@ use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
 use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
-use crate::enclosure::{Enclosure, may_use_network};
+use crate::enclosure::{self, Enclosure, may_use_network};
 use crate::ending;
 use crate::environments::{Environment, Environments};
 use crate::hub::Hub;
@@ -109,6 +109,9 @@ impl<H: Hub> Attempts<H> {
         let runner = runner.seen_at(enclosure.seen_along(runner.folder()));
         let seen = enclosure.step_folder();
         let scratches = Scratches::open(&root.join("scratch"), shared.session, seen).map_err(unusable)?;
+        if enclosure.other_identity().is_some() && !enclosure.has_own_root() {
+            enclosure::let_pass(&root.join("scratch")).map_err(unusable)?;
+        }
         let environments = shared.config.environments.clone().unwrap_or_else(|| root.join("environments"));
         Ok(Self {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
@@ -185,10 +188,10 @@ impl<H: Hub> Attempts<H> {
 
     /// Gives a scratch folder to who steps run as.
     pub(crate) fn hand_over(&self, scratch: &Scratch) -> Result<(), Trouble> {
-        match self.enclosure.other_identity() {
-            Some(identity) => scratch.hand_over(identity).map_err(|error| Trouble::disk(&error)),
-            None => Ok(()),
-        }
+        let Some(identity) = self.enclosure.other_identity() else { return Ok(()) };
+        let handed = scratch.hand_over(identity);
+        let closed = if self.enclosure.has_own_root() { handed } else { handed.and_then(|()| scratch.close()) };
+        closed.map_err(|error| Trouble::disk(&error))
     }
 
     /// Where the bundle's files are in a scratch folder that has them.
@@ -272,7 +275,10 @@ impl<H: Hub> Attempts<H> {
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let log = self.log(assignment.lease, declared);
+        let mut log = self.log(assignment.lease, declared);
+        if let Some(note) = self.enclosure.unkept(assignment.step) {
+            log.note(note, OffsetDateTime::now_utc());
+        }
         let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
         let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
         mark.sweep().await;

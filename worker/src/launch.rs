@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use protocol::api::Lease;
-use sandbox::Cell;
+use sandbox::{Cell, FenceRules};
 
 use crate::config::Mode;
 use crate::orphans::{MARK_VARIABLE, Mark};
@@ -59,9 +59,14 @@ impl Launch {
         let environment: BTreeMap<&str, &str> =
             self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
         let bounds = self.enclosed.as_ref().map_or_else(Vec::new, |(_, cell)| resources(cell));
-        let launch = serde_json::json!({
+        let mut launch = serde_json::json!({
             "folder": self.folder.to_string_lossy(), "environment": environment, "bounds": bounds,
         });
+        // In a cell of its own the fork steps into a fence that is there already.
+        let alone = self.enclosed.as_ref().map(|(_, cell)| cell).filter(|cell| !cell.walls.namespaces);
+        if let Some(rules) = alone.and_then(FenceRules::of) {
+            launch["fence"] = serde_json::json!(rules);
+        }
         format!("{launch}\n").into_bytes()
     }
 }

@@ -18,7 +18,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use crate::cell::{Cell, Identity, Walls};
 use crate::error::{Context, Result, SandboxError, answered};
 use crate::namespaces::{self, Side};
-use crate::{broker, fence, messages, privileges, probe, relay, root, syscalls};
+use crate::{broker, disguise, fence, messages, privileges, probe, relay, root, syscalls};
 
 /// The word by which a program is called as the launcher.
 pub const WORD: &str = "sandbox-launcher";
@@ -81,6 +81,8 @@ fn obey(arguments: Vec<OsString>) -> Result<ExitCode> {
     };
     let cell = cell.to_str().and_then(|text| serde_json::from_str::<Cell>(text).ok());
     let cell = cell.ok_or_else(|| SandboxError::Call("its second argument describes no cell".to_owned()))?;
+    disguise::forget_arguments();
+    disguise::offer_for_lack_of_memory();
     match (word.to_str(), program) {
         (Some(PROBE), []) => probe::answer(&cell),
         (Some(ENCLOSE), [program, arguments @ ..]) => enclose(&cell, Program { program, arguments }),

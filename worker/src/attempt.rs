@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bucket::Bucket;
 use bucket::value::{Accepted, ValueLimits, Values};
+use nix::sys::signal::Signal;
 use protocol::api::{Lease, LogRef, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
 use protocol::{Language, Outcome, ValueRef};
@@ -282,7 +283,19 @@ impl<H: Hub> Attempts<H> {
         let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
         let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
         mark.sweep().await;
-        Ok((conversation.ending, conversation.log))
+        Ok((self.seen_closer(conversation.ending), conversation.log))
+    }
+
+    /// Nobody but the kernel kills a step's process in a cell, unless it does so itself.
+    fn seen_closer(&self, ending: Ending) -> Ending {
+        match ending {
+            Ending::Exit(Exit::Signal(number))
+                if number == Signal::SIGKILL as i32 && self.shared.kills.struck_lately() =>
+            {
+                Ending::OutOfMemory
+            }
+            other => other,
+        }
     }
 
     /// A log that says what the step does not get and never what is secret.

@@ -89,8 +89,8 @@ impl DataDir {
         builder.recursive(true).mode(0o700);
         builder.create(&folder).map_err(|error| DataDirError::new("make the folder", &folder, error))?;
         tempfile::tempfile_in(&folder).map_err(|error| DataDirError::new("write to the folder", &folder, error))?;
-        // It may have been made by hand, open to everybody. The data folder itself may be anything: it is left as it is.
-        let private = fs::metadata(&folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 == 0);
+        // It may have been made by hand, open to everybody; to let others pass through it shows them nothing. The data folder itself may be anything: it is left as it is.
+        let private = fs::metadata(&folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o066 == 0);
         if !private {
             let closed = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
             closed.map_err(|error| DataDirError::new("close to other users the folder", &folder, error))?;

@@ -73,6 +73,8 @@ pub struct Walls {
     pub fence: bool,
     /// A filter on system calls.
     pub syscalls: bool,
+    /// None of the rights that the worker has over others: no capabilities.
+    pub rights: bool,
 }
 
 /// A user and a group by their numbers on this machine.

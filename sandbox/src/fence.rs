@@ -1,17 +1,18 @@
 //! Rules on files and signals, kept by Landlock: a second wall where there is a root of its own, the only one where not.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, Scope,
 };
 use nix::libc;
+use serde::Serialize;
 
 use crate::cell::{Cell, STEP_FOLDER};
-use crate::error::{Result, SandboxError};
+use crate::error::{Context, Result, SandboxError, answered};
 use crate::root;
 
 /// The newest version whose rights are asked for; an older kernel keeps those it knows.
@@ -37,30 +38,76 @@ pub(crate) fn prepare(cell: &Cell) -> Result<OwnedFd> {
     Option::from(build(cell)?.0).ok_or_else(|| failed(io::Error::from(io::ErrorKind::Unsupported)))
 }
 
+/// Steps into a fence that was prepared. New privileges must have been refused before.
+pub(crate) fn enter(fence: &OwnedFd) -> Result {
+    // SAFETY: a plain system call with a descriptor that is open.
+    answered(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, fence.as_raw_fd(), 0) })
+        .to("step into its fence")
+        .map(drop)
+}
+
+/// The same for a process that steps into a fence by itself: what is there of the paths, with the rights that each gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FenceRules {
+    /// Rights that nothing gives but a rule, as the kernel counts them.
+    pub handled: u64,
+    /// Paths with the rights on all that is below them.
+    pub rules: Vec<(PathBuf, u64)>,
+}
+
+impl FenceRules {
+    /// Those of a cell, as far as this kernel knows them; `None`: it knows none, or the cell has no fence.
+    #[must_use]
+    pub fn of(cell: &Cell) -> Option<Self> {
+        let known = AccessFs::from_all(known_rights(version().filter(|_| cell.walls.fence)?));
+        let rules = rules(cell).into_iter().filter(|(path, _)| path.exists());
+        let rules = rules.map(|(path, access)| {
+            let bits = (of_kind(&path, access) & known).bits();
+            (path, bits)
+        });
+        Some(Self { handled: known.bits(), rules: rules.filter(|(_, bits)| *bits != 0).collect() })
+    }
+}
+
+fn known_rights(version: i64) -> ABI {
+    match version {
+        1 => ABI::V1,
+        2 => ABI::V2,
+        3 | 4 => ABI::V3,
+        _ => ABI::V5,
+    }
+}
+
 fn build(cell: &Cell) -> Result<Fence> {
     let mut fence = Fence::new()?;
-    for path in &cell.writable {
-        fence.allow_all(path)?;
+    for (path, access) in rules(cell) {
+        fence.allow(&path, access)?;
     }
+    Ok(fence)
+}
+
+/// What may be done where.
+fn rules(cell: &Cell) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
+    let (all, read) = (AccessFs::from_all(NEWEST), AccessFs::from_read(NEWEST));
+    let mut rules: Vec<_> = cell.writable.iter().map(|path| (path.clone(), all)).collect();
     if cell.walls.namespaces {
         // Such a root holds nothing that may not be read. What is mounted later belongs to the folder above its place.
-        fence.allow_read(Path::new("/"))?;
-        fence.allow_all(Path::new("/dev"))?;
-        fence.allow_all(Path::new(STEP_FOLDER).parent().unwrap_or(Path::new("/run")))?;
-        return Ok(fence);
+        let folder = Path::new(STEP_FOLDER).parent().unwrap_or(Path::new("/run")).to_owned();
+        rules.extend([("/".into(), read), ("/dev".into(), all), (folder, all)]);
+        return rules;
     }
-    for path in root::SYSTEM.iter().chain(&root::ETC).chain(&["/etc/passwd", "/etc/group", "/proc"]) {
-        fence.allow_read(Path::new(path))?;
-    }
-    for readable in &cell.readable {
-        fence.allow_read(&readable.from)?;
-    }
-    for device in root::DEVICES {
-        let access = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::from_read(NEWEST);
-        fence.allow(&Path::new("/dev").join(device), access)?;
-    }
-    fence.allow_all(&cell.scratch)?;
-    Ok(fence)
+    let of_system = root::SYSTEM.iter().chain(&root::ETC).chain(&["/etc/passwd", "/etc/group", "/proc"]);
+    rules.extend(of_system.map(|path| (path.into(), read)));
+    rules.extend(cell.readable.iter().map(|readable| (readable.from.clone(), read)));
+    let of_devices = read | AccessFs::WriteFile | AccessFs::Truncate;
+    rules.extend(root::DEVICES.map(|name| (Path::new("/dev").join(name), of_devices)));
+    rules.push((cell.scratch.clone(), all));
+    rules
+}
+
+/// Rights on a file are fewer than those on a folder.
+fn of_kind(path: &Path, access: BitFlags<AccessFs>) -> BitFlags<AccessFs> {
+    if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) }
 }
 
 struct Fence(RulesetCreated);
@@ -77,19 +124,10 @@ impl Fence {
         Ok(Self(ruleset))
     }
 
-    fn allow_read(&mut self, path: &Path) -> Result {
-        self.allow(path, AccessFs::from_read(NEWEST))
-    }
-
-    fn allow_all(&mut self, path: &Path) -> Result {
-        self.allow(path, AccessFs::from_all(NEWEST))
-    }
-
     /// What is not there needs no rule.
     fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result {
         let Ok(descriptor) = PathFd::new(path) else { return Ok(()) };
-        let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
-        (&mut self.0).add_rule(PathBeneath::new(descriptor, access)).map(drop).map_err(failed)
+        (&mut self.0).add_rule(PathBeneath::new(descriptor, of_kind(path, access))).map(drop).map_err(failed)
     }
 
     fn close(self) -> Result {

@@ -18,7 +18,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use crate::cell::{Cell, Identity, Walls};
 use crate::error::{Context, Result, SandboxError, answered};
 use crate::namespaces::{self, Side};
-use crate::{broker, fence, messages, privileges, probe, relay, root, syscalls};
+use crate::{broker, disguise, fence, messages, privileges, probe, relay, root, syscalls};
 
 /// The word by which a program is called as the launcher.
 pub const WORD: &str = "sandbox-launcher";
@@ -81,6 +81,8 @@ fn obey(arguments: Vec<OsString>) -> Result<ExitCode> {
     };
     let cell = cell.to_str().and_then(|text| serde_json::from_str::<Cell>(text).ok());
     let cell = cell.ok_or_else(|| SandboxError::Call("its second argument describes no cell".to_owned()))?;
+    disguise::forget_arguments();
+    disguise::offer_for_lack_of_memory();
     match (word.to_str(), program) {
         (Some(PROBE), []) => probe::answer(&cell),
         (Some(ENCLOSE), [program, arguments @ ..]) => enclose(&cell, Program { program, arguments }),
@@ -117,7 +119,7 @@ impl Program<'_> {
 /// Starts one program in a cell of its own.
 fn enclose(cell: &Cell, program: Program<'_>) -> Result<ExitCode> {
     if !cell.walls.namespaces {
-        confine(cell)?;
+        confine_alone(cell)?;
         match program.start(cell)? {}
     }
     relay::ignore_requests()?;
@@ -206,6 +208,20 @@ fn confine(cell: &Cell) -> Result {
         syscalls::apply(cell.unix_sockets)?;
     }
     Ok(())
+}
+
+/// The same without namespaces: here the program has the worker's own rights until they are given up.
+fn confine_alone(cell: &Cell) -> Result {
+    // Files are named in the fence while they can still be reached.
+    let fence = if cell.walls.fence { Some(fence::prepare(cell)?) } else { None };
+    if cell.walls.rights {
+        privileges::become_user_of_same_parent(cell.identity)?;
+    }
+    confine(&Cell { walls: Walls { fence: false, syscalls: false, ..cell.walls }, ..cell.clone() })?;
+    if let Some(fence) = fence {
+        fence::enter(&fence)?;
+    }
+    if cell.walls.syscalls { syscalls::apply(cell.unix_sockets) } else { Ok(()) }
 }
 
 /// Starts a warm interpreter, and makes cells for what is forked from it.

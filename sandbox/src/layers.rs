@@ -92,7 +92,10 @@ impl Layer {
             Self::Fence => "boot Linux 5.13 or later with landlock among the kernel's lsm=",
             Self::Signals => "boot Linux 6.12 or later",
             Self::Syscalls => "use a kernel with CONFIG_SECCOMP_FILTER",
-            Self::Identity => "allow user namespaces, or start the worker as an ordinary user",
+            Self::Identity => {
+                "allow user namespaces, or let the steps' user pass through the worker's folder (chmod o+x on it and on what \
+                 it is in), or start the worker as an ordinary user"
+            }
         }
     }
 }
@@ -141,6 +144,7 @@ impl Report {
             network: false,
             fence: self.has(Layer::Fence),
             syscalls: self.has(Layer::Syscalls),
+            rights: true,
         }
     }
 }

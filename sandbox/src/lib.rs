@@ -4,6 +4,7 @@
 //! - `layers`, `probe`: which layers this machine has, found out by trying; `policy`: what follows from it.
 //! - `launcher`: the small single-threaded program that builds a cell around itself and becomes the program in it.
 //! - `broker`, `attempt_cell`: cells within a cell, one for each process that is forked from a warm interpreter.
+//! - `disguise`: how a launcher looks to others, those in its cell included.
 //! - `namespaces`, `root`, `fence`, `syscalls`, `privileges`, `bounds`: the layers, one file each.
 //!
 //! All `unsafe` and all that is the kernel's is here. It knows nothing of steps, leases or Python.
@@ -12,6 +13,7 @@ mod attempt_cell;
 mod bounds;
 mod broker;
 mod cell;
+mod disguise;
 mod error;
 mod fence;
 mod launcher;
@@ -28,6 +30,7 @@ mod syscalls;
 pub use bounds::Bounds;
 pub use cell::{Cell, Identity, Readable, STEP_FOLDER, Walls};
 pub use error::SandboxError;
+pub use fence::FenceRules;
 pub use launcher::{NOT_STARTED, WORD, broker_command, enclosed_command, launch};
 pub use layers::{Finding, Layer, Report};
 pub use policy::{Level, Policy};

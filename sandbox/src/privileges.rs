@@ -4,7 +4,7 @@ use nix::libc::{self, c_int, c_ulong};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::cell::Identity;
-use crate::error::{Context, Result, answered};
+use crate::error::{Context, Result, SandboxError, answered};
 
 /// What a process that joins other cells needs to keep.
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
@@ -39,6 +39,23 @@ pub(crate) fn become_user(identity: Identity, kept: Option<u32>) -> Result {
     }
     // Its own entries in /proc are its own again, after what the kernel takes for a change of rights.
     prctl(libc::PR_SET_DUMPABLE, 1).to("own its entries in /proc")
+}
+
+/// The same without any capability, where the death of this process is tied to its parent's: the kernel forgets that when the
+/// user changes.
+pub(crate) fn become_user_of_same_parent(identity: Identity) -> Result {
+    let mut signal: c_int = 0;
+    // SAFETY: the kernel writes the signal to a variable that lives here.
+    answered(unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) }.into())
+        .to("read what its parent's end means")?;
+    let parent = nix::unistd::getppid();
+    become_user(identity, None)?;
+    prctl(libc::PR_SET_PDEATHSIG, signal as c_ulong).to("tie its end to its parent's")?;
+    // The parent may have died in between.
+    if signal != 0 && nix::unistd::getppid() != parent {
+        return Err(SandboxError::Told("the worker is gone".to_owned()));
+    }
+    Ok(())
 }
 
 fn keep_capabilities(kept: Option<u32>) -> Result {

@@ -30,7 +30,7 @@ pub fn probe(launcher: &Path, folder: &Path, identity: Identity) -> Result<Repor
         std::fs::create_dir_all(path).to_path("make the folder", path)?;
     }
     let cell = Cell {
-        walls: Walls { namespaces: true, network: false, fence: true, syscalls: true },
+        walls: Walls { namespaces: true, network: false, fence: true, syscalls: true, rights: true },
         mountpoint,
         scratch,
         readable: Vec::new(),
@@ -83,8 +83,18 @@ fn reason(layer: Layer, cell: &Cell) -> Option<String> {
         },
         Layer::Syscalls => tried(|| privileges::no_new_privileges().and_then(|()| syscalls::apply(false))),
         Layer::Identity if cell.identity.user == 0 => Some("they do".to_owned()),
-        Layer::Identity => tried_in(namespaces::CELL, cell, || privileges::become_user(cell.identity, None)),
+        Layer::Identity => {
+            let in_namespaces = tried_in(namespaces::CELL, cell, || privileges::become_user(cell.identity, None));
+            in_namespaces.and_then(|_| tried(|| be_step(cell)))
+        }
     }
+}
+
+/// As a step of a worker without namespaces: another user, who must reach its folder at its place on this machine.
+fn be_step(cell: &Cell) -> Result {
+    privileges::become_user(cell.identity, None)?;
+    let folder = cell.scratch.join(ATTEMPT);
+    std::fs::read_dir(&folder).to_path("reach as another user", &folder).map(drop)
 }
 
 /// A cell within a cell, as a broker makes them.

@@ -37,7 +37,7 @@ impl Place {
 
     fn cell(&self) -> Cell {
         Cell {
-            walls: Walls { namespaces: true, network: false, fence: true, syscalls: true },
+            walls: Walls { namespaces: true, network: false, fence: true, syscalls: true, rights: true },
             mountpoint: self.path("root"),
             scratch: self.path("scratch"),
             readable: Vec::new(),
@@ -221,6 +221,23 @@ fn calls_that_no_step_needs_are_refused_and_those_of_libraries_are_not() {
     for name in ["file-in-memory", "x32"] {
         assert!(text.lines().any(|line| line == format!("{name}=ENOSYS")), "{name}: {text}");
     }
+}
+
+#[test]
+fn without_namespaces_a_program_of_root_is_another_user_without_rights_and_dies_with_its_parent() {
+    let place = Place::make();
+    for folder in ["", "scratch"] {
+        std::fs::set_permissions(place.path(folder), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    }
+    let walls = Walls { namespaces: false, ..place.cell().walls };
+    let cell = Cell { walls, folder: place.path("scratch/files"), ..place.cell() };
+    let text =
+        printed(&shell(&cell, "id -u; grep -E '^Cap(Eff|Prm|Amb)' /proc/self/status; echo kept > here; cat here"));
+    assert!(text.starts_with(&format!("{}\n", identity().user)), "{text}");
+    assert_eq!(text.matches("0000000000000000").count(), 3, "{text}");
+    assert!(text.ends_with("kept\n"), "{text}");
+    let text = printed(&shell(&cell, "cat /etc/shadow; ls ..; ls ../..; echo out > ../../out"));
+    assert!(!text.contains("root:") && !place.path("out").exists(), "{text}");
 }
 
 #[test]

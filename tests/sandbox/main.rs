@@ -3,16 +3,17 @@
 //!
 //! - `attacks/*.py`: what is tried. [`expected`]: what must come of each.
 //! - [`range`]: the fleet that is attacked, with things planted where nobody may look.
-//! - [`lesser`]: a machine that lacks layers.
+//! - [`lesser`]: a machine that lacks layers. [`pressure`]: one that lacks memory.
 
 #[path = "../fleet/mod.rs"]
 mod fleet;
 
 mod expected;
 mod lesser;
+mod pressure;
 mod range;
 
-use expected::{ATTACKS, Attack, End};
+use expected::{ATTACKS, Attack, End, OPEN_TO_ALL, OPEN_TO_ROOT};
 use fleet::{Fleet, eventually};
 use range::{CANARY, Range, User, processes_with};
 
@@ -21,9 +22,19 @@ const COUNT_MIN: usize = 40;
 
 fn attack_as(user: User) {
     let mut range = Range::prepare(user);
-    let report = range.attack();
+    let forked: Vec<&Attack> = ATTACKS.iter().collect();
+    expect_refusals(&mut range, &forked, "");
+    // What reaches out and does not wear out: the same walls stand around a new interpreter.
+    let reaching: Vec<&Attack> =
+        ATTACKS.iter().filter(|attack| matches!(attack.file, "files" | "kernel" | "network")).collect();
+    expect_refusals(&mut range, &reaching, "!isolation fresh");
+    range.expect_work_as_before();
+}
+
+fn expect_refusals(range: &mut Range, attacks: &[&Attack], settings: &str) {
+    let report = range.attack(attacks, settings);
     let mut faults = Vec::new();
-    for attack in ATTACKS {
+    for attack in attacks {
         let Some(end) = report.of(attack.name) else {
             faults.push(format!("{}: did not run", attack.name));
             continue;
@@ -32,13 +43,32 @@ fn attack_as(user: User) {
             faults.push(format!("{}: expected {:?}, ended {end:?}", attack.name, attack.end));
         }
     }
-    assert!(faults.is_empty(), "{} of {} attacks:\n{}", faults.len(), ATTACKS.len(), faults.join("\n"));
+    assert!(faults.is_empty(), "{} of {} attacks {settings}:\n{}", faults.len(), attacks.len(), faults.join("\n"));
     for secret in [CANARY, &range.token()] {
         assert!(!report.text.contains(secret), "a value or an error holds {secret}:\n{}", report.text);
         assert_eq!(range.logs_with(secret), Vec::<String>::new());
     }
     assert_eq!(range.lingering(), Vec::<i32>::new());
-    range.expect_work_as_before();
+}
+
+/// An attack that no machine lets through would show nothing about the sandbox. Left out are those that would harm this one.
+#[test]
+fn attacks_get_through_where_there_is_no_sandbox() {
+    let (user, needs_root) = match nix::unistd::geteuid().is_root() {
+        true => (User::Root, true),
+        false => (User::Ordinary, false),
+    };
+    let mut range = Range::prepare_without_sandbox(user);
+    let named = |names: &'static [&'static str]| ATTACKS.iter().filter(|attack| names.contains(&attack.name));
+    let attacks: Vec<&Attack> = named(OPEN_TO_ALL).chain(named(OPEN_TO_ROOT).filter(|_| needs_root)).collect();
+    let report = range.attack(&attacks, "");
+    let failed = attacks.iter().filter_map(|attack| {
+        let end = report.of(attack.name);
+        let is_through = end.and_then(|end| end.value.as_deref()).is_some_and(|value| value.starts_with("BROKE OUT"));
+        (!is_through).then(|| format!("{}: {end:?}", attack.name))
+    });
+    let failed: Vec<String> = failed.collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 fn is_as_expected(attack: &Attack, end: &range::Ended) -> bool {

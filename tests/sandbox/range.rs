@@ -7,10 +7,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::expected::ATTACKS;
+use crate::expected::Attack;
 use crate::fleet::{Fleet, eventually};
 
 /// What is planted; `attacks/attack.py` looks for it.
@@ -57,8 +58,17 @@ pub struct Range {
 }
 
 impl Range {
-    /// Starts the fleet and plants what is to be found by nobody.
+    /// Starts a fleet whose worker insists on all layers, and plants what is to be found by nobody.
     pub fn prepare(user: User) -> Self {
+        Self::with_sandbox(user, "strict")
+    }
+
+    /// The same with no sandbox at all: here attacks must get through, or they show nothing.
+    pub fn prepare_without_sandbox(user: User) -> Self {
+        Self::with_sandbox(user, "off")
+    }
+
+    fn with_sandbox(user: User, sandbox: &str) -> Self {
         let mut fleet = Fleet::empty()
             .with("PLANTED", CANARY)
             .with("BUE_WORKER_STOP_GRACE", "300ms")
@@ -78,13 +88,25 @@ impl Range {
         fleet = fleet.with("BUE_DATA_DIR", "data");
         fleet.start_bucket();
         fleet.start_hub();
-        fleet.start_worker(&["--sandbox", "strict", "-n", "6"]);
+        fleet.start_worker(&["--sandbox", sandbox, "-n", "6"]);
         let session = workers(&mut fleet)[0]["session"].to_string();
         Self { fleet, mark, session, jobs: Vec::new(), _listeners: listeners }
     }
 
-    /// Runs all attacks.
-    pub fn attack(&mut self) -> Report {
+    /// Runs these attacks, each with further `settings`.
+    pub fn attack(&mut self, attacks: &[&Attack], settings: &str) -> Report {
+        self.place_attacks();
+        self.fleet.write("attacks/all.bue", &script(attacks, settings));
+        let told = self.run("attacks/all.bue");
+        let mut report = Report { ends: BTreeMap::new(), text: told.to_string() };
+        for job in told["jobs"].as_array().unwrap() {
+            self.jobs.push(job["id"].as_str().unwrap().to_owned());
+            report.ends.insert(job["name"].as_str().unwrap().to_owned(), ended(job));
+        }
+        report
+    }
+
+    fn place_attacks(&mut self) {
         let attacks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/attacks");
         for file in fs::read_dir(attacks).unwrap().map(|entry| entry.unwrap().path()) {
             let is_python = file.extension().is_some_and(|extension| extension == "py");
@@ -95,14 +117,10 @@ impl Range {
         }
         let targets = self.targets();
         self.fleet.write("attacks/targets.json", &targets.to_string());
-        self.fleet.write("attacks/all.bue", &script());
-        let told = self.run("attacks/all.bue");
-        let mut report = Report { ends: BTreeMap::new(), text: told.to_string() };
-        for job in told["jobs"].as_array().unwrap() {
-            self.jobs.push(job["id"].as_str().unwrap().to_owned());
-            report.ends.insert(job["name"].as_str().unwrap().to_owned(), ended(job));
-        }
-        report
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/attacks/evil.c");
+        let library = self.fleet.path().join("attacks/evil.so");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(library).arg(source).status().unwrap();
+        assert!(built.success());
     }
 
     fn targets(&self) -> Value {
@@ -192,12 +210,13 @@ fn ended(job: &Value) -> Ended {
 }
 
 /// A step and a call for each attack, and one more step whose file the attack after it looks for.
-fn script() -> String {
+fn script(attacks: &[&Attack], settings: &str) -> String {
     let mut script = String::from("import python (leave_file_for_next_step) files.py\n");
-    for attack in ATTACKS {
-        script.push_str(&format!("import python ({} {}) {}.py\n", attack.name, attack.settings, attack.file));
+    for attack in attacks {
+        let line = format!("import python ({} {} {settings}) {}.py\n", attack.name, attack.settings, attack.file);
+        script.push_str(&line);
     }
-    for attack in ATTACKS {
+    for attack in attacks {
         let name = attack.name;
         let before = if name == "find_file_of_last_step" { "leave_file_for_next_step" } else { "" };
         script.push_str(&format!("p_{name} = {before} | {name}\np_{name}()\n"));

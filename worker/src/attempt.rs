@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bucket::Bucket;
 use bucket::value::{Accepted, ValueLimits, Values};
+use nix::sys::signal::Signal;
 use protocol::api::{Lease, LogRef, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
 use protocol::{Language, Outcome, ValueRef};
@@ -22,7 +23,7 @@ use crate::bundles::Bundles;
 use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::descriptors::is_shortage;
-use crate::enclosure::{Enclosure, may_use_network};
+use crate::enclosure::{self, Enclosure, may_use_network};
 use crate::ending;
 use crate::engines_of_step;
 use crate::environments::{Environment, Environments};
@@ -113,6 +114,9 @@ impl<H: Hub> Attempts<H> {
         let runner = runner.seen_at(enclosure.seen_along(runner.folder()));
         let seen = enclosure.step_folder();
         let scratches = Scratches::open(&root.join("scratch"), shared.session, seen).map_err(unusable)?;
+        if enclosure.other_identity().is_some() && !enclosure.has_own_root() {
+            enclosure::let_pass(&root.join("scratch")).map_err(unusable)?;
+        }
         let environments = shared.config.environments.clone().unwrap_or_else(|| root.join("environments"));
         Ok(Self {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
@@ -208,10 +212,10 @@ impl<H: Hub> Attempts<H> {
 
     /// Gives a scratch folder to who steps run as.
     pub(crate) fn hand_over(&self, scratch: &Scratch) -> Result<(), Trouble> {
-        match self.enclosure.other_identity() {
-            Some(identity) => scratch.hand_over(identity).map_err(|error| Trouble::disk(&error)),
-            None => Ok(()),
-        }
+        let Some(identity) = self.enclosure.other_identity() else { return Ok(()) };
+        let handed = scratch.hand_over(identity);
+        let closed = if self.enclosure.has_own_root() { handed } else { handed.and_then(|()| scratch.close()) };
+        closed.map_err(|error| Trouble::disk(&error))
     }
 
     /// Where the bundle's files are in a scratch folder that has them.
@@ -299,12 +303,23 @@ impl<H: Hub> Attempts<H> {
         if let Some(reason) = interpreter.as_ref().and_then(|interpreter| interpreter.warm.refusal()) {
             log.note(reason, OffsetDateTime::now_utc());
         }
+        if let Some(note) = self.enclosure.unkept(assignment.step) {
+            log.note(note, OffsetDateTime::now_utc());
+        }
         let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
         self.shared.held.note(assignment.lease.token, StepIs::Running);
         let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
         self.shared.held.note(assignment.lease.token, StepIs::Idle);
         mark.sweep().await;
-        Ok((conversation.ending, conversation.log))
+        Ok((self.seen_closer(conversation.ending), conversation.log))
+    }
+
+    /// Nobody but the kernel kills a step's process in a cell, unless it does so itself.
+    fn seen_closer(&self, ending: Ending) -> Ending {
+        match ending {
+            Ending::Exit(Exit::Killed { .. }) if self.shared.kills.struck_lately() => Ending::OutOfMemory,
+            other => other,
+        }
     }
 
     /// A log that says what the step does not get and never what is secret.

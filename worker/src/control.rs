@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::live_log::LiveLogs;
-use crate::memory::MemoryWatch;
+use crate::memory::{KillWatch, MemoryWatch};
 use crate::outage::Outage;
 use crate::pace::Pace;
 use crate::settler::{self, Parcel};
@@ -81,6 +81,8 @@ pub(crate) struct Shared<H> {
     pub(crate) bucket_outage: Outage,
     pub(crate) live_logs: Arc<LiveLogs>,
     memory: MemoryWatch,
+    /// Ends for lack of memory.
+    pub(crate) kills: KillWatch,
     memory_outage: Outage,
     /// Attempts it would take now.
     free: AtomicU32,
@@ -133,6 +135,7 @@ pub async fn run<H: Hub>(
         bucket_outage: Outage::new("the bucket"),
         live_logs: Arc::new(LiveLogs::new(config.limits.live_log_bytes_max)),
         memory: MemoryWatch::default(),
+        kills: KillWatch::begin(),
         memory_outage: Outage::new("enough memory"),
         free: AtomicU32::new(u32::try_from(config.slots).unwrap_or(u32::MAX)),
         host: host_name(),

@@ -2,12 +2,13 @@
 //!
 //! What the layers are and how they are built is the sandbox's own; this says what a step needs to see.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::lchown;
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use protocol::{ErrorKind, Language, Step, StepError};
-use sandbox::{Bounds, Cell, Identity, Level, Readable, STEP_FOLDER, Walls};
+use sandbox::{Bounds, Cell, Identity, Layer, Level, Readable, STEP_FOLDER, Walls};
 
 use crate::assignment::Assignment;
 use crate::config::{Config, Limits};
@@ -100,7 +101,19 @@ impl Enclosure {
 
     /// Who a step runs as, where that is not who the worker runs as.
     pub(crate) fn other_identity(&self) -> Option<Identity> {
-        (self.has_own_root() && self.identity != Identity::own()).then_some(self.identity)
+        (self.identity_of_steps() != Identity::own()).then_some(self.identity)
+    }
+
+    /// Who steps run as: they cannot be another user where that layer is missing.
+    fn identity_of_steps(&self) -> Identity {
+        let is_other = self.level.report.as_ref().is_some_and(|report| report.has(Layer::Identity));
+        if is_other { self.identity } else { Identity::own() }
+    }
+
+    /// What a step asks for and does not get here, for its log.
+    pub(crate) fn unkept(&self, step: &Step) -> Option<&'static str> {
+        let is_unkept = step.settings.runtime.processes.is_some() && !self.has_own_root();
+        is_unkept.then_some("this worker has no namespaces to count processes in; `!processes` does not hold")
     }
 
     /// Whether a step that must not use the network can be kept from it.
@@ -127,7 +140,7 @@ impl Enclosure {
             readable,
             writable: self.writable.clone(),
             folder: inside.folder.to_owned(),
-            identity: if walls.namespaces { self.identity } else { Identity::own() },
+            identity: self.identity_of_steps(),
             unix_sockets: inside.unix_sockets,
             bounds: Bounds { processes, ..inside.bounds },
         })
@@ -306,6 +319,11 @@ fn readable_of(environment: &Environment) -> Vec<Readable> {
 /// Not so wide that showing it would show the machine.
 fn is_particular(folder: &Path) -> bool {
     folder.is_absolute() && folder.components().count() > 2 && std::env::home_dir().is_none_or(|home| folder != home)
+}
+
+/// Lets the user of steps that see a folder at its own place pass through it, and no other do more.
+pub(crate) fn let_pass(folder: &Path) -> io::Result<()> {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o711))
 }
 
 /// Gives a folder with all that is in it to a step's user.

@@ -67,6 +67,12 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
         Ending::Exit(Exit::Killed { .. }) => {
             (ErrorKind::Signal, format!("{who} was ended by {}", signal_name(Signal::SIGKILL as i32)))
         }
+        Ending::OutOfMemory => {
+            let message = format!(
+                "{who} was ended by the kernel, which had no memory left for it; `!memory` sets how much it may use"
+            );
+            (ErrorKind::Memory, message)
+        }
         Ending::Exit(Exit::Signal(number)) => {
             (ErrorKind::Signal, format!("{who} was ended by {}", signal_name(number)))
         }

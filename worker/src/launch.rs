@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use protocol::api::Lease;
-use sandbox::Cell;
+use sandbox::{Cell, FenceRules};
 
 use crate::config::Mode;
 use crate::descriptors;
@@ -65,9 +65,14 @@ impl Launch {
             // A warm interpreter needs more for itself than each of its forks.
             bounds.extend(descriptors::given_limit().map(|(soft, hard)| (of_files, soft, hard)));
         }
-        let launch = serde_json::json!({
+        let mut launch = serde_json::json!({
             "folder": self.folder.to_string_lossy(), "environment": environment, "bounds": bounds,
         });
+        // In a cell of its own the fork steps into a fence that is there already.
+        let alone = self.enclosed.as_ref().map(|(_, cell)| cell).filter(|cell| !cell.walls.namespaces);
+        if let Some(rules) = alone.and_then(FenceRules::of) {
+            launch["fence"] = serde_json::json!(rules);
+        }
         format!("{launch}\n").into_bytes()
     }
 }

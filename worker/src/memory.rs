@@ -53,6 +53,48 @@ impl MemoryWatch {
     }
 }
 
+/// Notices that the kernel has ended processes because there was no memory left, in this machine or in a control group.
+///
+/// It does not say which ones, so this is for a process whose end was seen just now.
+#[derive(Debug)]
+pub(crate) struct KillWatch {
+    seen: Mutex<Kills>,
+}
+
+#[derive(Debug)]
+struct Kills {
+    count: u64,
+    last: Option<Instant>,
+}
+
+/// How long after it the end of a process is put down to it.
+const LATELY: Duration = Duration::from_secs(5);
+
+impl KillWatch {
+    /// What happened before now does not count.
+    pub(crate) fn begin() -> Self {
+        Self { seen: Mutex::new(Kills { count: kills_so_far(), last: None }) }
+    }
+
+    /// Whether it has happened lately.
+    pub(crate) fn struck_lately(&self) -> bool {
+        let count = kills_so_far();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if count > seen.count {
+            *seen = Kills { count, last: Some(Instant::now()) };
+        }
+        seen.last.is_some_and(|last| last.elapsed() < LATELY)
+    }
+}
+
+fn kills_so_far() -> u64 {
+    kills(&std::fs::read_to_string("/proc/vmstat").unwrap_or_default()).unwrap_or(0)
+}
+
+fn kills(vmstat: &str) -> Option<u64> {
+    vmstat.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
+}
+
 fn read(proc: &Path, groups: &Path) -> Option<Memory> {
     let machine = machine(&std::fs::read_to_string(proc.join("meminfo")).ok()?)?;
     let own = std::fs::read_to_string(proc.join("self/cgroup")).unwrap_or_default();
@@ -122,6 +164,12 @@ mod tests {
         assert_eq!(memory, Some(Memory { available: 400 * 1_024, total: 1_000 * 1_024 }));
         assert_eq!(read_of(&[("proc/meminfo", "MemFree: 1 kB\n")]), None);
         assert!(MemoryWatch::default().look().is_some_and(|memory| memory.available > 0));
+    }
+
+    #[test]
+    fn processes_ended_for_lack_of_memory_are_counted_by_the_kernel() {
+        assert_eq!(kills("nr_free_pages 7\noom_kill 12\nnuma_hit 3\n"), Some(12));
+        assert_eq!(kills("nr_free_pages 7\n"), None);
     }
 
     #[test]

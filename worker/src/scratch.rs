@@ -102,6 +102,11 @@ impl Scratch {
         enclosure::hand_over(&self.root, identity)
     }
 
+    /// Keeps all others out than who it was given to.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        fs::set_permissions(&self.root, Permissions::from_mode(0o700))
+    }
+
     pub(crate) fn files(&self) -> PathBuf {
         self.root.join("files")
     }

@@ -26,6 +26,8 @@ pub(crate) enum Ending {
     TooLong { bytes_max: usize },
     /// It ended before it answered.
     Exit(Exit),
+    /// The kernel ended it for lack of memory.
+    OutOfMemory,
     /// Its time was over.
     Timeout,
     /// It filled more of the disk than it may.
@@ -111,7 +113,7 @@ async fn settle_down(
                 Ok(_) => None,
                 Err(_) => Some("the process did not end after its answer and was killed"),
             },
-            Ending::Exit(_) | Ending::Fault(_) => None,
+            Ending::Exit(_) | Ending::OutOfMemory | Ending::Fault(_) => None,
             Ending::Timeout | Ending::Stopped => {
                 let _ = process.stop(limits.stop_grace).await;
                 None

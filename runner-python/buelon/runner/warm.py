@@ -11,8 +11,8 @@ is a socket that keeps messages apart:
                                       milliseconds on a processor of it and of those it waited for
                threads COUNT          it cannot be forked: something that its environment starts has threads
 
-A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment`` and ``bounds``), and
-the start frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
+A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment``, ``bounds`` and perhaps
+``fence``), and the start frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
 
 In a sandbox orders to fork come from a broker, on a socket of their own and with two more descriptors: the first process of a
 cell (see ``cells.py``), which the fork joins, and where that says it is ready. The end of such a step is told when all of its
@@ -30,7 +30,7 @@ import os
 import select
 import sys
 
-from . import bounds, cells, failures, frames, start, streams
+from . import bounds, cells, failures, fence, frames, start, streams
 from .practice import TIMES, practise
 
 _MESSAGE_BYTES_MAX = 1_024
@@ -57,7 +57,7 @@ def main():
     if "broker" in sys.argv:
         broker = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, _BROKER)
         join = cells.joiner(library)
-    server = _Server(control, wake, empty, _death_signal(library), broker, join)
+    server = _Server(control, wake, empty, library, broker, join)
     start.allow_long_integers()
     _open_logs()
     streams.flush_when_asked_to_end()
@@ -94,11 +94,12 @@ def _open_logs():
 
 
 class _Server:
-    def __init__(self, control, wake, empty, follow, broker, join):
+    def __init__(self, control, wake, empty, library, broker, join):
         self._control = control
         self._wake = wake
         self._empty = empty
-        self._follow = follow
+        self._library = library
+        self._follow = _death_signal(library)
         self._broker = broker
         self._join = join
         self._environment = dict(os.environ)
@@ -210,6 +211,8 @@ class _Server:
         launch, _, frame = given.partition(b"\n")
         launch = frames.parse(launch)
         self._take_on(launch["environment"])
+        if "fence" in launch:
+            fence.step_into(self._library, launch["fence"])
         self._bounds.apply(launch.get("bounds", ()))
         os.chdir(launch["folder"])
         start.run_and_exit(streams.Channel(_ANSWER), frame)

@@ -1,5 +1,6 @@
 """Reads and writes what is not the step's own."""
 
+import errno
 import os
 import stat
 
@@ -70,19 +71,19 @@ def climb_out_by_descriptor():
     return beside_interpreter(name for name in os.listdir(folder) if name in ("root", "home", "work", "srv", "boot"))
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def write_system_program():
     open("/usr/bin/env", "ab").close()
     return "opened"
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def write_etc():
     open("/etc/ld.so.preload", "w").close()
     return "written"
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def write_runner():
     import buelon.runner.start as start
 
@@ -90,31 +91,31 @@ def write_runner():
     return "opened"
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def write_interpreter():
     open(os.__file__, "ab").close()
     return "opened"
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def write_root_folder():
     os.mkdir("/mine")
     return "made"
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def make_device():
     os.mknod("disk", stat.S_IFBLK | 0o600, os.makedev(254, 0))
     return "made"
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def remount_by_proc():
     open("/proc/sys/kernel/core_pattern", "w").write("|/tmp/x")
     return "written"
 
 
-@attack
+@attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))
 def press_sysrq():
     open("/proc/sysrq-trigger", "w").write("h")
     return "pressed"
@@ -132,12 +133,16 @@ def run_setuid_program():
 def preload_into_setuid_program():
     import subprocess
 
-    environment = {"LD_PRELOAD": "/run/step/files/evil.so", "PATH": os.environ["PATH"]}
+    library = os.path.join(os.path.dirname(__file__), "evil.so")
+    environment = {"LD_PRELOAD": library, "PATH": os.environ["PATH"]}
     done = subprocess.run(["passwd", "-S"], env=environment, capture_output=True, stdin=subprocess.DEVNULL)
-    return b"evil" in done.stdout
+    plain = subprocess.run(["true"], env=environment, capture_output=True, stdin=subprocess.DEVNULL)
+    if b"evil as " not in plain.stdout:
+        return "the library does nothing at all"
+    return b"evil as 0" in done.stdout
 
 
-@attack
+@attack(refusals=(errno.EINVAL, errno.EPERM))
 def become_root():
     os.setuid(0)
     return os.getuid()

@@ -1,7 +1,9 @@
 """Asks the kernel for what a step has no need of."""
 
 import ctypes
+import errno
 import os
+import struct
 
 from attack import attack, called, libc, syscall
 
@@ -26,17 +28,17 @@ def change_root():
 
 @attack
 def pivot_root():
-    return syscall(155, ctypes.addressof(ctypes.create_string_buffer(b".")), 0)
+    return syscall("pivot_root", ctypes.addressof(ctypes.create_string_buffer(b".")), 0)
 
 
 @attack
 def open_mount_tree():
-    return syscall(428, -100, ctypes.addressof(ctypes.create_string_buffer(b"/")), 1)
+    return syscall("open_tree", -100, ctypes.addressof(ctypes.create_string_buffer(b"/")), 1)
 
 
 @attack
 def new_mount_by_descriptor():
-    return syscall(430, ctypes.addressof(ctypes.create_string_buffer(b"tmpfs")), 0)
+    return syscall("fsopen", ctypes.addressof(ctypes.create_string_buffer(b"tmpfs")), 0)
 
 
 @attack
@@ -56,65 +58,82 @@ def unshare_network():
 
 @attack
 def clone_with_users():
-    return syscall(56, NEWUSER | 17, 0, 0, 0, 0)
+    return syscall("clone", NEWUSER | 17, 0, 0, 0, 0)
 
 
 @attack
 def clone_by_the_newer_call():
     arguments = (ctypes.c_uint64 * 11)(NEWUSER | NEWPID)
     arguments[4] = 17
-    return syscall(435, ctypes.addressof(arguments), ctypes.sizeof(arguments))
+    return syscall("clone3", ctypes.addressof(arguments), ctypes.sizeof(arguments))
 
 
 @attack
 def load_bpf():
-    return syscall(321, 0, 0, 0)
+    """A map, as the most harmless programs make them."""
+    kind, key, value, entries = 2, 4, 4, 1
+    wanted = ctypes.create_string_buffer(struct.pack("=IIII", kind, key, value, entries), 128)
+    return syscall("bpf", 0, ctypes.addressof(wanted), 128)
 
 
 @attack
 def make_io_uring():
-    return syscall(425, 8, ctypes.addressof(ctypes.create_string_buffer(120)))
+    return syscall("io_uring_setup", 8, ctypes.addressof(ctypes.create_string_buffer(120)))
 
 
 @attack
 def perf_events():
-    return syscall(298, ctypes.addressof(ctypes.create_string_buffer(128)), 0, -1, -1, 0)
+    """Counts the time of its own on a processor."""
+    software, size, clock = 1, 128, 0
+    wanted = ctypes.create_string_buffer(struct.pack("=IIQ", software, size, clock), size)
+    return syscall("perf_event_open", ctypes.addressof(wanted), 0, -1, -1, 0)
 
 
 @attack
 def user_faults():
-    return syscall(323, 0)
+    return syscall("userfaultfd", 0)
 
 
 @attack
 def add_key():
     kind, name = ctypes.create_string_buffer(b"user"), ctypes.create_string_buffer(b"mine")
-    return syscall(248, ctypes.addressof(kind), ctypes.addressof(name), ctypes.addressof(name), 4, -3)
+    return syscall("add_key", ctypes.addressof(kind), ctypes.addressof(name), ctypes.addressof(name), 4, -3)
 
 
 @attack
 def session_keyring():
-    return syscall(250, 0, -3, 1)
+    return syscall("keyctl", 0, -3, 1)
 
 
 @attack
 def open_by_handle():
-    return syscall(304, -100, ctypes.addressof(ctypes.create_string_buffer(128)), 0)
+    handle = ctypes.create_string_buffer(struct.pack("=IiQ", 8, 1, 2), 128)
+    return syscall("open_by_handle_at", -100, ctypes.addressof(handle), 0)
+
+
+@attack
+def name_by_handle():
+    handle = ctypes.create_string_buffer(struct.pack("=Ii", 100, 0), 128)
+    mount, path = ctypes.c_int(), ctypes.create_string_buffer(b"/usr")
+    return syscall(
+        "name_to_handle_at", -100, ctypes.addressof(path), ctypes.addressof(handle), ctypes.addressof(mount), 0
+    )
 
 
 @attack
 def load_module():
-    return syscall(313, 0, ctypes.addressof(ctypes.create_string_buffer(b"")), 0)
+    with open(__file__, "rb") as file:
+        return syscall("finit_module", file.fileno(), ctypes.addressof(ctypes.create_string_buffer(b"")), 0)
 
 
 @attack
 def load_kernel():
-    return syscall(246, 0, 0, 0, 0)
+    return syscall("kexec_load", 0, 0, 0, 0)
 
 
 @attack
 def restart_machine():
-    return syscall(169, 0xFEE1DEAD, 672274793, 0x89ABCDEF, 0)
+    return syscall("reboot", 0xFEE1DEAD, 672274793, 0x89ABCDEF, 0)
 
 
 @attack
@@ -132,9 +151,61 @@ def set_clock():
 
 @attack
 def read_kernel_log():
-    return syscall(103, 3, ctypes.addressof(ctypes.create_string_buffer(4_096)), 4_096)
+    return syscall("syslog", 3, ctypes.addressof(ctypes.create_string_buffer(4_096)), 4_096)
 
 
 @attack
 def watch_whole_file_system():
-    return syscall(300, 0, 0)
+    return syscall("fanotify_init", 0, 0)
+
+
+@attack(refusals=(errno.ENOSYS,))
+def call_by_x32_number():
+    """The same call by its other number, where the kernel has both."""
+    return syscall(0x4000_0000 | 39)
+
+
+@attack
+def shared_memory_of_system_v():
+    return f"has {called(libc.shmget(0, 4_096, 0o1600))}"
+
+
+@attack
+def semaphores_of_system_v():
+    return f"has {called(libc.semget(0, 1, 0o1600))}"
+
+
+@attack
+def messages_of_system_v():
+    return f"has {called(libc.msgget(0, 0o1600))}"
+
+
+@attack
+def messages_of_posix():
+    name = ctypes.create_string_buffer(f"bue-{os.getpid()}".encode())
+    return syscall("mq_open", ctypes.addressof(name), os.O_RDWR | os.O_CREAT, 0o600, 0)
+
+
+@attack
+def file_in_memory():
+    return os.memfd_create("mine")
+
+
+@attack
+def secret_memory():
+    return syscall("memfd_secret", 0)
+
+
+@attack
+def advise_others():
+    return syscall("process_madvise", -1, 0, 0, 0, 0)
+
+
+@attack
+def quotas():
+    return syscall("quotactl_fd", 0, 0, 0, 0)
+
+
+@attack
+def other_personality():
+    return f"was {called(libc.personality(0x0004_0000))}"

@@ -1,5 +1,7 @@
 """Reaches services of this machine and of the network."""
 
+import errno
+import os
 import socket
 import urllib.error
 import urllib.request
@@ -12,6 +14,11 @@ def database_by_its_socket():
     client = socket.socket(socket.AF_UNIX)
     client.connect(TARGETS["socket"])
     return client.recv(100)
+
+
+@attack(refusals=(errno.ENOENT,))
+def path_of_a_database():
+    return os.stat(TARGETS["socket"])
 
 
 @attack
@@ -30,6 +37,18 @@ def packets():
 @attack
 def raw_socket():
     socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    return "opened"
+
+
+@attack
+def multipath():
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    return "opened"
+
+
+@attack
+def ping():
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
     return "opened"
 
 
@@ -53,8 +72,11 @@ def virtual_machine_socket():
 
 @attack
 def hub_without_a_token():
-    with urllib.request.urlopen(f"http://{TARGETS['hub']}/v1/status", timeout=10) as answer:
-        return answer.read(100)
+    try:
+        with urllib.request.urlopen(f"http://{TARGETS['hub']}/v1/status", timeout=10) as answer:
+            return answer.read(100)
+    except urllib.error.HTTPError as error:
+        return error.code not in (401, 403) and error.code
 
 
 def _connect(address):
@@ -63,17 +85,17 @@ def _connect(address):
         return "connected"
 
 
-@attack
+@attack(refusals=(errno.ENETUNREACH, errno.ECONNREFUSED, errno.EHOSTUNREACH))
 def hub_without_a_network():
     return _connect(TARGETS["hub"])
 
 
-@attack
+@attack(refusals=(errno.ENETUNREACH, errno.ECONNREFUSED, errno.EHOSTUNREACH))
 def bucket_without_a_network():
     return _connect(TARGETS["bucket"])
 
 
-@attack
+@attack(refusals=(errno.ENETUNREACH, errno.ECONNREFUSED, errno.EHOSTUNREACH))
 def datagram_without_a_network():
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.connect(("192.0.2.1", 53))

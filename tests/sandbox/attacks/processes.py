@@ -1,6 +1,7 @@
 """Reaches for other processes, and stays longer than it may."""
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -56,12 +57,19 @@ def environment_of_first_process():
 
 
 @attack
+def arguments_of_first_process():
+    """They say where the worker keeps its data, where they are a launcher's own."""
+    arguments = read("/proc/1/cmdline").decode()
+    return [word for word in (TARGETS["data"], TARGETS["folder"], "scratch", "mountpoint") if word in arguments]
+
+
+@attack
 def namespaces_of_first_process():
     descriptor = os.open("/proc/1/ns/mnt", os.O_RDONLY)
     return called(libc.setns(descriptor, 0))
 
 
-@attack
+@attack(refusals=(errno.ESRCH, errno.EPERM))
 def trace_worker():
     return called(libc.ptrace(PTRACE_ATTACH, TARGETS["worker"], 0, 0))
 
@@ -80,7 +88,7 @@ def trace_own_child():
         child.kill()
 
 
-@attack
+@attack(refusals=(errno.ESRCH, errno.EPERM))
 def read_memory_across():
     class Piece(ctypes.Structure):
         _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
@@ -91,19 +99,19 @@ def read_memory_across():
     return called(libc.process_vm_readv(TARGETS["worker"], ctypes.byref(local), 1, ctypes.byref(remote), 1, 0))
 
 
-@attack
+@attack(refusals=(errno.ESRCH, errno.EPERM))
 def kill_worker():
     os.kill(TARGETS["worker"], signal.SIGKILL)
     return "sent"
 
 
-@attack
+@attack(refusals=(errno.ESRCH, errno.EPERM))
 def kill_group_of_worker():
     os.killpg(TARGETS["worker"], signal.SIGKILL)
     return "sent"
 
 
-@attack
+@attack(refusals=(errno.ESRCH, errno.EPERM))
 def kill_all():
     """All it can reach is itself and its first process, which is not ended from inside."""
     os.kill(1, signal.SIGKILL)
@@ -120,14 +128,17 @@ def kill_parent():
 @attack
 def take_descriptor_of_first_process():
     pidfd = os.pidfd_open(1)
-    return syscall(438, pidfd, 3, 0)
+    return syscall("pidfd_getfd", pidfd, 3, 0)
 
 
 @attack
 def raise_own_limits():
     import resource
 
-    resource.setrlimit(resource.RLIMIT_NPROC, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        resource.setrlimit(resource.RLIMIT_NPROC, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except ValueError:
+        return None  # So it is refused by Python's own words: "not allowed to raise maximum limit".
     return "raised"
 
 

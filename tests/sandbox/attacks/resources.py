@@ -1,5 +1,6 @@
 """Uses up what all share."""
 
+import errno
 import mmap
 import os
 import signal
@@ -83,7 +84,7 @@ def burn_deaf():
     burn()
 
 
-@attack
+@attack(refusals=(errno.EMFILE,))
 def open_files_without_end():
     kept = []
     while True:
@@ -93,6 +94,14 @@ def open_files_without_end():
 def print_for_ever():
     while True:
         print("x" * 1_000)
+
+
+def flood_the_log():
+    """More than is kept of a log, as fast as it goes: it slows itself and nobody else."""
+    line = b"x" * 65_535 + b"\n"
+    for _ in range(2_000):
+        os.write(1, line)
+    return "refused: the worker keeps what it likes"
 
 
 def sockets_without_end():

@@ -1,9 +1,9 @@
 //! Steps in their sandbox, with a hub in memory: that they work in it as they do without.
 
-use bue_worker::{Config, Sandbox, Start};
-use sandbox::{Identity, Level, probe};
+use bue_worker::{Config, Sandbox, Start, find_python};
+use sandbox::{Identity, Layer, Level, probe};
 
-use crate::fake_hub::{Fleet, python};
+use crate::fake_hub::{Fleet, log_text, python};
 
 /// The sandbox of this machine, as a worker would use it.
 pub fn here(config: &mut Config) {
@@ -36,5 +36,82 @@ async fn a_step_runs_in_a_cell_forked_and_fresh_alike() {
         for _ in 0..20 {
             assert_eq!(fleet.value(python("def step():\n    return 1\n")).await, "1");
         }
+    }
+}
+
+/// The sandbox of a machine on which no user can make namespaces, as in a container.
+fn without_namespaces(config: &mut Config) {
+    here(config);
+    // The steps' user must reach its folders at their own places.
+    for folder in [config.data_dir.parent().unwrap(), &config.data_dir] {
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    }
+    config.python = find_python(Some("/usr/bin/python3".as_ref())).unwrap();
+    let missing = [Layer::Users, Layer::Processes, Layer::Files, Layer::Attempts, Layer::Network];
+    for finding in &mut config.sandbox.level.report.as_mut().unwrap().findings {
+        finding.missing = missing.contains(&finding.layer).then(|| "not on this machine".to_owned());
+    }
+}
+
+const ALONE: &str = r#"
+import os, time
+
+def wait_for(path):
+    end = time.monotonic() + 60
+    while not os.path.exists(path) and time.monotonic() < end:
+        time.sleep(0.01)
+
+def step(part, shared):
+    return keep(shared) if part == "keep" else look(shared)
+
+def keep(shared):
+    with open("canary", "w") as file:
+        file.write("canary of another attempt")
+    open(f"{shared}/kept", "w").close()
+    wait_for(f"{shared}/looked")
+    return [os.getuid(), open("canary").read()]
+
+def look(shared):
+    wait_for(f"{shared}/kept")
+    finds, folder = [], os.path.dirname(os.path.dirname(os.getcwd()))
+    for name in map(str, range(10)):
+        for way in (os.listdir, lambda path: open(f"{path}/files/canary").read()):
+            try:
+                way(f"{folder}/{name}")
+                finds.append(name)
+            except OSError:
+                pass
+    try:
+        os.listdir(folder)
+        finds.append(folder)
+    except OSError:
+        pass
+    open(f"{shared}/looked", "w").close()
+    status = open("/proc/self/status").read()
+    rights = [line.split()[1] for line in status.splitlines() if line.startswith(("CapEff", "CapPrm"))]
+    return [sorted(set(finds)) == [os.path.basename(os.path.dirname(os.getcwd()))], set(rights) == {"0" * 16}]
+"#;
+
+#[tokio::test]
+async fn without_namespaces_attempts_are_another_user_and_shut_off_from_each_other() {
+    for start in [Start::Forked, Start::Fresh] {
+        let shared = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(shared.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let fleet = Fleet::with(|config| {
+            without_namespaces(config);
+            config.start = start;
+            config.sandbox.writable.push(shared.path().to_owned());
+        });
+        let input = format!("{:?}", shared.path());
+        let work = |part: &str| python(ALONE).input(&format!("{part:?}")).input(&input);
+        let (kept, looked) = tokio::join!(fleet.value(work("keep")), fleet.value(work("look")));
+        let Identity { user, .. } = match Identity::own() {
+            Identity { user: 0, .. } => Identity { user: 65_530, group: 65_530 },
+            own => own,
+        };
+        assert_eq!(kept, format!("[{user},\"canary of another attempt\"]"), "{start:?}");
+        assert_eq!(looked, "[true,true]", "{start:?}");
+        let bounded = python("def step():\n    pass\n").set(|settings| settings.runtime.processes = Some(8));
+        assert!(log_text(&fleet.run(bounded).await).contains("`!processes` does not hold"));
     }
 }

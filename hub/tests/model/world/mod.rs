@@ -35,6 +35,7 @@ const ATTEMPTS_KEPT: u32 = 3;
 
 pub struct World {
     place: Place,
+    side_door: Option<rusqlite::Connection>,
     /// The hubs: one, or those that share a database.
     stores: Vec<Option<Store>>,
     /// The hub that the present event goes to.
@@ -77,6 +78,7 @@ impl World {
         let hubs = if matches!(place, Place::Folder(_)) { 1 } else { 2 };
         let mut world = Self {
             place,
+            side_door: None,
             stores: vec![None; hubs],
             at: 0,
             model: Reference::new(options(0).policy, ATTEMPTS_KEPT),
@@ -93,6 +95,7 @@ impl World {
             world.at = hub;
             world.restart().await;
         }
+        world.side_door = refusals::side_door(&world.place);
         for shape in &world.shapes {
             let content = shape.text.clone().into_bytes().into();
             world.store().put_file(shape.digest, content, world.now_ms).await.unwrap();

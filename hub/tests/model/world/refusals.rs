@@ -101,25 +101,39 @@ impl World {
 
     async fn refuse_rows(&self, table: Table) {
         let name = table.name();
-        let on_sqlite =
-            format!("CREATE TRIGGER refuse BEFORE INSERT ON {name} BEGIN SELECT RAISE(ABORT, 'refused'); END");
+        let on_sqlite = format!("INSERT INTO refused (name) VALUES ('{name}')");
         let on_postgres = format!("ALTER TABLE bue.{name} ADD CONSTRAINT refuse CHECK (false) NOT VALID");
         self.change(&on_sqlite, &on_postgres).await;
     }
 
     async fn accept_rows(&self, table: Table) {
         let on_postgres = format!("ALTER TABLE bue.{} DROP CONSTRAINT refuse", table.name());
-        self.change("DROP TRIGGER refuse", &on_postgres).await;
+        self.change("DELETE FROM refused", &on_postgres).await;
     }
 
     async fn change(&self, on_sqlite: &str, on_postgres: &str) {
-        match &self.place {
-            Place::Folder(folder) => {
-                let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
-                file.pragma_update(None, "synchronous", "OFF").unwrap();
-                file.execute_batch(on_sqlite).unwrap();
-            }
-            Place::Database(url) => rig::postgres::change(url, on_postgres).await,
+        match (&self.place, &self.side_door) {
+            (Place::Database(url), _) => rig::postgres::change(url, on_postgres).await,
+            (Place::Folder(_), Some(file)) => file.execute_batch(on_sqlite).unwrap(),
+            (Place::Folder(_), None) => unreachable!("it is opened with the world"),
         }
     }
+}
+
+/// A connection that changes SQLite's file behind the hub's back. What refuses rows is made once, and asks a table: a schema that
+/// changes would have each statement compiled again.
+pub(super) fn side_door(place: &Place) -> Option<rusqlite::Connection> {
+    let Place::Folder(folder) = place else { return None };
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    file.pragma_update(None, "synchronous", "OFF").unwrap();
+    file.execute_batch("CREATE TABLE refused (name TEXT)").unwrap();
+    for table in [Table::Attempts, Table::Leases, Table::Runs] {
+        let name = table.name();
+        file.execute_batch(&format!(
+            "CREATE TRIGGER refuse_{name} BEFORE INSERT ON {name} WHEN EXISTS (SELECT 1 FROM refused WHERE name = '{name}')
+            BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        ))
+        .unwrap();
+    }
+    Some(file)
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bucket::Bucket;
 use bucket::value::{Accepted, ValueLimits, Values};
-use nix::sys::signal::Signal;
 use protocol::api::{Lease, LogRef, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
 use protocol::{Language, Outcome, ValueRef};

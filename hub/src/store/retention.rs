@@ -8,7 +8,6 @@ use protocol::{Digest, Manifest, RunId};
 
 use super::Store;
 use super::change::Change;
-use super::pause::Pauses;
 use super::row::json;
 use super::rows::{Ended, Expired};
 use crate::config::Kept;
@@ -47,7 +46,7 @@ impl Store {
                     count += 1;
                 }
             }
-            change.pauses = Pauses::load(change.rows)?;
+            change.load_pauses()?;
             Ok(count)
         })
         .await

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use protocol::LeaseToken;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,8 @@ use crate::error::QueueError;
 #[derive(Debug, Clone)]
 pub(super) enum Expectation {
     Nothing,
-    /// Jobs that are being settled.
-    Settlements(Vec<i64>),
+    /// Attempts that are being settled: job, number, token.
+    Settlements(Vec<(i64, u32, LeaseToken)>),
     /// Slots to be filled with leases.
     Slots(usize),
 }
@@ -251,7 +252,7 @@ fn expect(change: &mut Change<'_>, batch: &[Box<dyn Work>]) -> Result<(), QueueE
     for work in batch {
         match work.expectation() {
             Expectation::Nothing => {}
-            Expectation::Settlements(jobs) => settled.extend_from_slice(jobs),
+            Expectation::Settlements(attempts) => settled.extend_from_slice(attempts),
             Expectation::Slots(slots) => change.expect_slots(*slots),
         }
     }

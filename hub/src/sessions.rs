@@ -139,15 +139,32 @@ impl Sessions {
     /// Whether one that serves `scope` can run steps of a language; those that do not say what they can run, can.
     #[must_use]
     pub fn can_run(&self, scope: &str, language: Language) -> bool {
-        let can = |engines: &[String]| {
-            let word = language.as_str();
-            let is_meant = |engine: &String| engine.split(':').next() == Some(word);
-            language == Language::Python || engines.is_empty() || engines.iter().any(is_meant)
-        };
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut serving = heard.values().filter(|heard| heard.info.scopes.iter().any(|served| served == scope));
-        serving.any(|heard| can(&heard.info.engines))
+        heard.values().any(|heard| can_run(&heard.info, scope, language))
     }
+
+    /// The number of workers that serve `scope` and can run steps of a language, where none of them has a free slot.
+    #[must_use]
+    pub fn all_full(&self, scope: &str, language: Language) -> Option<u64> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = 0;
+        for heard in heard.values().filter(|heard| can_run(&heard.info, scope, language)) {
+            // One that has no slots has not told of them.
+            if heard.info.slots == 0 || heard.info.free > 0 {
+                return None;
+            }
+            workers += 1;
+        }
+        (workers > 0).then_some(workers)
+    }
+}
+
+fn can_run(worker: &WorkerInfo, scope: &str, language: Language) -> bool {
+    let word = language.as_str();
+    let is_meant = |engine: &String| engine.split(':').next() == Some(word);
+    let engines = &worker.engines;
+    let can = language == Language::Python || engines.is_empty() || engines.iter().any(is_meant);
+    can && worker.scopes.iter().any(|served| served == scope)
 }
 
 #[cfg(test)]

@@ -36,6 +36,11 @@ impl LeaseRows for PostgresRows<'_> {
         self.all(sql, &[&jobs, &numbers], |row| Ok((get(row, 0)?, small(row, 1)?, LeaseToken(bytes(row, 2)?))))
     }
 
+    fn last_outcome(&mut self, job: i64) -> Found<Option<String>> {
+        let sql = "SELECT outcome FROM attempts WHERE job = $1 ORDER BY number DESC LIMIT 1";
+        self.first(sql, &[&job], |row| get(row, 0))
+    }
+
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {
         let sql = "SELECT log FROM attempts WHERE job = $1 AND log IS NOT NULL AND number = coalesce($2, number)
             ORDER BY number DESC LIMIT 1";

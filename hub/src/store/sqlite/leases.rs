@@ -37,6 +37,11 @@ impl LeaseRows for SqliteRows<'_> {
         Ok(settled)
     }
 
+    fn last_outcome(&mut self, job: i64) -> Found<Option<String>> {
+        let sql = "SELECT outcome FROM attempts WHERE job = ?1 ORDER BY number DESC LIMIT 1";
+        self.first(sql, [job], |row| row.get(0))
+    }
+
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {
         let sql = "SELECT log FROM attempts WHERE job = ?1 AND log IS NOT NULL AND number = ifnull(?2, number)
             ORDER BY number DESC LIMIT 1";

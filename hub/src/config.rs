@@ -62,6 +62,8 @@ pub struct Limits {
     pub leases_max: u32,
     /// Most scopes in one lease request.
     pub scopes_max: usize,
+    /// Of so many jobs that a worker is given, one is of its scopes in turn; 0: all are in the order of its scopes.
+    pub scope_share: u32,
     /// Most jobs or runs in one page of a listing.
     pub page_max: usize,
     /// Most entries of a run's results.
@@ -158,6 +160,7 @@ impl Default for Limits {
             wait_max: Duration::from_secs(30),
             leases_max: 1_000,
             scopes_max: 100,
+            scope_share: 16,
             page_max: 1_000,
             results_max: 10_000,
             shown_value_bytes_max: 64 << 20,

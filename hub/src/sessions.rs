@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::api::{WorkerInfo, WorkerView};
+use protocol::api::{LeaseRequest, WorkerInfo, WorkerView};
 use protocol::{Language, SessionId};
 
-use crate::store::postgres;
+use crate::store::{Given, Share, postgres};
 
 /// Workers heard from of late.
 #[derive(Debug, Default)]
@@ -23,19 +23,49 @@ struct Heard {
     info: WorkerInfo,
     /// Heard by this hub, and not told to others yet.
     news: bool,
+    turn: Turn,
+}
+
+/// Where a worker stands in the order in which its scopes come to their shares.
+#[derive(Debug, Default, Clone, Copy)]
+struct Turn {
+    /// Jobs given since the last share.
+    given: usize,
+    /// The scope whose turn is next.
+    next: usize,
 }
 
 impl Sessions {
     /// A worker was heard from.
     pub fn hear(&self, session: SessionId, info: WorkerInfo, now: Instant) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.insert(session, Heard { at: now, info, news: true });
+        let turn = heard.get(&session).map(|known| known.turn).unwrap_or_default();
+        heard.insert(session, Heard { at: now, info, news: true, turn });
     }
 
     /// Begins to watch a session that is known from the store only.
     pub fn watch(&self, session: SessionId, now: Instant) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.entry(session).or_insert(Heard { at: now, info: WorkerInfo::default(), news: false });
+        let unheard = Heard { at: now, info: WorkerInfo::default(), news: false, turn: Turn::default() };
+        heard.entry(session).or_insert(unheard);
+    }
+
+    /// What a request is due beside the order of its scopes, where one of `every` jobs is given to scopes in turn; 0 is never.
+    pub fn share(&self, request: &LeaseRequest, every: u32) -> Share {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = heard.get(&request.session).map(|heard| heard.turn).unwrap_or_default();
+        let wanted = turn.given + request.slots as usize + request.shared_slots as usize;
+        let is_in_turn = request.scopes.len() > 1;
+        Share { jobs: wanted.checked_div(every as usize).filter(|_| is_in_turn).unwrap_or(0), next: turn.next }
+    }
+
+    /// A request was given something.
+    pub fn note_given(&self, request: &LeaseRequest, given: &Given, every: u32) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heard) = heard.get_mut(&request.session).filter(|_| request.scopes.len() > 1) {
+            let total = heard.turn.given + given.leases.len();
+            heard.turn = Turn { given: total.checked_rem(every as usize).unwrap_or(0), next: given.next };
+        }
     }
 
     /// Another hub heard from a worker.
@@ -44,8 +74,10 @@ impl Sessions {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         match heard.get_mut(&other.session) {
             Some(known) if known.at >= at => {}
-            Some(known) => *known = Heard { at, info: other.info, news: known.news },
-            None => drop(heard.insert(other.session, Heard { at, info: other.info, news: false })),
+            Some(known) => *known = Heard { at, info: other.info, ..*known },
+            None => {
+                drop(heard.insert(other.session, Heard { at, info: other.info, news: false, turn: Turn::default() }))
+            }
         }
     }
 
@@ -107,15 +139,32 @@ impl Sessions {
     /// Whether one that serves `scope` can run steps of a language; those that do not say what they can run, can.
     #[must_use]
     pub fn can_run(&self, scope: &str, language: Language) -> bool {
-        let can = |engines: &[String]| {
-            let word = language.as_str();
-            let is_meant = |engine: &String| engine.split(':').next() == Some(word);
-            language == Language::Python || engines.is_empty() || engines.iter().any(is_meant)
-        };
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut serving = heard.values().filter(|heard| heard.info.scopes.iter().any(|served| served == scope));
-        serving.any(|heard| can(&heard.info.engines))
+        heard.values().any(|heard| can_run(&heard.info, scope, language))
     }
+
+    /// The number of workers that serve `scope` and can run steps of a language, where none of them has a free slot.
+    #[must_use]
+    pub fn all_full(&self, scope: &str, language: Language) -> Option<u64> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = 0;
+        for heard in heard.values().filter(|heard| can_run(&heard.info, scope, language)) {
+            // One that has no slots has not told of them.
+            if heard.info.slots == 0 || heard.info.free > 0 {
+                return None;
+            }
+            workers += 1;
+        }
+        (workers > 0).then_some(workers)
+    }
+}
+
+fn can_run(worker: &WorkerInfo, scope: &str, language: Language) -> bool {
+    let word = language.as_str();
+    let is_meant = |engine: &String| engine.split(':').next() == Some(word);
+    let engines = &worker.engines;
+    let can = language == Language::Python || engines.is_empty() || engines.iter().any(is_meant);
+    can && worker.scopes.iter().any(|served| served == scope)
 }
 
 #[cfg(test)]

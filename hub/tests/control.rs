@@ -5,7 +5,7 @@ mod rig;
 use std::time::Duration;
 
 use bue_hub::QueueError;
-use protocol::api::{Pause, Reason, Settled, WorkerInfo};
+use protocol::api::{After, Pause, Reason, Settled, WorkerInfo};
 use protocol::{JobId, JobState, Outcome, RunState};
 use rig::{On, Rig, WORKER, error, script, success, texts};
 
@@ -105,8 +105,62 @@ async fn a_job_that_does_not_run_can_be_explained(on: On) {
     assert!(rig.queue.explain(low).await.unwrap().reasons.is_empty(), "it runs");
     rig.settle(&lease, Outcome::Pending { priority: None }).await;
     let reasons = rig.queue.explain(low).await.unwrap().reasons;
-    let until = reasons.iter().any(|reason| matches!(reason, Reason::Until { after_error: false, .. }));
+    let until = reasons.iter().any(|reason| matches!(reason, Reason::Until { after: After::Pending, .. }));
     assert!(until, "{reasons:?}");
+}
+
+async fn what_a_job_waits_for_is_told_by_its_last_attempt(on: On) {
+    let long = Duration::from_secs(60);
+    let rig = Rig::with(on, |config| {
+        (config.policy.pending_first, config.policy.pending_max) = (Duration::from_millis(1), Duration::from_millis(1));
+        (config.policy.backoff_first, config.policy.backoff_max) = (Duration::from_millis(1), Duration::from_millis(1));
+    })
+    .await;
+    rig.submit(&script(&["a !retries 5"], "p = | a\np()\n")).await;
+    let mut lease = rig.next_of("a").await;
+    let job = lease.job;
+    let release = Outcome::Release { reason: "the bucket is away".into(), delay_ms: 60_000 };
+    let after = async || {
+        let reasons = rig.queue.explain(job).await.unwrap().reasons;
+        reasons.into_iter().find_map(|reason| if let Reason::Until { after, .. } = reason { Some(after) } else { None })
+    };
+    // The pauses are over at once, but whoever looks in between is told the truth.
+    for (outcome, expected) in
+        [(error("ValueError: no"), After::Error), (Outcome::Pending { priority: None }, After::Pending)]
+    {
+        rig.settle(&lease, outcome).await;
+        assert!(after().await.is_none_or(|after| after == expected));
+        lease = rig.next_of("a").await;
+    }
+    rig.settle(&lease, release).await;
+    assert_eq!(after().await, Some(After::Release));
+
+    let rig = Rig::with(on, |config| (config.policy.pending_first, config.policy.pending_max) = (long, long)).await;
+    rig.submit(&script(&["a !retries 5,!backoff 1ms..1ms"], "p = | a\np()\n")).await;
+    rig.settle(&rig.next_of("a").await, error("ValueError: no")).await;
+    let lease = rig.next_of("a").await;
+    rig.settle(&lease, Outcome::Pending { priority: None }).await;
+    let reasons = rig.queue.explain(lease.job).await.unwrap().reasons;
+    let pending = reasons.iter().any(|reason| matches!(reason, Reason::Until { after: After::Pending, .. }));
+    assert!(pending, "an error before it does not count: {reasons:?}");
+}
+
+async fn a_job_whose_workers_are_full_says_so(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let job = rig.jobs(&run).await[0].id;
+    let hear = async |free| {
+        let scopes = vec!["default".to_owned()];
+        let info = WorkerInfo { pid: 1, slots: 4, busy: 4 - free, free, scopes, ..WorkerInfo::default() };
+        let beat = protocol::api::BeatRequest { session: WORKER, held: Vec::new(), info };
+        rig.queue.beat(beat).await.unwrap();
+    };
+    hear(0).await;
+    let reasons = rig.queue.explain(job).await.unwrap().reasons;
+    assert!(reasons.contains(&Reason::WorkersFull { workers: 1 }), "{reasons:?}");
+    hear(1).await;
+    let reasons = rig.queue.explain(job).await.unwrap().reasons;
+    assert!(!reasons.iter().any(|reason| matches!(reason, Reason::WorkersFull { .. })), "{reasons:?}");
 }
 
 async fn a_step_that_names_its_backoff_is_tried_again_within_it(on: On) {
@@ -168,4 +222,6 @@ on_both_stores! {
     what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed,
     a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held,
     a_job_that_does_not_run_can_be_explained,
+    what_a_job_waits_for_is_told_by_its_last_attempt,
+    a_job_whose_workers_are_full_says_so,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use protocol::JobState;
-use protocol::api::{Explanation, JobView, Reason};
+use protocol::api::{After, Explanation, JobView, Reason};
 
 use super::pause;
 use super::status::{span, until};
@@ -60,9 +60,16 @@ fn sentence(reason: &Reason) -> String {
             let more = if *or_more { "at least " } else { "" };
             format!("{more}{} before it in its scope", plural(*jobs, "job goes", "jobs go"))
         }
-        Reason::Until { from_ms, after_error } => {
+        Reason::WorkersFull { workers } => {
+            format!("none of the workers that could run it ({workers}) has a free slot: it runs when one has")
+        }
+        Reason::Until { from_ms, after } => {
             let pause = span(until(*from_ms).unwrap_or(Duration::ZERO));
-            let why = if *after_error { "its last attempt failed" } else { "it said pending" };
+            let why = match after {
+                After::Pending => "it said pending",
+                After::Error => "its last attempt failed",
+                After::Release => "its worker handed it back, for what it needs is away",
+            };
             format!("{why}: it runs again in {pause}")
         }
     }

@@ -84,6 +84,7 @@ limits! {
         wait_max, BUE_WAIT_MAX "Hub: longest wait of a long poll.";
         leases_max, BUE_LEASES_MAX "Hub: most leases in one answer.";
         scopes_max, BUE_SCOPES_MAX "Hub: most scopes of one worker.";
+        scope_share, BUE_SCOPE_SHARE "Hub: of so many jobs that a worker is given, one is of its scopes in turn; 0: all are in the order of its scopes.";
         page_max, BUE_PAGE_MAX "Hub: most jobs or runs in one page of a listing.";
         results_max, BUE_RESULTS_MAX "Hub: most entries of a run's results.";
         shown_value_bytes_max, BUE_SHOWN_VALUE_BYTES_MAX "Hub: largest value it shows.";

@@ -100,6 +100,11 @@ impl Queue {
         {
             let engine = explanation.job.language.as_str().to_owned();
             explanation.reasons.insert(0, Reason::EngineMissing { engine });
+        } else if explanation.job.state == JobState::Available
+            && explanation.job.available_at_ms.is_none()
+            && let Some(workers) = self.shared.sessions.all_full(&scope, explanation.job.language)
+        {
+            explanation.reasons.push(Reason::WorkersFull { workers });
         }
         Ok(explanation)
     }

@@ -1,15 +1,16 @@
 //! The use cases of the hub over its store: what `http` serves, and what `bue run` uses without HTTP.
 
+mod leasing;
 mod look;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bucket::value::{ValueLimits, Values};
 use protocol::api::{
-    BeatAnswer, BeatRequest, LeaseAnswer, LeaseRequest, MissingFiles, Pause, PlanAnswer, ResetAnswer, RunView,
-    SETTLEMENTS_MAX, SettleAnswer, SettleRequest, Settled, SubmitAnswer, SubmitRequest,
+    BeatAnswer, BeatRequest, MissingFiles, Pause, PlanAnswer, ResetAnswer, RunView, SETTLEMENTS_MAX, SettleAnswer,
+    SettleRequest, Settled, SubmitAnswer, SubmitRequest,
 };
 use protocol::{Digest, JobId, LeaseToken, Manifest, RunId};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -35,7 +36,7 @@ pub struct Queue {
 pub(crate) struct Shared {
     pub store: Store,
     pub bell: Arc<Bell>,
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     pub limits: Limits,
     pub keyring: Option<Keyring>,
     pub live_logs: LiveLogs,
@@ -67,8 +68,13 @@ impl Queue {
             chance: Chance::System,
             pauses_max: config.limits.pauses_max,
         };
-        let sink = Arc::clone(&bell);
-        let sink: EffectsSink = Arc::new(move |effects| sink.ring(&effects));
+        let sessions = Arc::new(Sessions::default());
+        let (rung, watched) = (Arc::clone(&bell), Arc::clone(&sessions));
+        let sink: EffectsSink = Arc::new(move |effects| {
+            // A worker that was given something after it had lapsed, or whose request has gone, is watched all the same.
+            effects.leased_to.iter().for_each(|session| watched.watch(*session, Instant::now()));
+            rung.ring(&effects);
+        });
         let stop = CancellationToken::new();
         let (store, fleet) = match &config.postgres {
             None => (Store::sqlite(&config.data_dir, options, sink)?, None),
@@ -86,7 +92,7 @@ impl Queue {
         let shared = Arc::new(Shared {
             store,
             bell,
-            sessions: Sessions::default(),
+            sessions,
             limits: config.limits,
             keyring: config.keyring.clone(),
             live_logs: LiveLogs::new(config.limits.live_logs_max, config.limits.live_log_bytes_max),
@@ -238,39 +244,6 @@ impl Queue {
             });
         }
         Ok(())
-    }
-
-    /// Leases ready jobs to a worker; waits for some when there are none.
-    ///
-    /// # Errors
-    /// The request is over a limit, or the database failed.
-    pub async fn lease(&self, request: LeaseRequest) -> Result<LeaseAnswer, QueueError> {
-        let limits = *self.limits();
-        if request.scopes.len() > limits.scopes_max {
-            return Err(QueueError::TooLarge {
-                what: "the lease request".to_owned(),
-                size: request.scopes.len() as u64,
-                unit: "scopes",
-                limit: limits.scopes_max as u64,
-                setting: "BUE_SCOPES_MAX",
-            });
-        }
-        request.scopes.iter().try_for_each(|scope| check_scope(scope))?;
-        let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(limits.wait_max);
-        let slots = request.slots.min(limits.leases_max);
-        let shared_slots = request.shared_slots.min(limits.leases_max - slots);
-        let request = LeaseRequest { slots, shared_slots, ..request };
-        loop {
-            self.shared.sessions.hear(request.session, request.info.clone(), Instant::now());
-            let woken = self.shared.bell.waiters.wait(request.scopes.clone());
-            let leases = self.store().lease(request.clone(), now_ms()).await?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !leases.is_empty() || left.is_zero() || request.slots == 0 {
-                return Ok(LeaseAnswer { leases });
-            }
-            // A waiting worker is alive: its beats say so, and so does this request.
-            let _ = tokio::time::timeout(left.min(limits.lapse / 3), woken).await;
-        }
     }
 
     /// Hands in what came of attempts.

@@ -1,7 +1,8 @@
 //! What a committed change means for those who wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::SessionId;
 use serde::{Deserialize, Serialize};
 
 /// What a committed change means for those who wait, on this hub and on others.
@@ -20,6 +21,9 @@ pub struct Effects {
     /// Earliest time at which a new lease is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leased_until_ms: Option<i64>,
+    /// Sessions that were given leases; for this hub only.
+    #[serde(skip)]
+    pub leased_to: BTreeSet<SessionId>,
     /// Whether runs changed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub runs: bool,
@@ -49,7 +53,8 @@ impl Effects {
         self.parked_until_ms = Some(self.parked_until_ms.map_or(from_ms, |known| known.min(from_ms)));
     }
 
-    pub(super) fn leased(&mut self, until_ms: i64) {
+    pub(super) fn leased(&mut self, session: SessionId, until_ms: i64) {
+        self.leased_to.insert(session);
         self.leased_until_ms = Some(self.leased_until_ms.map_or(until_ms, |known| known.min(until_ms)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::api::{Explanation, JobView, ParentView, Pause, Reason};
+use protocol::api::{After, Explanation, JobView, ParentView, Pause, Reason};
 use protocol::{JobId, JobState};
 
 use super::row::{ReadyKey, job_number};
@@ -28,7 +28,7 @@ impl Store {
                 (JobState::Waiting, _) => reasons.push(Reason::Parents(open_parents(rows, &plans, &job)?)),
                 (JobState::Available, Some(from_ms)) => {
                     reasons.extend(pauses(rows, &job)?);
-                    reasons.push(Reason::Until { from_ms, after_error: job.error.is_some() });
+                    reasons.push(Reason::Until { from_ms, after: last(rows, &job)? });
                 }
                 (JobState::Available, None) => {
                     reasons.extend(pauses(rows, &job)?);
@@ -40,6 +40,16 @@ impl Store {
         })
         .await
     }
+}
+
+/// What the attempt said after which a job waits.
+fn last(rows: &mut dyn Rows, job: &JobView) -> Result<After, QueueError> {
+    let outcome = rows.last_outcome(job_number(job.id))?;
+    Ok(match outcome.as_deref() {
+        Some("error") => After::Error,
+        Some("release") => After::Release,
+        _ => After::Pending,
+    })
 }
 
 fn open_parents(

@@ -17,15 +17,37 @@ use crate::job::{Held, Leased, Parked, Ready, longest_pause};
 /// Parked jobs made ready, or looked at, in one transaction.
 const PROMOTED_AT_ONCE: i64 = 1_000;
 
+/// What a worker is given beside the order of its scopes, so that none of them starves.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// So many of its jobs are taken from scopes in turn.
+    pub jobs: usize,
+    /// The scope whose turn it is: its place among those of the request that come after the first.
+    pub next: usize,
+}
+
+/// What a worker was given.
+#[derive(Debug)]
+pub struct Given {
+    /// The leases, those of its share first.
+    pub leases: Vec<Lease>,
+    /// The scope of each: its place in the request.
+    pub scopes: Vec<usize>,
+    /// Whether it had no more room: there may be more for it.
+    pub is_full: bool,
+    /// The scope whose turn is next.
+    pub next: usize,
+}
+
 impl Store {
     /// Leases up to `request.slots` ready jobs: scopes in the worker's order, higher priority first, then the oldest run,
-    /// then the oldest job.
+    /// then the oldest job. Before these, so many as it is due are taken from scopes in turn.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn lease(&self, request: LeaseRequest, now_ms: i64) -> Result<Vec<Lease>, QueueError> {
+    pub async fn lease(&self, request: LeaseRequest, share: Share, now_ms: i64) -> Result<Given, QueueError> {
         let slots = request.slots as usize;
-        self.write_expecting(Expectation::Slots(slots), move |change| lease(change, &request, now_ms)).await
+        self.write_expecting(Expectation::Slots(slots), move |change| lease(change, &request, share, now_ms)).await
     }
 
     /// Makes parked jobs ready whose time has come. Answers with the time of the next one.
@@ -46,24 +68,90 @@ impl Store {
     }
 }
 
-fn lease(change: &mut Change<'_>, request: &LeaseRequest, now_ms: i64) -> Result<Vec<Lease>, QueueError> {
+fn lease(change: &mut Change<'_>, request: &LeaseRequest, share: Share, now_ms: i64) -> Result<Given, QueueError> {
     let shared_slots = request.shared_slots as usize;
-    let mut room = Room { slots: request.slots as usize, shared_slots, has_shared: shared_slots > 0 };
-    let mut claimed = Vec::new();
-    for name in &request.scopes {
-        if room.is_used_up() {
-            break;
-        }
-        if change.pauses.has_scope(name) {
-            continue;
-        }
-        if let Some(scope) = change.known_scope(name)? {
-            from_scope(change, (scope, name), (request.session, now_ms), &mut room, &mut claimed)?;
-        }
+    let room = Room { slots: request.slots as usize, shared_slots, has_shared: shared_slots > 0 };
+    let mut taking = Taking { request, now_ms, room, claims: Vec::new() };
+    let next = taking.shares(change, share)?;
+    for place in 0..request.scopes.len() {
+        taking.from_scope(change, place, usize::MAX)?;
     }
-    let inputs: BTreeSet<i64> = claimed.iter().flat_map(|(job, ..)| job.parents.iter().copied()).collect();
+    let Taking { room, claims, .. } = taking;
+    let inputs: BTreeSet<i64> = claims.iter().flat_map(|claim| claim.job.parents.iter().copied()).collect();
     change.load_inputs(inputs)?;
-    claimed.into_iter().map(|(job, shared)| wire(change, &job, shared)).collect()
+    let scopes = claims.iter().map(|claim| claim.scope).collect();
+    let leases = claims.into_iter().map(|claim| wire(change, &claim)).collect::<Result<_, _>>()?;
+    Ok(Given { leases, scopes, is_full: room.is_used_up(), next })
+}
+
+/// A job that was taken for a worker.
+struct Claim {
+    job: Job<Leased>,
+    shared: bool,
+    /// Place of its scope in the request.
+    scope: usize,
+}
+
+/// What is being taken for a worker.
+struct Taking<'r> {
+    request: &'r LeaseRequest,
+    now_ms: i64,
+    room: Room,
+    claims: Vec<Claim>,
+}
+
+impl Taking<'_> {
+    /// Takes one job for each share: from the scope whose turn it is, or the next one that has any. The first scope needs none.
+    /// Answers with whose turn is next.
+    fn shares(&mut self, change: &mut Change<'_>, share: Share) -> Result<usize, QueueError> {
+        let others = self.request.scopes.len().saturating_sub(1);
+        let mut next = share.next;
+        for _ in 0..share.jobs {
+            for turn in (0..others).map(|offset| (next + offset) % others) {
+                if self.from_scope(change, turn + 1, 1)? > 0 {
+                    next = turn + 1;
+                    break;
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// Takes up to `most` jobs of the scope at this place. Answers with their number.
+    fn from_scope(&mut self, change: &mut Change<'_>, place: usize, most: usize) -> Result<usize, QueueError> {
+        let Some(name) = self.request.scopes.get(place) else { return Ok(0) };
+        if self.room.is_used_up() || change.pauses.has_scope(name) {
+            return Ok(0);
+        }
+        let Some(scope) = change.known_scope(name)? else { return Ok(0) };
+        let mut taken = 0;
+        while taken < most && !self.room.is_used_up() {
+            let Some(key) = change.pop_ready(scope, self.room.slots)? else { break };
+            if key.entry > 0 {
+                change.barren.remove(&scope);
+                self.claim(change, (place, scope), key.entry)?;
+                taken += 1;
+            } else if change.barren.get(&scope).is_some_and(|passes| *passes >= PASSES_AT_ONCE) {
+                // Passes were made and gave this scope no job, as cancelled ones do. The next few are made in another transaction,
+                // for which this worker is woken.
+                change.put_back(scope, key);
+                change.effects.ready(name);
+                break;
+            } else {
+                // What can run of the new passes stands before all entries of loops of the same run and rank: it comes next.
+                let passes = reach(change, scope, key)?;
+                *change.barren.entry(scope).or_default() += passes;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn claim(&mut self, change: &mut Change<'_>, (place, scope): (usize, i64), id: i64) -> Result<(), QueueError> {
+        let job = claim(change, scope, id, self.request.session, self.now_ms)?;
+        let shared = self.room.take(is_shared(change, &job)?);
+        self.claims.push(Claim { job, shared, scope: place });
+        Ok(())
+    }
 }
 
 /// What a worker has room for.
@@ -95,35 +183,6 @@ fn is_shared(change: &mut Change<'_>, job: &Facts) -> Result<bool, QueueError> {
     Ok(run.plan.step(job.step)?.settings.runtime.isolation == Some(Isolation::Shared))
 }
 
-fn from_scope(
-    change: &mut Change<'_>,
-    (scope, name): (i64, &str),
-    (session, now_ms): (SessionId, i64),
-    room: &mut Room,
-    claimed: &mut Vec<(Job<Leased>, bool)>,
-) -> Result<(), QueueError> {
-    while !room.is_used_up() {
-        let Some(key) = change.pop_ready(scope, room.slots)? else { break };
-        if key.entry > 0 {
-            change.barren.remove(&scope);
-            let job = claim(change, scope, key.entry, session, now_ms)?;
-            let shared = room.take(is_shared(change, &job)?);
-            claimed.push((job, shared));
-        } else if change.barren.get(&scope).is_some_and(|passes| *passes >= PASSES_AT_ONCE) {
-            // Passes were made and gave this scope no job, as cancelled ones do. The next few are made in another transaction, for
-            // which this worker is woken.
-            change.put_back(scope, key);
-            change.effects.ready(name);
-            break;
-        } else {
-            // What can run of the new passes stands before all entries of loops of the same run and rank: it comes next.
-            let passes = reach(change, scope, key)?;
-            *change.barren.entry(scope).or_default() += passes;
-        }
-    }
-    Ok(())
-}
-
 /// The time of a lease: that of its step, and the worker's own.
 pub(super) fn time_ms(change: &mut Change<'_>, job: &Facts) -> Result<i64, QueueError> {
     let timeout_ms = change.run(job.run)?.plan.step(job.step)?.settings.timeout_ms;
@@ -143,12 +202,12 @@ fn claim(
     let token = change.chance.token()?;
     let held = Held { token, session, scope, since_ms: now_ms, time_ms };
     let job = job.go(|ready| ready.lease(held));
-    change.effects.leased(now_ms.saturating_add(time_ms));
+    change.effects.leased(session, now_ms.saturating_add(time_ms));
     change.put_job(job.clone())?;
     Ok(job)
 }
 
-fn wire(change: &mut Change<'_>, job: &Job<Leased>, shared: bool) -> Result<Lease, QueueError> {
+fn wire(change: &mut Change<'_>, Claim { job, shared, .. }: &Claim) -> Result<Lease, QueueError> {
     let run = change.run(job.run)?;
     let inputs = job.parents.iter().map(|parent| input(change, *parent)).collect::<Result<_, _>>()?;
     Ok(Lease {
@@ -160,7 +219,7 @@ fn wire(change: &mut Change<'_>, job: &Job<Leased>, shared: bool) -> Result<Leas
         step: job.step,
         priority: job.priority,
         inputs,
-        shared,
+        shared: *shared,
     })
 }
 

@@ -42,6 +42,7 @@ use crate::job::Policy;
 
 pub use chance::Chance;
 pub use effects::Effects;
+pub use lease::{Given, Share};
 pub use secrets::Sealed;
 pub use submit::Submission;
 pub use views::ScopeLoad;

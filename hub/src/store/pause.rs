@@ -1,7 +1,8 @@
 //! Holding back a run, a scope or everything. Jobs that run go on; what is held back costs nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use protocol::RunId;
 use protocol::api::Pause;
 
 use super::Store;
@@ -18,16 +19,32 @@ pub(super) struct Pauses {
     runs: HashSet<i64>,
 }
 
+/// Numbers of paused runs, `None` for one that is gone: neither ever changes.
+#[derive(Debug, Default)]
+pub(super) struct PausedRuns(HashMap<RunId, Option<i64>>);
+
+impl PausedRuns {
+    fn number(&mut self, rows: &mut dyn Rows, id: RunId) -> Result<Option<i64>, QueueError> {
+        if let Some(known) = self.0.get(&id) {
+            return Ok(*known);
+        }
+        let number = rows.run_by_id(&id)?.map(|run| run.number);
+        self.0.insert(id, number);
+        Ok(number)
+    }
+}
+
 impl Pauses {
-    pub(super) fn load(rows: &mut dyn Rows) -> Result<Self, QueueError> {
+    pub(super) fn load(rows: &mut dyn Rows, known: &mut PausedRuns) -> Result<Self, QueueError> {
         let mut pauses = Self::default();
         for what in rows.pauses()? {
             match what {
                 Pause::Everything => pauses.everything = true,
                 Pause::Scope(scope) => drop(pauses.scopes.insert(scope)),
-                Pause::Run(id) => pauses.runs.extend(rows.run_by_id(&id)?.map(|run| run.number)),
+                Pause::Run(id) => pauses.runs.extend(known.number(rows, id)?),
             }
         }
+        known.0.retain(|_, number| number.is_none_or(|number| pauses.runs.contains(&number)));
         Ok(pauses)
     }
 
@@ -58,7 +75,7 @@ impl Store {
             }
             change.rows.set_pause(&json(&what)?, true)?;
             change.effects.runs = true;
-            change.pauses = Pauses::load(change.rows)?;
+            change.load_pauses()?;
             Ok(())
         })
         .await
@@ -80,7 +97,7 @@ impl Store {
             if let Some(run) = run {
                 change.rows.release(run)?;
             }
-            change.pauses = Pauses::load(change.rows)?;
+            change.load_pauses()?;
             for (scope, count) in change.rows.ready_counts()? {
                 change.effects.ready.insert(scope, count);
             }

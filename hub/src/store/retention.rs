@@ -9,7 +9,6 @@ use protocol::{Digest, Manifest, RunId};
 
 use super::Store;
 use super::change::Change;
-use super::pause::Pauses;
 use super::row::json;
 use super::rows::{Ended, Expired, Rows};
 use crate::config::Kept;
@@ -51,7 +50,7 @@ impl Store {
                     count += 1;
                 }
             }
-            change.pauses = Pauses::load(change.rows)?;
+            change.load_pauses()?;
             Ok(count)
         })
         .await

@@ -103,8 +103,10 @@ pub(crate) trait LeaseRows {
     fn overdue(&mut self, now_ms: i64, start_ms: i64, limit: i64) -> Found<(Vec<i64>, Option<i64>)>;
     /// No lease was given after this time.
     fn date_leases_back(&mut self, latest_ms: i64) -> Found<u64>;
-    /// Whether this attempt of a job was settled with this token.
-    fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool>;
+    /// Of attempts (job, number) those that were settled, with their tokens.
+    fn settled(&mut self, attempts: &[(i64, u32)]) -> Found<Vec<(i64, u32, LeaseToken)>>;
+    /// What came of the newest settled attempt of a job.
+    fn last_outcome(&mut self, job: i64) -> Found<Option<String>>;
     /// The log of an attempt, or of the newest attempt that left one, as JSON.
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>>;
 }

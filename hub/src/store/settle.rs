@@ -12,7 +12,7 @@ use super::row::{Attempt, job_number, json};
 use super::writer::Expectation;
 use super::{family, looped, passes};
 use crate::error::QueueError;
-use crate::job::{Leased, Next, Rules, State, Waiting};
+use crate::job::{Leased, Next, Rules, Waiting};
 
 impl Store {
     /// Hands in what came of some attempts; each counts once, and only while its lease is valid.
@@ -20,8 +20,9 @@ impl Store {
     /// # Errors
     /// The database failed; then none of them counts.
     pub async fn settle(&self, request: SettleRequest, now_ms: i64) -> Result<Vec<Settled>, QueueError> {
-        let jobs = request.settlements.iter().map(|settlement| job_number(settlement.job)).collect();
-        self.write_expecting(Expectation::Settlements(jobs), move |change| {
+        let key = |of: &Settlement| (job_number(of.job), of.attempt, of.token);
+        let attempts = request.settlements.iter().map(key).collect();
+        self.write_expecting(Expectation::Settlements(attempts), move |change| {
             let settlements = request.settlements.iter();
             settlements.map(|settlement| settle(change, request.session, settlement, now_ms)).collect()
         })
@@ -29,17 +30,19 @@ impl Store {
     }
 }
 
-/// Reads at once what settlements of these jobs will need.
-pub(super) fn prepare(change: &mut Change<'_>, jobs: &[i64]) -> Result<(), QueueError> {
-    change.load_jobs(jobs.iter().copied())?;
-    let mut parents = Vec::new();
-    for id in jobs {
-        if let Some(job) = change.job(*id)?.filter(|job| job.state() == State::Leased)
-            && change.run(job.run)?.plan.has_children(&job)
-        {
-            parents.push(*id);
+/// Reads at once what settlements of these attempts will need.
+pub(super) fn prepare(change: &mut Change<'_>, attempts: &[(i64, u32, LeaseToken)]) -> Result<(), QueueError> {
+    change.load_jobs(attempts.iter().map(|(job, ..)| *job))?;
+    let (mut parents, mut over) = (Vec::new(), Vec::new());
+    for (id, number, token) in attempts {
+        let held = change.job(*id)?.and_then(Job::when::<Leased>);
+        match held.filter(|job| job.standing().held().token == *token) {
+            Some(job) if change.run(job.run)?.plan.has_children(&job) => parents.push(*id),
+            Some(_) => {}
+            None => over.push((*id, *number)),
         }
     }
+    change.load_settled(&over)?;
     change.load_children(&parents)?;
     let mut children = Vec::new();
     for parent in parents {

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use protocol::LeaseToken;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +25,8 @@ use crate::error::QueueError;
 #[derive(Debug, Clone)]
 pub(super) enum Expectation {
     Nothing,
-    /// Jobs that are being settled.
-    Settlements(Vec<i64>),
+    /// Attempts that are being settled: job, number, token.
+    Settlements(Vec<(i64, u32, LeaseToken)>),
     /// Slots to be filled with leases.
     Slots(usize),
 }
@@ -115,8 +116,9 @@ impl Writer {
         sink: EffectsSink,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(options.write_queue_max.max(1));
+        let chance = options.chance;
         let mut running =
-            Running { database, caches: Caches::new(plans), options, chance: options.chance, sink, receiver };
+            Running { database, caches: Caches::new(plans), options, chance, sink, receiver, unheard: false };
         let failed = CancellationToken::new();
         let alarm = Alarm(failed.clone());
         let thread = std::thread::Builder::new().name("queue-writer".to_owned()).spawn(move || {
@@ -162,6 +164,8 @@ struct Running {
     chance: Chance,
     sink: EffectsSink,
     receiver: mpsc::Receiver<Box<dyn Work>>,
+    /// Whether a transaction failed since the last one that did not: it may be committed all the same, and nobody heard of it.
+    unheard: bool,
 }
 
 /// Whose trouble it is that a transaction came to nothing.
@@ -202,16 +206,20 @@ impl Running {
             }
             Err(Failure::All(error)) => {
                 tracing::error!(%error, changes = batch.len(), "the queue could not be written");
+                self.unheard = true;
                 batch.into_iter().for_each(|work| work.answer(Err(error.of_all())));
             }
         }
     }
 
-    fn committed(&self, batch: Vec<Box<dyn Work>>, effects: Effects) {
+    fn committed(&mut self, batch: Vec<Box<dyn Work>>, effects: Effects) {
         for work in batch {
             work.answer(Ok(()));
         }
         (self.sink)(effects);
+        if std::mem::take(&mut self.unheard) {
+            (self.sink)(Effects::unknown());
+        }
     }
 
     fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Effects, Failure> {
@@ -251,7 +259,7 @@ fn expect(change: &mut Change<'_>, batch: &[Box<dyn Work>]) -> Result<(), QueueE
     for work in batch {
         match work.expectation() {
             Expectation::Nothing => {}
-            Expectation::Settlements(jobs) => settled.extend_from_slice(jobs),
+            Expectation::Settlements(attempts) => settled.extend_from_slice(attempts),
             Expectation::Slots(slots) => change.expect_slots(*slots),
         }
     }

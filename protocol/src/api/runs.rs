@@ -220,13 +220,30 @@ pub enum Reason {
         /// Whether counting stopped at the bound.
         or_more: bool,
     },
-    /// It waits for a time, after a pending answer or before a retry.
+    /// No worker heard from of late that could run it has a free slot.
+    WorkersFull {
+        /// How many workers that are.
+        workers: u64,
+    },
+    /// It waits for a time.
     Until {
         /// Unix time in milliseconds.
         from_ms: i64,
-        /// Whether the last attempt was an error.
-        after_error: bool,
+        /// What its last attempt came to.
+        after: After,
     },
+}
+
+/// What the last attempt of a job that waits for a time came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum After {
+    /// It said pending.
+    Pending,
+    /// It failed, and there are retries left.
+    Error,
+    /// Its worker handed it back for a while.
+    Release,
 }
 
 /// A parent that keeps a job waiting.

@@ -8,15 +8,15 @@ mod jobs;
 mod loops;
 mod ready;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use protocol::{LoopId, RunId};
+use protocol::{LeaseToken, LoopId, RunId};
 
 use super::StoreOptions;
 use super::chance::Chance;
 use super::effects::Effects;
-use super::pause::Pauses;
+use super::pause::{PausedRuns, Pauses};
 use super::plans::{PlanCache, PlanEntry};
 use super::row::{Attempt, Delta, Frame, NewRun, Numbers, Run};
 use super::rows::Rows;
@@ -47,6 +47,10 @@ pub(super) struct Caches {
     plans: Arc<PlanCache>,
     runs: HashMap<i64, Arc<RunEntry>>,
     scopes: HashMap<String, i64>,
+    /// Scopes that did not exist while the next number of one was `scopes_to`.
+    no_scopes: HashSet<String>,
+    scopes_to: i64,
+    paused_runs: PausedRuns,
 }
 
 impl Caches {
@@ -56,13 +60,30 @@ impl Caches {
     const SCOPES_MAX: usize = 10_000;
 
     pub(super) fn new(plans: Arc<PlanCache>) -> Self {
-        Self { plans, runs: HashMap::new(), scopes: HashMap::new() }
+        Self {
+            plans,
+            runs: HashMap::new(),
+            scopes: HashMap::new(),
+            no_scopes: HashSet::new(),
+            scopes_to: 0,
+            paused_runs: PausedRuns::default(),
+        }
+    }
+
+    /// Forgets that scopes do not exist where some have been made since, here or by another hub.
+    fn begin(&mut self, numbers: Numbers) {
+        if self.scopes_to != numbers.scope || self.no_scopes.len() >= Self::SCOPES_MAX {
+            self.no_scopes.clear();
+            self.scopes_to = numbers.scope;
+        }
     }
 
     /// Forgets what a failed transaction may have put in.
     pub(super) fn clear(&mut self) {
         self.runs.clear();
         self.scopes.clear();
+        self.no_scopes.clear();
+        self.paused_runs = PausedRuns::default();
     }
 }
 
@@ -75,6 +96,8 @@ struct Draft {
     new_frames: Vec<Frame>,
     bindings: HashMap<i64, Vec<(u32, i64)>>,
     attempts: Vec<Attempt>,
+    /// Tokens with which attempts were settled, as the database has them.
+    settled: HashMap<(i64, u32), Option<LeaseToken>>,
     scopes: Vec<(i64, String)>,
     runs: Vec<NewRun>,
     plans: Vec<StoredPlan>,
@@ -106,7 +129,8 @@ impl<'a> Change<'a> {
         chance: &'a mut Chance,
     ) -> Result<Self, QueueError> {
         let numbers = rows.numbers()?;
-        let pauses = Pauses::load(rows)?;
+        caches.begin(numbers);
+        let pauses = Pauses::load(rows, &mut caches.paused_runs)?;
         Ok(Self {
             rows,
             options,
@@ -233,11 +257,21 @@ impl<'a> Change<'a> {
         if let Some(number) = self.caches.scopes.get(name) {
             return Ok(Some(*number));
         }
+        if self.caches.no_scopes.contains(name) {
+            return Ok(None);
+        }
         let found = self.rows.scope(name)?;
-        if let Some(number) = found {
-            self.remember_scope(name, number);
+        match found {
+            Some(number) => self.remember_scope(name, number),
+            None => drop(self.caches.no_scopes.insert(name.to_owned())),
         }
         Ok(found)
+    }
+
+    /// Reads what is paused again.
+    pub(super) fn load_pauses(&mut self) -> Result<(), QueueError> {
+        self.pauses = Pauses::load(self.rows, &mut self.caches.paused_runs)?;
+        Ok(())
     }
 
     /// The number of a scope; makes one when it is new.
@@ -248,6 +282,7 @@ impl<'a> Change<'a> {
         let number = self.numbers.scope;
         self.numbers.scope += 1;
         self.draft.scopes.push((number, name.to_owned()));
+        self.caches.no_scopes.remove(name);
         self.remember_scope(name, number);
         Ok(number)
     }
@@ -267,17 +302,27 @@ impl<'a> Change<'a> {
     }
 
     /// Whether an attempt was settled with this token before.
-    pub(super) fn was_settled(
-        &mut self,
-        job: i64,
-        number: u32,
-        token: protocol::LeaseToken,
-    ) -> Result<bool, QueueError> {
+    pub(super) fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Result<bool, QueueError> {
         let here = self.draft.attempts.iter();
         let mut here = here.filter(|attempt| attempt.job == job && attempt.number == number);
         if here.any(|attempt| attempt.token == token) {
             return Ok(true);
         }
-        self.rows.was_settled(job, number, token)
+        self.load_settled(&[(job, number)])?;
+        Ok(self.draft.settled.get(&(job, number)).copied().flatten() == Some(token))
+    }
+
+    /// Reads with which tokens attempts were settled that are not at hand yet.
+    pub(super) fn load_settled(&mut self, attempts: &[(i64, u32)]) -> Result<(), QueueError> {
+        let settled = &mut self.draft.settled;
+        let absent: Vec<(i64, u32)> = attempts.iter().copied().filter(|key| !settled.contains_key(key)).collect();
+        if absent.is_empty() {
+            return Ok(());
+        }
+        settled.extend(absent.iter().map(|key| (*key, None)));
+        for (job, number, token) in self.rows.settled(&absent)? {
+            settled.insert((job, number), Some(token));
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use protocol::{LeaseToken, SessionId};
 
-use super::rows::{PostgresRows, bytes, get};
+use super::rows::{PostgresRows, bytes, get, small};
 use crate::store::rows::{Found, LeaseRows};
 
 impl LeaseRows for PostgresRows<'_> {
@@ -32,9 +32,18 @@ impl LeaseRows for PostgresRows<'_> {
         self.execute("UPDATE leases SET since_ms = $1 WHERE since_ms > $1", &[&latest_ms])
     }
 
-    fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool> {
-        let sql = "SELECT 1 FROM attempts WHERE job = $1 AND number = $2 AND token = $3";
-        Ok(self.first(sql, &[&job, &number.cast_signed(), &&token.0[..]], |_| Ok(()))?.is_some())
+    fn settled(&mut self, attempts: &[(i64, u32)]) -> Found<Vec<(i64, u32, LeaseToken)>> {
+        let sql = "SELECT attempts.job, attempts.number, token FROM attempts
+            JOIN unnest($1::bigint[], $2::integer[]) AS asked(job, number)
+                ON asked.job = attempts.job AND asked.number = attempts.number";
+        let jobs: Vec<i64> = attempts.iter().map(|(job, _)| *job).collect();
+        let numbers: Vec<i32> = attempts.iter().map(|(_, number)| number.cast_signed()).collect();
+        self.all(sql, &[&jobs, &numbers], |row| Ok((get(row, 0)?, small(row, 1)?, LeaseToken(bytes(row, 2)?))))
+    }
+
+    fn last_outcome(&mut self, job: i64) -> Found<Option<String>> {
+        let sql = "SELECT outcome FROM attempts WHERE job = $1 ORDER BY number DESC LIMIT 1";
+        self.first(sql, &[&job], |row| get(row, 0))
     }
 
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {

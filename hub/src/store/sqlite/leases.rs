@@ -32,9 +32,19 @@ impl LeaseRows for SqliteRows<'_> {
         Ok(self.execute("UPDATE leases SET since_ms = ?1 WHERE since_ms > ?1", [latest_ms])? as u64)
     }
 
-    fn was_settled(&mut self, job: i64, number: u32, token: LeaseToken) -> Found<bool> {
-        let sql = "SELECT 1 FROM attempts WHERE job = ?1 AND number = ?2 AND token = ?3";
-        Ok(self.first(sql, params![job, number, token.0], |_| Ok(()))?.is_some())
+    fn settled(&mut self, attempts: &[(i64, u32)]) -> Found<Vec<(i64, u32, LeaseToken)>> {
+        let sql = "SELECT token FROM attempts WHERE job = ?1 AND number = ?2";
+        let mut settled = Vec::new();
+        for (job, number) in attempts {
+            let found = self.first(sql, params![job, number], |row| Ok(LeaseToken(row.get(0)?)))?;
+            settled.extend(found.map(|token| (*job, *number, token)));
+        }
+        Ok(settled)
+    }
+
+    fn last_outcome(&mut self, job: i64) -> Found<Option<String>> {
+        let sql = "SELECT outcome FROM attempts WHERE job = ?1 ORDER BY number DESC LIMIT 1";
+        self.first(sql, [job], |row| row.get(0))
     }
 
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {

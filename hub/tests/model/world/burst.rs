@@ -1,11 +1,10 @@
 //! Leases and settlements, a few at once: they share transactions, and count in their order.
 
-use std::collections::HashSet;
-
-use protocol::api::{Lease, LeaseRequest, SettleRequest, Settled, Settlement, WorkerInfo};
+use bue_hub::store::{Given, Share};
+use protocol::api::{LeaseRequest, SettleRequest, Settled, Settlement};
 use protocol::{JobId, LeaseToken};
 
-use super::{SCOPES, World};
+use super::World;
 use crate::deeds::Deed;
 use crate::reference::Is;
 
@@ -14,12 +13,12 @@ const MANY_PASSES: u64 = 100;
 
 /// One request of a burst.
 pub(super) enum Request {
-    Lease(LeaseRequest),
+    Lease(LeaseRequest, Share),
     Settle(SettleRequest, Vec<Deed>),
 }
 
 enum Answer {
-    Lease(Vec<Lease>),
+    Lease(Given),
     Settle(Vec<Settled>),
 }
 
@@ -29,7 +28,8 @@ impl World {
         let mut requests = Vec::new();
         for _ in 0..count {
             let request = if self.chance.once_in(2) {
-                Request::Lease(self.lease_request())
+                let (request, share) = self.lease_request();
+                Request::Lease(request, share)
             } else {
                 let (request, deeds) = self.settle_request();
                 Request::Settle(request, deeds)
@@ -41,9 +41,9 @@ impl World {
         let newest = self.learn_all(&requests).await;
         for (request, answer) in requests.iter().zip(answers) {
             match (request, answer) {
-                (Request::Lease(request), Answer::Lease(leases)) => {
+                (Request::Lease(request, share), Answer::Lease(given)) => {
                     let may_end_early = may_end_early || self.may_be_barren();
-                    self.check_leases(request, &leases, newest, may_end_early);
+                    self.check_leases(request, *share, &given, newest, may_end_early);
                 }
                 (Request::Settle(request, deeds), Answer::Settle(answers)) => {
                     self.check_settlements(request, deeds, &answers);
@@ -59,7 +59,9 @@ impl World {
     async fn send(&self, requests: &[Request]) -> Vec<Answer> {
         let (store, now_ms) = (self.store().clone(), self.now_ms);
         let send = async |request: &Request| match request {
-            Request::Lease(request) => Answer::Lease(store.lease(request.clone(), now_ms).await.unwrap()),
+            Request::Lease(request, share) => {
+                Answer::Lease(store.lease(request.clone(), *share, now_ms).await.unwrap())
+            }
             Request::Settle(request, _) => Answer::Settle(store.settle(request.clone(), now_ms).await.unwrap()),
         };
         let unmade: i64 = self.open.iter().map(|run| self.model.runs[*run].unmade).sum();
@@ -97,60 +99,8 @@ impl World {
         let feeds = |job: &JobId| self.model.jobs.get(job).is_some_and(|job| job.run == run && job.feeds);
         requests.iter().any(|request| match request {
             Request::Settle(request, _) => request.settlements.iter().any(|settlement| feeds(&settlement.job)),
-            Request::Lease(_) => false,
+            Request::Lease(..) => false,
         })
-    }
-
-    pub(super) fn lease_request(&mut self) -> LeaseRequest {
-        let mut scopes: Vec<String> = Vec::new();
-        for _ in 0..1 + self.chance.below(3) {
-            let scope = SCOPES[self.chance.below(3)].to_owned();
-            if !scopes.contains(&scope) {
-                scopes.push(scope);
-            }
-        }
-        let slots = 1 + self.chance.below(6) as u32;
-        let session = self.session();
-        LeaseRequest { session, scopes, slots, shared_slots: 0, wait_ms: 0, info: WorkerInfo::default() }
-    }
-
-    /// Those that were ready go out in their order; jobs that are newer than `newest` may have been made later than the request.
-    pub(super) fn check_leases(
-        &mut self,
-        request: &LeaseRequest,
-        leases: &[Lease],
-        newest: JobId,
-        may_end_early: bool,
-    ) {
-        self.events += leases.len() as u64;
-        assert!(leases.len() <= request.slots as usize);
-        let given: HashSet<JobId> = leases.iter().map(|lease| lease.job).collect();
-        let mut last: Option<(usize, (i64, usize, JobId))> = None;
-        for lease in leases {
-            let job = self.model.jobs.get(&lease.job).unwrap_or_else(|| panic!("{} is nowhere", lease.job));
-            assert_eq!(job.is, Is::Ready, "{} ({}) was leased", lease.job, job.name);
-            assert!(!self.model.holds_back(job), "{} is held back", lease.job);
-            assert_eq!((lease.attempt, lease.priority), (job.attempts + 1, job.priority), "{}", lease.job);
-            assert_eq!(lease.inputs.len(), job.parents.len(), "{}", lease.job);
-            let scope =
-                request.scopes.iter().position(|scope| *scope == job.scope).expect("a scope that was asked for");
-            let place = (scope, (-job.priority, job.run, lease.job));
-            assert!(last.is_none_or(|last| last < place), "{} came out of order", lease.job);
-            last = Some(place);
-        }
-        let is_full = leases.len() == request.slots as usize;
-        for (number, scope) in request.scopes.iter().enumerate() {
-            for (key, id) in self.model.ready(scope) {
-                let before = !is_full || last.is_some_and(|last| (number, key) < last);
-                let left_out = before && id <= newest && !given.contains(&id) && !may_end_early;
-                assert!(!left_out, "{id} was ready and left out; given were {given:?} at event {}", self.events);
-            }
-        }
-        for lease in leases {
-            self.transcript.note("lease", (lease.job, lease.attempt, lease.token, request.session));
-            self.model.lease(lease.job, lease.token, request.session, self.now_ms);
-            self.note("leases");
-        }
     }
 
     pub(super) fn settle_request(&mut self) -> (SettleRequest, Vec<Deed>) {

@@ -3,6 +3,7 @@
 mod burst;
 mod care;
 mod compare;
+mod leases;
 mod refusals;
 mod submissions;
 

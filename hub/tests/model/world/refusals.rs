@@ -60,29 +60,30 @@ impl World {
     }
 
     async fn refuse_leases(&mut self) {
-        let request = self.lease_request();
+        let (request, share) = self.lease_request();
         self.refuse_rows(Table::Leases).await;
-        let refused = self.store().lease(request.clone(), self.now_ms).await;
+        let refused = self.store().lease(request.clone(), share, self.now_ms).await;
         self.accept_rows(Table::Leases).await;
-        let leases = match refused {
+        let given = match refused {
             Err(error) => {
                 self.check_refusal(&error);
-                self.store().lease(request.clone(), self.now_ms).await.unwrap()
+                self.store().lease(request.clone(), share, self.now_ms).await.unwrap()
             }
-            Ok(leases) => {
-                assert!(leases.is_empty(), "they were written: {leases:?}");
-                leases
+            Ok(given) => {
+                assert!(given.leases.is_empty(), "they were written: {given:?}");
+                given
             }
         };
         let may_end_early = self.may_be_barren();
         let newest = self.learn_all(&[]).await;
         let may_end_early = may_end_early || self.may_be_barren();
-        self.check_leases(&request, &leases, newest, may_end_early);
+        self.check_leases(&request, share, &given, newest, may_end_early);
     }
 
     async fn refuse_a_run(&mut self) {
         let shape = self.chance.below(self.shapes.len());
         let submission = self.submission(shape, Some("refused".to_owned()));
+        let (script, manifest) = (submission.plan.script.clone(), submission.manifest.clone());
         self.refuse_rows(Table::Runs).await;
         let refused = self.store().submit(submission).await;
         self.accept_rows(Table::Runs).await;
@@ -91,7 +92,7 @@ impl World {
             Err(error) => self.check_refusal(&error),
             Ok((run, _)) => panic!("{run} was written"),
         }
-        assert_eq!(self.store().run_of_key("refused".to_owned()).await.unwrap(), None);
+        assert_eq!(self.store().run_of_key("refused".to_owned(), script, manifest).await.unwrap(), None);
     }
 
     fn check_refusal(&mut self, error: &QueueError) {

@@ -1,0 +1,79 @@
+//! Giving work to workers that wait for it.
+
+use std::time::{Duration, Instant};
+
+use protocol::api::{LeaseAnswer, LeaseRequest};
+
+use super::{Queue, check_scope};
+use crate::clock::now_ms;
+use crate::error::QueueError;
+use crate::store::Given;
+use crate::wake::Waiting;
+
+impl Queue {
+    /// Leases ready jobs to a worker; waits for some when there are none.
+    ///
+    /// # Errors
+    /// The request is over a limit, or the database failed.
+    pub async fn lease(&self, request: LeaseRequest) -> Result<LeaseAnswer, QueueError> {
+        let limits = *self.limits();
+        if request.scopes.len() > limits.scopes_max {
+            return Err(QueueError::TooLarge {
+                what: "the lease request".to_owned(),
+                size: request.scopes.len() as u64,
+                unit: "scopes",
+                limit: limits.scopes_max as u64,
+                setting: "BUE_SCOPES_MAX",
+            });
+        }
+        request.scopes.iter().try_for_each(|scope| check_scope(scope))?;
+        let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(limits.wait_max);
+        let slots = request.slots.min(limits.leases_max);
+        let shared_slots = request.shared_slots.min(limits.leases_max - slots);
+        let request = LeaseRequest { slots, shared_slots, ..request };
+        let mut waiting = self.shared.bell.waiters.wait(request.scopes.clone());
+        loop {
+            let given = self.look(&request).await?;
+            if is_served(&request, &given, waiting.woken_for()) {
+                waiting.is_served();
+            }
+            let done = !given.leases.is_empty() || request.slots == 0;
+            if done || !self.wait_for_work(&request, &mut waiting, deadline).await {
+                return Ok(LeaseAnswer { leases: given.leases });
+            }
+        }
+    }
+
+    /// Takes what there is.
+    async fn look(&self, request: &LeaseRequest) -> Result<Given, QueueError> {
+        let sessions = &self.shared.sessions;
+        sessions.hear(request.session, request.info.clone(), Instant::now());
+        let share = sessions.share(request, self.limits().scope_share);
+        let given = self.store().lease(request.clone(), share, now_ms()).await?;
+        if !given.leases.is_empty() {
+            sessions.note_given(request, &given, self.limits().scope_share);
+        }
+        Ok(given)
+    }
+
+    /// Waits to be woken; answers with whether it was before the deadline. A worker that waits is alive: its beats say so, and so does
+    /// its request. The database is left alone meanwhile.
+    async fn wait_for_work(&self, request: &LeaseRequest, waiting: &mut Waiting<'_>, deadline: Instant) -> bool {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            match tokio::time::timeout(left.min(self.limits().lapse / 3), waiting.woken()).await {
+                Ok(()) => return true,
+                Err(_) => self.shared.sessions.hear(request.session, request.info.clone(), Instant::now()),
+            }
+        }
+    }
+}
+
+/// Whether nothing is left of what a worker was woken for, as far as it can know: it has taken a job of that scope, or all there was.
+fn is_served(request: &LeaseRequest, given: &Given, scope: Option<&str>) -> bool {
+    let is_of = |place: &usize| request.scopes.get(*place).map(String::as_str) == scope;
+    !given.is_full || given.scopes.iter().any(is_of)
+}

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench steps` prints medians of several rounds. `BUE_BENCH_STEPS` sets how many trivial steps there are
 //! (default 10,000), `BUE_BENCH_CHAINS` how many chains (1,000), `BUE_BENCH_SLEEPS` how many sleeping steps (2,000),
-//! `BUE_BENCH_SINGLES` how many single ones (200), `BUE_BENCH_ROUNDS` the rounds (3).
+//! `BUE_BENCH_SINGLES` how many single ones (200), `BUE_BENCH_FIBOS` how many one after another (40), `BUE_BENCH_ROUNDS` the
+//! rounds (3).
 
 mod rig;
 
@@ -24,7 +25,10 @@ async fn main() {
     latency(setting("BUE_BENCH_SINGLES", 200)).await;
     trivial(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
     chains(setting("BUE_BENCH_CHAINS", 1_000), rounds).await;
+    one_after_another(setting("BUE_BENCH_FIBOS", 40), rounds).await;
     sleeps(setting("BUE_BENCH_SLEEPS", 2_000)).await;
+    shared(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
+    shared_sleeps(setting("BUE_BENCH_SLEEPS", 2_000), rounds).await;
     interpreters(setting("BUE_BENCH_SINGLES", 200).min(50));
 }
 
@@ -36,10 +40,19 @@ async fn idle() {
 
 /// A script that runs `steps`, joined by pipes, once for each of `count` items.
 fn loop_over(count: usize, first: &str, rest: &[&str]) -> String {
+    loop_with("", count, first, rest)
+}
+
+/// The same with steps that share an interpreter.
+fn shared_loop_over(count: usize, step: &str) -> String {
+    loop_with("    !isolation shared\n", count, step, &[])
+}
+
+fn loop_with(setting: &str, count: usize, first: &str, rest: &[&str]) -> String {
     let mut script = format!("items:\n    python\n    items\n    `def items(): return list(range({count}))`\n");
     let mut pipe = Vec::new();
     for (number, code) in [first].iter().chain(rest).enumerate() {
-        script.push_str(&format!("step{number}:\n    python\n    step\n    `{code}`\n"));
+        script.push_str(&format!("step{number}:\n{setting}    python\n    step\n    `{code}`\n"));
         pipe.push(format!("step{number}"));
     }
     let pipe = if pipe.len() == 1 { format!("| {}", pipe[0]) } else { pipe.join(" | ") };
@@ -66,6 +79,35 @@ async fn latency(count: usize) {
 async fn trivial(count: usize, rounds: usize) {
     let script = loop_over(count, "def step(x): return x + 1", &[]);
     report(&format!("{count} trivial steps"), &script, count, rounds).await;
+}
+
+async fn shared(count: usize, rounds: usize) {
+    let script = shared_loop_over(count, "async def step(x): return x + 1");
+    report(&format!("{count} trivial steps that share an interpreter"), &script, count, rounds).await;
+}
+
+/// In one slot: what each step takes from its lease to its settlement, and the way between.
+async fn one_after_another(count: usize, rounds: usize) {
+    let fibo = "def step(x):\n    fibo = lambda n: n if n < 2 else fibo(n - 1) + fibo(n - 2)\n    return fibo(10)";
+    let script = loop_over(count, fibo, &[]);
+    let fleet = Fleet::start(1);
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        times.push(fleet.run(&script, false).await.took.as_secs_f64());
+    }
+    println!("| {count} × fibo(10), one after another | {:.2} s |", median(&mut times));
+}
+
+async fn shared_sleeps(count: usize, rounds: usize) {
+    let script = shared_loop_over(count, "import asyncio\nasync def step(x):\n    await asyncio.sleep(1)");
+    let fleet = Fleet::start(SLOTS);
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        times.push(fleet.run(&script, false).await.took.as_secs_f64());
+    }
+    println!("| {count} × await asyncio.sleep(1) at once | {:.1} s |", median(&mut times));
+    let cost = fleet.run(&script, true).await;
+    println!("| … peak memory of the worker and its steps | {:.0} MB |", cost.peak_mb);
 }
 
 /// Four steps after another, each with a value of 10 KB for the next.

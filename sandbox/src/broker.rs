@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! worker → broker     fork NUMBER NAME    with the step's input, output and errors; NAME is its folder
-//! broker → warm       fork NUMBER         with the same, the first process of a cell, and where that says it is ready
+//! broker → warm       fork NUMBER NAME PID
+//!                     with the same, the first process PID of a cell, and where that says it is ready
 //! broker → worker     refused NUMBER REASON
 //!                     broken REASON       there will be no warm interpreter
 //! ```
@@ -62,10 +63,10 @@ fn make_cell(name: &str, number: &str, message: &Message, warm: BorrowedFd<'_>) 
     let identity = Identity::own();
     match namespaces::child_in(namespaces::CELL)? {
         Side::Child => attempt_cell::hold(name, identity, ready),
-        Side::Parent(_, first) => {
+        Side::Parent(pid, first) => {
             let mut descriptors: Vec<BorrowedFd<'_>> = message.descriptors.iter().map(AsFd::as_fd).collect();
             descriptors.extend([first.as_fd(), listener.as_fd()]);
-            messages::send(warm, &format!("fork {number}"), &descriptors)
+            messages::send(warm, &format!("fork {number} {name} {pid}"), &descriptors)
         }
     }
 }

@@ -174,6 +174,8 @@ fn refused(unix_sockets: bool) -> Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let of_unshare = NAMESPACES.map(|flag| flag as u64);
     let of_clone = &of_unshare[..of_unshare.len() - 1];
+    // A child of its own parent would be out of sight of who looks for what a step left behind.
+    let of_clone = [of_clone, &[libc::CLONE_PARENT as u64]].concat();
     rules.insert(libc::SYS_unshare, of_unshare.iter().map(|flag| has(0, *flag)).collect::<Result<_>>()?);
     rules.insert(libc::SYS_clone, of_clone.iter().map(|flag| has(0, *flag)).collect::<Result<_>>()?);
     rules.insert(libc::SYS_ioctl, TERMINAL.iter().map(|request| is(1, *request)).collect::<Result<_>>()?);

@@ -37,10 +37,10 @@ use crate::process::{Exit, Pipes, Process};
 use crate::runner::{Isolation, Runner};
 use crate::scratch::{Scratch, Scratches};
 use crate::shared::SharedInterpreters;
-use crate::step_process::{self, Ending};
+use crate::step_process::{self, Conversation, Ending};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
-use crate::warm::Warm;
+use crate::warm::{KeptCell, Warm};
 
 /// Why attempts are handed back at the end of a worker.
 pub(crate) const SHUTDOWN: &str = "the worker shuts down";
@@ -112,7 +112,9 @@ impl<H: Hub> Attempts<H> {
         }
         let runner = runner.seen_at(enclosure.seen_along(runner.folder()));
         let seen = enclosure.step_folder();
-        let scratches = Scratches::open(&root.join("scratch"), shared.session, seen).map_err(unusable)?;
+        let scratches =
+            Scratches::open(&root.join("scratch"), shared.session, seen, shared.config.limits.idle_cells_max)
+                .map_err(unusable)?;
         if enclosure.other_identity().is_some() && !enclosure.has_own_root() {
             enclosure::let_pass(&root.join("scratch")).map_err(unusable)?;
         }
@@ -163,18 +165,20 @@ impl<H: Hub> Attempts<H> {
         if step.language == Language::Python && step.settings.runtime.isolation == Some(protocol::Isolation::Shared) {
             return self.run_shared(lease, &plan, step, end).await;
         }
-        let scratch = self.make_scratch()?;
-        let root = self.place_files(&plan, &scratch, end).await?;
+        let mut scratch = self.filled_scratch(&plan, end).await?;
+        let cell = scratch.take_cell();
+        let root = self.root_in(&scratch);
         let seen_root = scratch.seen(&root);
         let environment = self.environment(lease, &plan, step, &root, end).await?;
         let engines = &*engines;
         let assignment =
             Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment, engines };
         let inputs = self.inputs(&assignment, end).await?;
-        self.hand_over(&scratch)?;
+        self.hand_over_arguments(&scratch, &inputs)?;
         let mut declared = self.declared(lease, step, end).await?;
         declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
-        let (ending, log) = self.converse(&assignment, inputs, &declared, end).await?;
+        let conversation = self.converse(&assignment, inputs, cell, &declared, end).await?;
+        let (ending, log, cell) = (conversation.ending, conversation.log, conversation.cell);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
         let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
@@ -195,6 +199,10 @@ impl<H: Hub> Attempts<H> {
             Err(Trouble::Step(error)) => Outcome::Error(error),
             Err(trouble) => return Err(trouble),
         };
+        if cell.is_some() && self.enclosure.leaves_nothing() {
+            scratch.keep_cell(cell);
+            self.scratches.give_back(plan.bundle, scratch);
+        }
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
     }
 
@@ -203,6 +211,21 @@ impl<H: Hub> Attempts<H> {
         let reason = format!("the worker has too little to start a process: {error}");
         self.start_outage.failed(&reason);
         Trouble::Away(reason)
+    }
+
+    /// A scratch folder with the bundle's files in it, given to who steps run as: one that is there, or a new one.
+    async fn filled_scratch(&self, plan: &PlanAnswer, end: &End) -> Result<Scratch, Trouble> {
+        let can_serve_again = self.enclosure.leaves_nothing() && matches!(self.shared.config.mode, Mode::Fleet { .. });
+        if can_serve_again && let Some(scratch) = self.scratches.take_filled(plan.bundle) {
+            return Ok(scratch);
+        }
+        let mut scratch = self.make_scratch()?;
+        self.place_files(plan, &scratch, end).await?;
+        self.hand_over(&scratch)?;
+        if can_serve_again {
+            scratch.remember().await.map_err(|error| Trouble::disk(&error))?;
+        }
+        Ok(scratch)
     }
 
     pub(crate) fn make_scratch(&self) -> Result<Scratch, Trouble> {
@@ -215,6 +238,15 @@ impl<H: Hub> Attempts<H> {
         let handed = scratch.hand_over(identity);
         let closed = if self.enclosure.has_own_root() { handed } else { handed.and_then(|()| scratch.close()) };
         closed.map_err(|error| Trouble::disk(&error))
+    }
+
+    /// Gives arguments that are files to who steps run as.
+    fn hand_over_arguments(&self, scratch: &Scratch, inputs: &[Input]) -> Result<(), Trouble> {
+        let are_files = inputs.iter().any(|input| matches!(input, Input::JsonFile(_) | Input::ArrowFile(_)));
+        match self.enclosure.other_identity().filter(|_| are_files) {
+            Some(identity) => scratch.hand_over_arguments(identity).map_err(|error| Trouble::disk(&error)),
+            None => Ok(()),
+        }
     }
 
     /// Where the bundle's files are in a scratch folder that has them.
@@ -282,9 +314,10 @@ impl<H: Hub> Attempts<H> {
         &self,
         assignment: &Assignment<'_>,
         inputs: Vec<Input>,
+        cell: Option<Arc<KeptCell>>,
         declared: &Declared,
         end: &End,
-    ) -> Result<(Ending, Log), Trouble> {
+    ) -> Result<Conversation, Trouble> {
         let limits = &self.shared.config.limits;
         let mut frame = assignment.start_frame(inputs, &self.shared.config)?;
         if let Some(duckdb) = &mut frame.duckdb {
@@ -294,7 +327,7 @@ impl<H: Hub> Attempts<H> {
         let mut launch = self.launch(assignment, &mark)?;
         launch.environment.extend(declared.variables.clone());
         let interpreter = self.interpreter_of(assignment);
-        let (started, mut input) = self.start(&launch, assignment, interpreter.as_deref()).await;
+        let (started, mut input) = self.start(&launch, assignment, interpreter.as_deref(), cell).await;
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
@@ -309,8 +342,10 @@ impl<H: Hub> Attempts<H> {
         self.shared.held.note(assignment.lease.token, StepIs::Running);
         let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
         self.shared.held.note(assignment.lease.token, StepIs::Idle);
-        mark.sweep().await;
-        Ok((self.seen_closer(conversation.ending), conversation.log))
+        if !self.enclosure.has_own_root() {
+            mark.sweep().await;
+        }
+        Ok(Conversation { ending: self.seen_closer(conversation.ending), ..conversation })
     }
 
     /// Nobody but the kernel kills a step's process in a cell, unless it does so itself.
@@ -344,9 +379,10 @@ impl<H: Hub> Attempts<H> {
         launch: &Launch,
         assignment: &Assignment<'_>,
         interpreter: Option<&Interpreter>,
+        cell: Option<Arc<KeptCell>>,
     ) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
         if let Some(interpreter) = interpreter {
-            match interpreter.warm.fork(assignment.scratch.number()).await {
+            match interpreter.warm.fork(assignment.scratch.number(), cell).await {
                 Ok(started) => {
                     self.warm_outage.worked();
                     self.start_outage.worked();

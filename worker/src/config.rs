@@ -156,6 +156,8 @@ pub struct Limits {
     pub environment_retry: Duration,
     /// Warm interpreters: one for each Python environment in use.
     pub warm_max: usize,
+    /// Scratch folders that hold a bundle's files, each with a cell of the sandbox, kept for the next attempt.
+    pub idle_cells_max: usize,
     /// Memory that is left alone: no further attempts are begun when less is available.
     pub memory_reserve_bytes: u64,
     /// Memory that is counted for each further attempt with a process of its own.
@@ -217,6 +219,7 @@ impl Default for Limits {
             environment_timeout: Duration::from_secs(600),
             environment_retry: Duration::from_secs(60),
             warm_max: 8,
+            idle_cells_max: 32,
             memory_reserve_bytes: 128 * 1024 * 1024,
             slot_memory_bytes: 32 * 1024 * 1024,
             shared_slots: 2_048,

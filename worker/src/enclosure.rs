@@ -68,6 +68,12 @@ impl Enclosure {
         self.level.walls().is_some_and(|walls| walls.namespaces)
     }
 
+    /// Whether what an attempt leaves behind is certain: nothing of it runs on, and of what is its own it wrote
+    /// into its folder only.
+    pub(crate) fn leaves_nothing(&self) -> bool {
+        self.level.walls().is_some_and(|walls| walls.namespaces && walls.syscalls)
+    }
+
     /// Whether an exit code is that of a launcher that could not start a step's process.
     pub(crate) fn means_not_started(&self, code: i32) -> bool {
         self.level.walls().is_some() && code == i32::from(sandbox::NOT_STARTED)
@@ -324,6 +330,11 @@ fn is_particular(folder: &Path) -> bool {
 /// Lets the user of steps that see a folder at its own place pass through it, and no other do more.
 pub(crate) fn let_pass(folder: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, Permissions::from_mode(0o711))
+}
+
+/// Gives a file to a step's user.
+pub(crate) fn give(file: &Path, identity: Identity) -> io::Result<()> {
+    lchown(file, Some(identity.user), Some(identity.group))
 }
 
 /// Gives a folder with all that is in it to a step's user.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::descriptors::{self, is_shortage};
 use crate::orphans;
 use crate::spawner::{self, Tie};
-use crate::warm::Link;
+use crate::warm::{End, KeptCell, Link};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ enum Parent {
     /// Ours. The descriptor is readable once it has ended; it stays a zombie until it is reaped.
     Worker { ended: AsyncFd<OwnedFd>, is_reaped: bool },
     /// A warm interpreter's.
-    Warm { link: Arc<Link>, end: watch::Receiver<Option<Exit>> },
+    Warm { link: Arc<Link>, end: watch::Receiver<Option<End>> },
 }
 
 /// The worker's ends of a process's standard streams.
@@ -81,7 +81,7 @@ impl Process {
     }
 
     /// A process that a warm interpreter has forked.
-    pub(crate) fn forked(pid: Pid, link: Arc<Link>, end: watch::Receiver<Option<Exit>>) -> Self {
+    pub(crate) fn forked(pid: Pid, link: Arc<Link>, end: watch::Receiver<Option<End>>) -> Self {
         Self { pid, parent: Parent::Warm { link, end } }
     }
 
@@ -91,8 +91,8 @@ impl Process {
             Parent::Worker { ended, .. } => wait_for(self.pid, ended).await,
             Parent::Warm { end, .. } => {
                 let mut end = end.clone();
-                let exit = end.wait_for(Option::is_some).await;
-                Ok(exit.ok().and_then(|exit| *exit).unwrap_or(Exit::Lost))
+                let end = end.wait_for(Option::is_some).await;
+                Ok(end.ok().and_then(|end| end.as_ref().map(|end| end.exit)).unwrap_or(Exit::Lost))
             }
         }
     }
@@ -118,15 +118,18 @@ impl Process {
         self.ended().await
     }
 
-    /// Kills what is left of its group and gives its number back.
-    pub(crate) async fn finish(mut self) {
+    /// Kills what is left of its group and gives its number back. Answers with the cell it was in, where that can be used again.
+    pub(crate) async fn finish(mut self) -> Option<Arc<KeptCell>> {
         self.signal(Signal::SIGKILL);
         let has_ended = self.ended().await.is_ok();
-        if let Parent::Worker { is_reaped, .. } = &mut self.parent
-            && has_ended
-        {
-            orphans::reap(self.pid);
-            *is_reaped = true;
+        match &mut self.parent {
+            Parent::Worker { is_reaped, .. } if has_ended => {
+                orphans::reap(self.pid);
+                *is_reaped = true;
+                None
+            }
+            Parent::Worker { .. } => None,
+            Parent::Warm { end, .. } => end.borrow().as_ref().and_then(|end| end.cell.clone()),
         }
     }
 }

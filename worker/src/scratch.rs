@@ -7,20 +7,35 @@
 //! scratch/<session>/<n>/tmp       the step's HOME and TMPDIR; made with the files
 //! ```
 //!
-//! Making and removing a folder costs a file system more than anything else an attempt asks of it, so there are few.
+//! Making and removing a folder costs a file system more than anything else an attempt asks of it, so there are few, and one that
+//! an attempt has left exactly as it was serves the next one.
+
+mod idle;
+mod print;
 
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
-use protocol::SessionId;
+use protocol::{Digest, SessionId};
 use sandbox::Identity;
 
 use crate::enclosure;
 use crate::tree::remove;
+use crate::warm::KeptCell;
+use idle::Idle;
+use print::Print;
+
+/// The step's current directory.
+const FILES: &str = "files";
+/// The step's home, and its place for temporary files.
+const TMP: &str = "tmp";
+/// Beginnings of the names of arguments and values.
+const HANDED_OVER: [&str; 2] = ["input", "value"];
 
 /// Up to this many files are copied where they are needed; for more, a thread that may block is worth its price.
 const INLINE_FILES_MAX: usize = 16;
@@ -31,14 +46,15 @@ pub(crate) struct Scratches {
     folder: PathBuf,
     seen: Option<PathBuf>,
     count: AtomicU64,
+    idle: Idle,
     lock_path: PathBuf,
     _lock: Flock<File>,
 }
 
 impl Scratches {
     /// A place for this session's folders under `root`; removes what workers that are gone left there. Where steps have a
-    /// root of their own, they see each of them as `seen`.
-    pub(crate) fn open(root: &Path, session: SessionId, seen: Option<PathBuf>) -> io::Result<Self> {
+    /// root of their own, they see each of them as `seen`. So many that are untouched are kept.
+    pub(crate) fn open(root: &Path, session: SessionId, seen: Option<PathBuf>, idle_max: usize) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         fs::set_permissions(root, Permissions::from_mode(0o700))?;
         sweep(root)?;
@@ -48,7 +64,7 @@ impl Scratches {
         let folder = root.join(session.to_string());
         fs::create_dir(&folder)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o711))?;
-        Ok(Self { folder, seen, count: AtomicU64::new(0), lock_path, _lock: lock })
+        Ok(Self { folder, seen, count: AtomicU64::new(0), idle: Idle::new(idle_max), lock_path, _lock: lock })
     }
 
     /// A new scratch folder, without files yet.
@@ -57,7 +73,20 @@ impl Scratches {
         let root = self.folder.join(number.to_string());
         fs::create_dir(&root)?;
         let seen = self.seen.clone().unwrap_or_else(|| root.clone());
-        Ok(Scratch { number, root, seen })
+        Ok(Scratch { number, root, seen, print: None, cell: None })
+    }
+
+    /// One that holds the files of this bundle, as if it had just been filled.
+    pub(crate) fn take_filled(&self, bundle: Digest) -> Option<Scratch> {
+        self.idle.take(bundle)
+    }
+
+    /// Takes back one that holds the files of this bundle, after all that ran in it has ended: for the next attempt where it is
+    /// untouched, else to be removed.
+    pub(crate) fn give_back(&self, bundle: Digest, scratch: Scratch) {
+        if scratch.is_untouched() {
+            self.idle.put(bundle, scratch);
+        }
     }
 
     /// The folder that all of them are in.
@@ -68,6 +97,7 @@ impl Scratches {
 
 impl Drop for Scratches {
     fn drop(&mut self) {
+        self.idle.clear();
         let _ = remove(&self.folder);
         let _ = fs::remove_file(&self.lock_path);
     }
@@ -80,9 +110,55 @@ pub(crate) struct Scratch {
     root: PathBuf,
     /// Where its step sees it.
     seen: PathBuf,
+    /// What it looked like when it had been filled, where it may serve again.
+    print: Option<Print>,
+    /// A cell that shows it, in which nothing runs.
+    cell: Option<Arc<KeptCell>>,
 }
 
 impl Scratch {
+    /// The cell that was kept for it.
+    pub(crate) fn take_cell(&mut self) -> Option<Arc<KeptCell>> {
+        self.cell.take()
+    }
+
+    /// Keeps a cell that shows it, for the next attempt.
+    pub(crate) fn keep_cell(&mut self, cell: Option<Arc<KeptCell>>) {
+        self.cell = cell;
+    }
+
+    /// Remembers what it looks like now, so that it can serve again.
+    pub(crate) async fn remember(&mut self) -> io::Result<()> {
+        self.print = Print::of(&self.root, &[self.files(), self.tmp()])?;
+        match &self.print {
+            Some(print) => print.settle().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is as it was filled, once what its attempt was given and gave back has been removed.
+    fn is_untouched(&self) -> bool {
+        self.print.as_ref().is_some_and(Print::holds) && self.remove_handed_over().unwrap_or(false)
+    }
+
+    /// Removes arguments and values; tells whether the folders are all that is left.
+    fn remove_handed_over(&self) -> io::Result<bool> {
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == FILES || name == TMP {
+                continue;
+            }
+            let is_ours = HANDED_OVER.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes()));
+            if !is_ours || !entry.file_type()?.is_file() {
+                return Ok(false);
+            }
+            fs::remove_file(entry.path())?;
+        }
+        // Nobody can leave a note on the folder itself.
+        Ok(rustix::fs::listxattr(&self.root, &mut [0_u8; 0])? == 0)
+    }
+
     /// Its name in the folder of all.
     pub(crate) fn number(&self) -> u64 {
         self.number
@@ -97,6 +173,17 @@ impl Scratch {
         path.strip_prefix(&self.root).map_or_else(|_| path.to_owned(), |rest| self.seen.join(rest))
     }
 
+    /// Gives arguments to the user that its step runs as; all else is that user's already.
+    pub(crate) fn hand_over_arguments(&self, identity: Identity) -> io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                enclosure::give(&entry.path(), identity)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives it, with all that is in it, to the user that its step runs as.
     pub(crate) fn hand_over(&self, identity: Identity) -> io::Result<()> {
         enclosure::hand_over(&self.root, identity)
@@ -108,7 +195,7 @@ impl Scratch {
     }
 
     pub(crate) fn files(&self) -> PathBuf {
-        self.root.join("files")
+        self.root.join(FILES)
     }
 
     /// Where arguments go, under names that begin with `input`.
@@ -122,7 +209,7 @@ impl Scratch {
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {
-        self.root.join("tmp")
+        self.root.join(TMP)
     }
 
     /// Takes the files back, so that it can be filled again.
@@ -213,19 +300,19 @@ mod tests {
     #[test]
     fn what_a_dead_worker_left_is_removed_and_what_a_living_one_has_stays() {
         let root = tempfile::tempdir().unwrap();
-        let living = Scratches::open(root.path(), SessionId([1; 8]), None).unwrap();
+        let living = Scratches::open(root.path(), SessionId([1; 8]), None, 4).unwrap();
         let scratch = living.make().unwrap();
         let dead = root.path().join(SessionId([2; 8]).to_string());
         fs::create_dir_all(dead.join("0/files")).unwrap();
         fs::write(dead.with_extension("lock"), "").unwrap();
-        let _third = Scratches::open(root.path(), SessionId([3; 8]), None).unwrap();
+        let _third = Scratches::open(root.path(), SessionId([3; 8]), None, 4).unwrap();
         assert!(!dead.exists() && scratch.values().exists());
     }
 
     #[tokio::test]
     async fn a_scratch_folder_goes_with_all_that_is_in_it() {
         let root = tempfile::tempdir().unwrap();
-        let scratches = Scratches::open(root.path(), SessionId([1; 8]), None).unwrap();
+        let scratches = Scratches::open(root.path(), SessionId([1; 8]), None, 4).unwrap();
         let (unused, used) = (scratches.make().unwrap(), scratches.make().unwrap());
         used.fill(Vec::new()).await.unwrap();
         fs::write(used.files().join("written"), "by the step").unwrap();
@@ -244,7 +331,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let cached = root.path().join("cached");
         fs::write(&cached, "original").unwrap();
-        let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8]), None).unwrap();
+        let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8]), None, 4).unwrap();
         for count in [1, INLINE_FILES_MAX + 1] {
             let scratch = scratches.make().unwrap();
             let files = (0..count).map(|number| (format!("folder/{number}.txt"), cached.clone()));

@@ -1,6 +1,7 @@
 //! One conversation with the process of a step: the start frame in, its log and its end frame out.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -14,6 +15,7 @@ use crate::config::Limits;
 use crate::log::Log;
 use crate::process::{Exit, Pipes, Process};
 use crate::quota::Excess;
+use crate::warm::KeptCell;
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) enum Ending {
 pub(crate) struct Conversation {
     pub(crate) ending: Ending,
     pub(crate) log: Log,
+    /// The cell that the process was in, where that can be used again.
+    pub(crate) cell: Option<Arc<KeptCell>>,
 }
 
 /// Gives a process that has just been started its input, and waits for its answer and its end.
@@ -57,7 +61,7 @@ pub(crate) async fn run(
 ) -> Conversation {
     let (process, pipes) = match started {
         Ok(started) => started,
-        Err(error) => return Conversation { ending: Ending::Fault(error), log },
+        Err(error) => return Conversation { ending: Ending::Fault(error), log, cell: None },
     };
     let Pipes { stdin, mut stdout, mut stderr } = pipes;
     let feeding = tokio::spawn(feed(stdin, input));
@@ -71,10 +75,10 @@ pub(crate) async fn run(
     if let Some(note) = settle_down(&process, &ending, &mut stderr, &mut log, limits).await {
         log.note(note, OffsetDateTime::now_utc());
     }
-    process.finish().await;
+    let cell = process.finish().await;
     feeding.abort();
     collect_rest(&mut stderr, &mut log).await;
-    Conversation { ending, log }
+    Conversation { ending, log, cell }
 }
 
 /// Writes the input. A process that does not read it is noticed by its end, not here.

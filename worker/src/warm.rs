@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -56,14 +56,21 @@ impl Warm {
         Self { launch, running: tokio::sync::Mutex::default(), refusal: OnceLock::new() }
     }
 
-    /// A new process, forked from the interpreter. Its first line of input says where it runs.
+    /// A new process, forked from the interpreter. Its first line of input says where it runs. `scratch` is the number of
+    /// the attempt's folder, `cell` one that shows that folder.
     ///
     /// # Errors
     /// When there is no interpreter and none can be started, or it cannot fork.
-    /// `scratch` is the number of the attempt's folder.
-    pub(crate) async fn fork(&self, scratch: u64) -> io::Result<(Process, Pipes)> {
+    pub(crate) async fn fork(&self, scratch: u64, cell: Option<Arc<KeptCell>>) -> io::Result<(Process, Pipes)> {
         let link = self.link().await?;
-        let forked = fork(&link, scratch).await;
+        if let Some(cell) = cell.filter(|cell| Arc::ptr_eq(&cell.link, &link)) {
+            cell.take();
+            // Where somebody has ended it meanwhile, another is made.
+            if let Ok(forked) = fork(&link, Order::Again, scratch).await {
+                return Ok(forked);
+            }
+        }
+        let forked = fork(&link, Order::First, scratch).await;
         if let Some(threads) = link.state().threads {
             let _ = self.refusal.set(refusal(threads));
         }
@@ -207,12 +214,66 @@ struct State {
     has_forked: bool,
     /// Threads of an interpreter that has too many to be forked.
     threads: Option<u32>,
-    asked: HashMap<u64, oneshot::Sender<io::Result<Forked>>>,
-    processes: HashMap<i32, watch::Sender<Option<Exit>>>,
+    asked: HashMap<u64, Asked>,
+    processes: HashMap<i32, Told>,
+}
+
+/// A process that was forked, and who is told of its end.
+#[derive(Debug)]
+struct Told {
+    scratch: u64,
+    end: watch::Sender<Option<End>>,
+}
+
+/// How a process ended that was forked.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) exit: Exit,
+    /// The cell it was in, where nothing is left in there.
+    pub(crate) cell: Option<Arc<KeptCell>>,
 }
 
 /// A process that was forked, and where its end will be told.
-pub(crate) type Forked = (Pid, watch::Receiver<Option<Exit>>);
+pub(crate) type Forked = (Pid, watch::Receiver<Option<End>>);
+
+/// An order to fork: who waits for the answer, and in which folder the process will be.
+#[derive(Debug)]
+struct Asked {
+    scratch: u64,
+    answer: oneshot::Sender<io::Result<Forked>>,
+}
+
+/// A cell in which nothing runs, and that shows a scratch folder. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct KeptCell {
+    link: Arc<Link>,
+    scratch: u64,
+    is_taken: AtomicBool,
+}
+
+impl KeptCell {
+    /// It is used again: whoever uses it sees to its end.
+    fn take(&self) {
+        self.is_taken.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for KeptCell {
+    fn drop(&mut self) {
+        if !*self.is_taken.get_mut() {
+            self.link.close_cell(self.scratch);
+        }
+    }
+}
+
+/// In which cell a process is forked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// A new one, where there is a broker.
+    First,
+    /// The one that is kept for this folder.
+    Again,
+}
 
 impl Link {
     fn new(control: Wire, orders: Option<Wire>) -> Self {
@@ -223,9 +284,22 @@ impl Link {
         &self.control
     }
 
-    /// Where orders to fork go.
+    /// Where orders to fork go: to the interpreter itself, unless somebody must make a cell first.
     fn orders(&self) -> &Wire {
         self.orders.as_ref().unwrap_or(&self.control)
+    }
+
+    /// Has the cell of a folder closed.
+    fn close_cell(self: &Arc<Self>, scratch: u64) {
+        let message = format!("close {scratch}");
+        if !self.is_open() || self.control.try_send(message.as_bytes(), &[]).is_ok() {
+            return;
+        }
+        let link = Arc::clone(self);
+        // It is busy. Without a runtime this worker ends, and all cells with it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { link.control.send(message.as_bytes(), &[]).await });
+        }
     }
 
     /// Sends a signal to the group of a process that was forked, unless it has ended.
@@ -255,7 +329,7 @@ impl Link {
     }
 
     /// Takes one message; tells whether it made sense.
-    fn take(&self, message: &str) -> Option<()> {
+    fn take(self: &Arc<Self>, message: &str) -> Option<()> {
         let (word, rest) = message.split_once(' ')?;
         if word == "broken" {
             tracing::warn!("the warm interpreter's sandbox cannot be built: {rest}");
@@ -272,16 +346,23 @@ impl Link {
             "forked" => self.take_forked(subject.parse().ok()?, rest.parse().ok()?),
             "refused" => {
                 let asked = self.state().asked.remove(&subject.parse().ok()?)?;
-                let _ = asked.send(Err(io::Error::other(format!("failed to fork: {rest}"))));
+                let _ = asked.answer.send(Err(io::Error::other(format!("failed to fork: {rest}"))));
             }
-            "ended" => {
+            "ended" | "kept" => {
                 let (status, cpu_ms) = rest.split_once(' ')?;
                 let exit = exit(status.parse().ok()?, Duration::from_millis(cpu_ms.parse().ok()?));
-                self.state().processes.remove(&subject.parse().ok()?)?.send_replace(Some(exit));
+                let told = self.state().processes.remove(&subject.parse().ok()?)?;
+                let cell = (word == "kept").then(|| self.kept_cell(told.scratch));
+                // Where nobody waits any more, the cell goes with the message.
+                let _ = told.end.send(Some(End { exit, cell }));
             }
             _ => return None,
         }
         Some(())
+    }
+
+    fn kept_cell(self: &Arc<Self>, scratch: u64) -> Arc<KeptCell> {
+        Arc::new(KeptCell { link: Arc::clone(self), scratch, is_taken: AtomicBool::new(false) })
     }
 
     fn take_forked(&self, number: u64, pid: i32) {
@@ -289,10 +370,12 @@ impl Link {
         let asked = {
             let mut state = self.state();
             state.has_forked = true;
-            state.processes.insert(pid, ended);
-            state.asked.remove(&number)
+            let asked = state.asked.remove(&number);
+            let scratch = asked.as_ref().map_or(u64::MAX, |asked| asked.scratch);
+            state.processes.insert(pid, Told { scratch, end: ended });
+            asked
         };
-        let is_wanted = asked.is_some_and(|asked| asked.send(Ok((Pid::from_raw(pid), end))).is_ok());
+        let is_wanted = asked.is_some_and(|asked| asked.answer.send(Ok((Pid::from_raw(pid), end))).is_ok());
         if !is_wanted {
             self.signal(Pid::from_raw(pid), Signal::SIGKILL);
         }
@@ -304,8 +387,8 @@ impl Link {
         state.is_closed = true;
         // Whoever waits for an answer learns it from the sender's end.
         state.asked.clear();
-        for (_, process) in state.processes.drain() {
-            process.send_replace(Some(Exit::Lost));
+        for (_, told) in state.processes.drain() {
+            told.end.send_replace(Some(End { exit: Exit::Lost, cell: None }));
         }
     }
 }
@@ -346,15 +429,19 @@ async fn read_messages(link: Arc<Link>, wire: fn(&Link) -> &Wire) {
     link.close();
 }
 
-async fn fork(link: &Arc<Link>, scratch: u64) -> io::Result<(Process, Pipes)> {
+async fn fork(link: &Arc<Link>, order: Order, scratch: u64) -> io::Result<(Process, Pipes)> {
     let (their_stdin, stdin) = pipe()?;
     let (stdout, their_stdout) = pipe()?;
     let (stderr, their_stderr) = pipe()?;
     let number = link.next_number.fetch_add(1, Ordering::Relaxed);
     let (asked, answer) = oneshot::channel();
-    link.state().asked.insert(number, asked);
+    link.state().asked.insert(number, Asked { scratch, answer: asked });
     let descriptors = [their_stdin.as_raw_fd(), their_stdout.as_raw_fd(), their_stderr.as_raw_fd()];
-    link.orders().send(format!("fork {number} {scratch}").as_bytes(), &descriptors).await?;
+    let (wire, word) = match order {
+        Order::First => (link.orders(), "fork"),
+        Order::Again => (&link.control, "again"),
+    };
+    wire.send(format!("{word} {number} {scratch}").as_bytes(), &descriptors).await?;
     let gone = |_| io::Error::other("the warm interpreter has ended");
     let (pid, end) = answer.await.map_err(gone)??;
     let pipes = Pipes {

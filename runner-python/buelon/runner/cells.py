@@ -3,6 +3,9 @@
 A cell is a set of namespaces, made by the broker, that a first process holds open. A fork is born among the cell's
 processes, then takes on its users, files and all else, gives up every right over it, and steps into the fence: rules on
 files that the launcher prepared. See ``sandbox/src/broker.rs``.
+
+A cell in which nothing runs any more is as it was when it was made: nobody in it could mount anything or keep anything but in
+its folder, of which the worker takes care. So it serves one attempt after another.
 """
 
 import _signal as signal
@@ -54,11 +57,15 @@ def fork_into(calls, cell):
     _check(calls, calls.setns(cell, _NEWPID))
 
 
-def join(calls, cell, ready):
-    """In the fork: enters the cell as soon as that is ready, and keeps no rights over it."""
+def wait_for(ready):
+    """Waits until a new cell is ready."""
     word = os.read(ready, _WORD_BYTES_MAX)
     if word != b".":
         raise OSError(f"the step's sandbox cannot be built: {word.decode('utf-8', 'replace') or 'it ended'}")
+
+
+def join(calls, cell):
+    """In the fork: enters the cell, and keeps no rights over it."""
     _check(calls, calls.setns(cell, _NEWUSER | _NEWNS | _NEWIPC))
     _check(calls, calls.capset(calls.header, calls.none))
     if calls.has_fence:
@@ -67,12 +74,43 @@ def join(calls, cell, ready):
     _check(calls, calls.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0))
 
 
-def end(cell):
-    """Kills the first process of a cell, and with it all others."""
-    try:
-        signal.pidfd_send_signal(cell, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+class Cell:
+    """A cell, by a descriptor of its first process."""
+
+    def __init__(self, folder, descriptor, holder):
+        self.folder = folder
+        self.descriptor = descriptor
+        self.children = None
+        """Descriptor of the list of its first process's children; None where the kernel keeps no such lists."""
+        try:
+            self.children = os.open(f"/proc/{holder}/task/{holder}/children", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            pass
+
+    def is_empty(self):
+        """Whether only the first process is left.
+
+        What a process leaves behind at its end becomes a child of the first one, which takes none of them away unseen: whoever is
+        in its list still runs or is about to end.
+        """
+        try:
+            return self.children is not None and not os.pread(self.children, 1, 0)
+        except OSError:
+            return False
+
+    def end(self):
+        """Kills the first process, and with it all others."""
+        try:
+            signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def close(self):
+        """Ends it, and lets go of it."""
+        self.end()
+        os.close(self.descriptor)
+        if self.children is not None:
+            os.close(self.children)
 
 
 def _check(calls, answer):

@@ -4,19 +4,22 @@ It holds the runner and nothing of any step, has one thread, and runs none of a 
 is a socket that keeps messages apart:
 
     to it      fork NUMBER FOLDER     with three descriptors: the step's input, output and errors
+               again NUMBER FOLDER    the same, in the cell of a step that has ended before
+               close FOLDER           that cell is not needed any more
                signal PID NUMBER      to the process group of a step that has not ended
     from it    forked NUMBER PID
                refused NUMBER REASON  there was no process
                ended PID STATUS CPU   the exit code, or the signal as a negative number; its group is gone. With the
                                       milliseconds on a processor of it and of those it waited for
+               kept PID STATUS CPU    the same, and its cell is empty and kept
                threads COUNT          it cannot be forked: something that its environment starts has threads
 
 A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment``, ``bounds`` and perhaps
 ``fence``), and the start frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
 
 In a sandbox orders to fork come from a broker, on a socket of their own and with two more descriptors: the first process of a
-cell (see ``cells.py``), which the fork joins, and where that says it is ready. The end of such a step is told when all of its
-cell is gone.
+cell (see ``cells.py``), which the fork joins, and where that says it is ready. When the step has ended and nothing that it
+started is left, its cell is kept for the next one; else the end is told when all of the cell is gone.
 
 What a fork costs is the memory it touches: each page that it writes to, be it a reference count, is copied for it.
 So this program imports little, has its forks do little, and does it beforehand where that is possible.
@@ -36,6 +39,10 @@ from .practice import TIMES, practise
 _MESSAGE_BYTES_MAX = 1_024
 _DESCRIPTORS = 5
 _DESCRIPTORS_WITHOUT_CELL = 3
+_TOO_MANY = "too many files are open in the warm interpreter"
+"""Why descriptors are missing from a message: this process has as many as it may."""
+_GONE = 3
+"""The system's number for: there is no such process."""
 _BROKER = 3
 """Descriptor of the broker's orders, in a sandbox."""
 _ANSWER = 3
@@ -59,6 +66,9 @@ def main():
         join = cells.joiner(library)
     server = _Server(control, wake, empty, library, broker, join)
     start.allow_long_integers()
+    if broker:
+        # What a step writes there is gone afterwards, and a folder in which nothing was written serves the next one.
+        sys.dont_write_bytecode = True
     _open_logs()
     streams.flush_when_asked_to_end()
     practise()
@@ -105,9 +115,11 @@ class _Server:
         self._environment = dict(os.environ)
         self._bounds = bounds.Bounds()
         self._running = {}
-        """Processes of steps, each with the first process of its cell where it has one."""
+        """Processes of steps, each with its cell where it has one."""
+        self._kept = {}
+        """Cells in which nothing runs, by the folder they show."""
         self._closing = {}
-        """First processes of cells that are being ended, each with what is told when they are gone."""
+        """Cells that are being ended, by their descriptors, each with what is told when all in it is gone."""
         self._highest = cells.DESCRIPTORS_END
         """The highest descriptor there ever was: new ones only come with orders."""
         self._poll = select.poll()
@@ -142,36 +154,60 @@ class _Server:
             return False
         order, *words = data.decode("ascii").split()
         if order == "fork":
-            self._fork(words[0], descriptors)
+            self._fork_first(words, descriptors)
+        elif order == "again":
+            self._fork(words[0], descriptors, self._kept.pop(words[1], None))
+        elif order == "close":
+            self._forget_cell(words[0])
         else:
             self._signal(int(words[0]), int(words[1]))
         return True
 
-    def _fork(self, number, descriptors):
-        if len(descriptors) < (_DESCRIPTORS if self._broker else _DESCRIPTORS_WITHOUT_CELL):
-            # This process has as many as it may: the others were left out.
-            self._refuse(number, descriptors, "too many files are open in the warm interpreter")
+    def _fork_first(self, words, descriptors):
+        number, folder, *holder = words
+        if not self._broker:
+            self._fork(number, descriptors)
+            return
+        if len(descriptors) < _DESCRIPTORS:
+            self._refuse(number, descriptors, _TOO_MANY)
+            return
+        *streams_of_step, descriptor, ready = descriptors
+        self._highest = max(self._highest, descriptor, ready)
+        self._fork(number, streams_of_step, cells.Cell(folder, descriptor, int(holder[0])), ready)
+        os.close(ready)
+
+    def _fork(self, number, descriptors, cell=None, ready=None):
+        if len(descriptors) < _DESCRIPTORS_WITHOUT_CELL:
+            self._refuse(number, descriptors, _TOO_MANY, cell)
             return
         self._highest = max(self._highest, *descriptors)
-        *streams_of_step, cell, ready = descriptors if self._broker else (*descriptors, None, None)
         try:
             if cell is not None:
-                cells.fork_into(self._join, cell)
+                cells.fork_into(self._join, cell.descriptor)
+                self._highest = max(self._highest, cell.children or 0)
+            elif self._broker:
+                raise OSError(_GONE, "its cell is gone")
             pid = os.fork()
         except OSError as error:
-            self._refuse(number, descriptors, error.strerror)
+            self._refuse(number, descriptors, error.strerror, cell)
             return
         if pid == 0:
-            self._become_step(streams_of_step, cell, ready)
+            self._become_step(descriptors, cell, ready)
         for descriptor in descriptors:
-            if descriptor != cell:
-                os.close(descriptor)
+            os.close(descriptor)
         self._running[pid] = cell
         self._say(f"forked {number} {pid}")
 
-    def _refuse(self, number, descriptors, reason):
+    def _forget_cell(self, folder):
+        cell = self._kept.pop(folder, None)
+        if cell is not None:
+            cell.close()
+
+    def _refuse(self, number, descriptors, reason, cell=None):
         for descriptor in descriptors:
             os.close(descriptor)
+        if cell is not None:
+            cell.close()
         self._say(f"refused {number} {reason}")
 
     def _become_step(self, descriptors, cell, ready):
@@ -201,7 +237,9 @@ class _Server:
 
     def _enter(self, cell, ready, answer):
         try:
-            cells.join(self._join, cell, ready)
+            if ready is not None:
+                cells.wait_for(ready)
+            cells.join(self._join, cell.descriptor)
         except OSError as error:
             failure = failures.Failure("start", error.strerror or str(error))
             streams.Channel(answer).send(frames.to_line(frames.error(failure)))
@@ -246,22 +284,26 @@ class _Server:
             used = os.wait4(ended.si_pid, 0)[2]
             cell = self._running.pop(ended.si_pid, None)
             status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-            end = f"ended {ended.si_pid} {status} {int((used.ru_utime + used.ru_stime) * 1000)}"
+            cpu = int((used.ru_utime + used.ru_stime) * 1000)
             if cell is None:
-                self._say(end)
+                self._say(f"ended {ended.si_pid} {status} {cpu}")
+            elif cell.is_empty():
+                self._kept[cell.folder] = cell
+                self._say(f"kept {ended.si_pid} {status} {cpu}")
             else:
-                self._close_cell(cell, end)
+                self._close_cell(cell, f"ended {ended.si_pid} {status} {cpu}")
 
     def _close_cell(self, cell, end):
         """Ends all that is in a cell; its descriptor is readable when nothing is left."""
-        self._closing[cell] = end
-        self._poll.register(cell, select.POLLIN)
-        cells.end(cell)
+        self._closing[cell.descriptor] = cell, end
+        self._poll.register(cell.descriptor, select.POLLIN)
+        cell.end()
 
-    def _report_closed(self, cell):
-        self._poll.unregister(cell)
-        os.close(cell)
-        self._say(self._closing.pop(cell))
+    def _report_closed(self, descriptor):
+        self._poll.unregister(descriptor)
+        cell, end = self._closing.pop(descriptor)
+        cell.close()
+        self._say(end)
 
     def _say(self, message):
         self._control.send(message.encode("utf-8", "replace")[:_MESSAGE_BYTES_MAX])

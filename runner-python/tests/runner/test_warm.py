@@ -31,7 +31,7 @@ class Worker:
         """Starts a step; its process and the end of its output."""
         stdin, feed = os.pipe()
         answer, stdout = os.pipe()
-        socket.send_fds(self.control, [b"fork 7"], [stdin, stdout, log])
+        socket.send_fds(self.control, [b"fork 7 0"], [stdin, stdout, log])
         os.close(stdin)
         os.close(stdout)
         word, number, pid = self.hear()

@@ -115,3 +115,61 @@ async fn without_namespaces_attempts_are_another_user_and_shut_off_from_each_oth
         assert!(log_text(&fleet.run(bounded).await).contains("`!processes` does not hold"));
     }
 }
+
+/// What an attempt finds: in its folder, among its processes, and on the folder itself.
+const LOOK: &str = "import os
+def step():
+    files = sorted(os.path.join(top, name) for top, folders, files in os.walk('/run/step') for name in folders + files)
+    others = [pid for pid in os.listdir('/proc') if pid.isdigit() and pid not in ('1', str(os.getpid()))]
+    return [files, others, oct(os.stat('/run/step').st_mode), os.listxattr('/run/step')]
+";
+
+#[tokio::test]
+async fn a_cell_serves_again_after_an_attempt_that_left_nothing() {
+    let fleet = Fleet::with(here);
+    let mut pids = Vec::new();
+    for _ in 0..3 {
+        pids.push(fleet.value(python("import os\ndef step():\n    return os.getpid()\n")).await);
+    }
+    assert_eq!(pids, ["2", "3", "4"]);
+    // What is too large for a line is a file, and is gone with its attempt.
+    assert_eq!(fleet.value(python("def step():\n    return len('x' * 100_000)\n")).await, "100000");
+    assert_eq!(fleet.value(python("import os\ndef step():\n    return os.getpid()\n")).await, "6");
+    assert_eq!(fleet.value(python(LOOK)).await, "[[\"/run/step/files\",\"/run/step/tmp\"],[],\"0o40755\",[]]");
+}
+
+#[tokio::test]
+async fn whatever_an_attempt_leaves_behind_is_not_there_for_the_next_one() {
+    let fleet = Fleet::with(here);
+    let untouched = fleet.value(python(LOOK)).await;
+    let deeds = [
+        ("a file in its folder", "open('left', 'w').close()"),
+        ("a file in its home", "open(os.environ['HOME'] + '/left', 'w').close()"),
+        ("a file in /tmp", "open('/tmp/left', 'w').close()"),
+        ("shared memory", "open('/dev/shm/left', 'w').close()"),
+        ("a file beside its folder", "open('/run/step/left', 'w').close()"),
+        ("what looks like a value", "open('/run/step/value.json', 'w').close()"),
+        ("a folder that looks like a value", "os.mkdir('/run/step/value')"),
+        ("a link that looks like a value", "os.symlink('/etc/passwd', '/run/step/value.arrow')"),
+        ("no right to its own folder", "os.chmod('/run/step', 0o700)"),
+        ("no right to its files", "os.chmod('/run/step/files', 0o500)"),
+        ("a note on the folder", "os.setxattr('/run/step', 'user.note', b'left')"),
+        (
+            "another folder in place of its own",
+            "os.chdir('/'); os.rmdir('/run/step/files'); os.mkdir('/run/step/files')",
+        ),
+        ("a process", "os.fork() or time.sleep(60)"),
+        ("a process of another session", "os.fork() or (os.setsid(), os.fork(), time.sleep(60))"),
+        (
+            "a process that ignores signals",
+            "os.fork() or ([signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)], time.sleep(60))",
+        ),
+        // A child of its own parent, where nobody would look for it.
+        ("a sibling", "ctypes.CDLL(None, use_errno=True).syscall(56, 0x8000 | 17, 0, 0, 0, 0) or time.sleep(60)"),
+    ];
+    for (what, deed) in deeds {
+        let code = format!("import ctypes, os, signal, time\ndef step():\n    {deed}\n    return 1\n");
+        assert_eq!(fleet.value(python(&code)).await, "1", "{what}");
+        assert_eq!(fleet.value(python(LOOK)).await, untouched, "after {what}");
+    }
+}

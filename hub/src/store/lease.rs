@@ -74,7 +74,7 @@ fn lease(change: &mut Change<'_>, request: &LeaseRequest, share: Share, now_ms: 
     let mut taking = Taking { request, now_ms, room, claims: Vec::new() };
     let next = taking.shares(change, share)?;
     for place in 0..request.scopes.len() {
-        taking.from_scope(change, place, usize::MAX)?;
+        taking.take_from_scope(change, place, usize::MAX)?;
     }
     let Taking { room, claims, .. } = taking;
     let inputs: BTreeSet<i64> = claims.iter().flat_map(|claim| claim.job.parents.iter().copied()).collect();
@@ -108,7 +108,7 @@ impl Taking<'_> {
         let mut next = share.next;
         for _ in 0..share.jobs {
             for turn in (0..others).map(|offset| (next + offset) % others) {
-                if self.from_scope(change, turn + 1, 1)? > 0 {
+                if self.take_from_scope(change, turn + 1, 1)? > 0 {
                     next = turn + 1;
                     break;
                 }
@@ -118,7 +118,7 @@ impl Taking<'_> {
     }
 
     /// Takes up to `most` jobs of the scope at this place. Answers with their number.
-    fn from_scope(&mut self, change: &mut Change<'_>, place: usize, most: usize) -> Result<usize, QueueError> {
+    fn take_from_scope(&mut self, change: &mut Change<'_>, place: usize, most: usize) -> Result<usize, QueueError> {
         let Some(name) = self.request.scopes.get(place) else { return Ok(0) };
         if self.room.is_used_up() || change.pauses.has_scope(name) {
             return Ok(0);

@@ -156,7 +156,7 @@ impl Scratch {
             fs::remove_file(entry.path())?;
         }
         // Nobody can leave a note on the folder itself.
-        Ok(rustix::fs::listxattr(&self.root, &mut [0_u8; 0])? == 0)
+        Ok(rustix::fs::listxattr(&self.root, &mut [0_u8; 64])? == 0)
     }
 
     /// Its name in the folder of all.

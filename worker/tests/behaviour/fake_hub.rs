@@ -181,6 +181,7 @@ pub struct Work {
     files: Vec<(String, String)>,
     settings: Settings,
     inputs: Vec<ValueRef>,
+    is_of_one_bundle: bool,
 }
 
 /// A Python step with its code on line 5 of the script.
@@ -192,6 +193,7 @@ pub fn python(code: &str) -> Work {
         files: Vec::new(),
         settings: Settings::default(),
         inputs: Vec::new(),
+        is_of_one_bundle: false,
     }
 }
 
@@ -201,6 +203,11 @@ pub fn sqlite(code: &str) -> Work {
 }
 
 impl Work {
+    /// As if all such steps were of one upload.
+    pub fn of_one_bundle(self) -> Self {
+        Self { is_of_one_bundle: true, ..self }
+    }
+
     pub fn language(mut self, language: Language) -> Self {
         self.language = language;
         self
@@ -290,7 +297,8 @@ impl Fleet {
     fn add_held(&self, work: Work) -> Lease {
         let number = self.hub.jobs.fetch_add(1, Ordering::SeqCst) + 1;
         let mut files = work.files;
-        files.push(("script.bue".to_owned(), format!("# script {number}")));
+        let script = if work.is_of_one_bundle { 0 } else { number };
+        files.push(("script.bue".to_owned(), format!("# script {script}")));
         let entry = |(path, content): &(String, String)| FileEntry {
             path: path.clone(),
             digest: Digest::of(content.as_bytes()),

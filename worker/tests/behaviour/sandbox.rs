@@ -127,22 +127,25 @@ def step():
 #[tokio::test]
 async fn a_cell_serves_again_after_an_attempt_that_left_nothing() {
     let fleet = Fleet::with(here);
-    let mut pids = Vec::new();
-    for _ in 0..3 {
-        pids.push(fleet.value(python("import os\ndef step():\n    return os.getpid()\n")).await);
+    let own_pid = || python("import os\ndef step():\n    return os.getpid()\n").of_one_bundle();
+    for expected in ["2", "3", "4"] {
+        assert_eq!(fleet.value(own_pid()).await, expected);
     }
-    assert_eq!(pids, ["2", "3", "4"]);
     // What is too large for a line is a file, and is gone with its attempt.
-    assert_eq!(fleet.value(python("def step():\n    return len('x' * 100_000)\n")).await, "100000");
-    assert_eq!(fleet.value(python("import os\ndef step():\n    return os.getpid()\n")).await, "6");
-    assert_eq!(fleet.value(python(LOOK)).await, "[[\"/run/step/files\",\"/run/step/tmp\"],[],\"0o40755\",[]]");
+    let large = fleet.value(python("def step():\n    return 'x' * 100_000\n").of_one_bundle()).await;
+    assert_eq!(large.len(), 100_002);
+    assert_eq!(fleet.value(own_pid()).await, "6");
+    let found = "[[\"/run/step/files\",\"/run/step/files/script.bue\",\"/run/step/tmp\"],[],\"0o40755\",[]]";
+    assert_eq!(fleet.value(python(LOOK).of_one_bundle()).await, found);
 }
 
 #[tokio::test]
 async fn whatever_an_attempt_leaves_behind_is_not_there_for_the_next_one() {
     let fleet = Fleet::with(here);
-    let untouched = fleet.value(python(LOOK)).await;
+    let untouched = fleet.value(python(LOOK).of_one_bundle()).await;
     let deeds = [
+        ("another content of a file of its bundle", "open('script.bue', 'r+').write('!')"),
+        ("no file of its bundle", "os.remove('script.bue')"),
         ("a file in its folder", "open('left', 'w').close()"),
         ("a file in its home", "open(os.environ['HOME'] + '/left', 'w').close()"),
         ("a file in /tmp", "open('/tmp/left', 'w').close()"),
@@ -156,7 +159,7 @@ async fn whatever_an_attempt_leaves_behind_is_not_there_for_the_next_one() {
         ("a note on the folder", "os.setxattr('/run/step', 'user.note', b'left')"),
         (
             "another folder in place of its own",
-            "os.chdir('/'); os.rmdir('/run/step/files'); os.mkdir('/run/step/files')",
+            "os.chdir('/'); shutil.rmtree('/run/step/files'); os.mkdir('/run/step/files')",
         ),
         ("a process", "os.fork() or time.sleep(60)"),
         ("a process of another session", "os.fork() or (os.setsid(), os.fork(), time.sleep(60))"),
@@ -168,8 +171,8 @@ async fn whatever_an_attempt_leaves_behind_is_not_there_for_the_next_one() {
         ("a sibling", "ctypes.CDLL(None, use_errno=True).syscall(56, 0x8000 | 17, 0, 0, 0, 0) or time.sleep(60)"),
     ];
     for (what, deed) in deeds {
-        let code = format!("import ctypes, os, signal, time\ndef step():\n    {deed}\n    return 1\n");
-        assert_eq!(fleet.value(python(&code)).await, "1", "{what}");
-        assert_eq!(fleet.value(python(LOOK)).await, untouched, "after {what}");
+        let code = format!("import ctypes, os, shutil, signal, time\ndef step():\n    {deed}\n    return 1\n");
+        assert_eq!(fleet.value(python(&code).of_one_bundle()).await, "1", "{what}");
+        assert_eq!(fleet.value(python(LOOK).of_one_bundle()).await, untouched, "after {what}");
     }
 }

@@ -237,6 +237,7 @@ async fn a_bucket_that_is_not_there_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn a_bucket_in_the_host_is_asked_for_there_and_in_its_region() {
+    bue_bucket::install_tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     // A bucket called 127 has a host of this machine without the help of any name service.

@@ -193,7 +193,7 @@ def test_the_time_on_a_processor_is_told_with_the_end(worker):
 
 def test_an_order_whose_descriptors_were_lost_is_refused_and_the_next_one_is_carried_out(worker):
     with open(os.devnull) as one:
-        socket.send_fds(worker.control, [b"fork 5"], [one.fileno()])
+        socket.send_fds(worker.control, [b"fork 5 0"], [one.fileno()])
     word, number, reason = worker.hear()
     assert (word, number) == ("refused", "5")
     assert "too many files" in reason

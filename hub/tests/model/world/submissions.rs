@@ -40,7 +40,17 @@ impl World {
             }
             submitted => submitted,
         };
-        self.check_run(shape, key, submitted.unwrap()).await;
+        if self.is_of_another_shape(key.as_ref(), shape) {
+            assert!(matches!(submitted, Err(QueueError::Conflict(_))), "{submitted:?}");
+            self.note("keys of other scripts");
+        } else {
+            self.check_run(shape, key, submitted.unwrap()).await;
+        }
+    }
+
+    /// Whether a key belongs to a run of another script.
+    fn is_of_another_shape(&self, key: Option<&String>, shape: usize) -> bool {
+        self.run_of_key(key).is_some_and(|known| self.model.runs[known].shape != shape)
     }
 
     /// A key that is known gives its run, another one a new run.
@@ -73,8 +83,7 @@ impl World {
         let Some(run) = self.pick_run() else { return };
         let shape = self.model.runs[run].shape;
         let answer = self.store().run_again(self.id_of(run), key.clone(), random, self.now_ms).await;
-        let known = self.run_of_key(key.as_ref());
-        if known.is_some_and(|known| self.model.runs[known].shape != shape) {
+        if self.is_of_another_shape(key.as_ref(), shape) {
             assert!(matches!(answer, Err(QueueError::Conflict(_))), "{answer:?}");
             self.note("keys of other scripts");
         } else {

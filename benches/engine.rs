@@ -1,14 +1,15 @@
 //! The queue alone: a real `bue hub` on a real disk, driven over HTTP by workers that run nothing; SQLite first, PostgreSQL beside it.
 //!
 //! `cargo bench --bench engine` prints medians of several rounds, the hub's CPU time for each job and its peak memory.
-//! `BUE_BENCH_JOBS` sets the size of a round (default 40,000), `BUE_BENCH_ROUNDS` their number (default 3).
+//! `BUE_BENCH_JOBS` sets the size of a round (default 40,000), `BUE_BENCH_ROUNDS` their number (default 3). Words after `--` choose
+//! parts: idle, sqlite, postgres, latency, parked, loop.
 
 mod rig;
 
 use std::time::{Duration, Instant};
 
 use rig::postgres::Postgres;
-use rig::{Hub, median, setting};
+use rig::{Hub, is_wanted, median, setting};
 use serde_json::json;
 
 /// Workers that lease and settle at the same time.
@@ -17,25 +18,45 @@ const WORKERS: usize = 4;
 /// Jobs a worker leases at once.
 const SLOTS: usize = 256;
 
+/// How long a hub is left alone, before it is looked at and while it is.
+const IDLE: Duration = Duration::from_secs(10);
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let jobs = setting("BUE_BENCH_JOBS", 40_000);
     let rounds = setting("BUE_BENCH_ROUNDS", 3);
     println!("| what | figure |\n|---|---|");
-    idle().await;
-    throughput(jobs, rounds, None).await;
-    throughput(jobs, rounds, Some(&Postgres::start())).await;
-    latency().await;
-    parked().await;
-    long_loop().await;
+    if is_wanted("idle") {
+        idle().await;
+    }
+    if is_wanted("sqlite") {
+        throughput(jobs, rounds, None).await;
+    }
+    if is_wanted("postgres") {
+        throughput(jobs, rounds, Some(&Postgres::start())).await;
+    }
+    if is_wanted("latency") {
+        latency().await;
+    }
+    if is_wanted("parked") {
+        parked().await;
+    }
+    if is_wanted("loop") {
+        long_loop().await;
+    }
+}
+
+/// Part of a processor that a hub uses while nobody asks it for anything, in percent.
+async fn idle_share(hub: &Hub) -> f64 {
+    let before = hub.cpu();
+    tokio::time::sleep(IDLE).await;
+    (hub.cpu() - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0
 }
 
 async fn idle() {
     let hub = Hub::start();
-    let before = hub.cpu();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let share = (hub.cpu() - before).as_secs_f64() / 3.0 * 100.0;
-    println!("| idle hub | {:.1} MB resident, {share:.1} % CPU |", hub.resident_mb());
+    tokio::time::sleep(IDLE).await;
+    println!("| idle hub | {:.1} MB resident, {:.2} % CPU |", hub.resident_mb(), idle_share(&hub).await);
 }
 
 /// A loop over `jobs` items of one step each: leased and settled as fast as the hub gives them.
@@ -48,10 +69,10 @@ async fn throughput(jobs: usize, rounds: usize, server: Option<&Postgres>) {
             Some((server, database)) => Hub::start_on(&server.address(database)),
         };
         hub.loop_over(jobs).await;
-        let (started, cpu) = (Instant::now(), hub.cpu());
-        let done = drain(&hub, jobs).await;
-        rates.push(done as f64 / started.elapsed().as_secs_f64());
-        costs.push((hub.cpu() - cpu).as_secs_f64() * 1e6 / done as f64);
+        let cpu = hub.cpu();
+        let took: Duration = drain(&hub, jobs).await.iter().sum();
+        rates.push(jobs as f64 / took.as_secs_f64());
+        costs.push((hub.cpu() - cpu).as_secs_f64() * 1e6 / jobs as f64);
         peak = peak.max(hub.peak_mb());
         let bytes = database.map_or_else(|| hub.disk_bytes(), |(server, database)| server.disk_bytes(&database));
         disk = bytes as f64 / jobs as f64;
@@ -67,26 +88,43 @@ async fn throughput(jobs: usize, rounds: usize, server: Option<&Postgres>) {
     println!("| {store}: disk for each finished job, {parts} | {disk:.0} bytes |");
 }
 
-/// Runs workers until `jobs` jobs are settled, or none is left.
-async fn drain(hub: &Hub, jobs: usize) -> usize {
-    let done = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+/// Runs workers until `jobs` jobs are settled, or none is left; answers with how long each tenth of them took.
+async fn drain(hub: &Hub, jobs: usize) -> Vec<Duration> {
+    let (counted, mut count) = tokio::sync::mpsc::unbounded_channel();
+    let started = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
     for number in 0..WORKERS {
-        let (client, done) = (hub.client(), std::sync::Arc::clone(&done));
+        let (client, counted) = (hub.client(), counted.clone());
         workers.spawn(async move {
             let session = format!("w{number:016x}");
-            while done.load(std::sync::atomic::Ordering::Relaxed) < jobs {
+            loop {
                 let leases = client.lease(&session, "default", SLOTS, 200).await;
                 let settled = client.settle(&session, &leases, json!({"kind": "number", "place": {"json": 1}})).await;
-                done.fetch_add(settled, std::sync::atomic::Ordering::Relaxed);
-                if settled == 0 && client.left().await == 0 {
+                // Nobody listens once all are settled.
+                if counted.send(settled).is_err() || (settled == 0 && client.left().await == 0) {
                     break;
                 }
             }
         });
     }
+    drop(counted);
+    let mut tenths = Vec::new();
+    let mut done = 0;
+    while done < jobs
+        && let Some(settled) = count.recv().await
+    {
+        done += settled;
+        while tenths.len() < done * 10 / jobs.max(1) {
+            tenths.push(started.elapsed());
+        }
+    }
+    drop(count);
     while workers.join_next().await.is_some() {}
-    done.load(std::sync::atomic::Ordering::Relaxed)
+    tenths
+        .iter()
+        .enumerate()
+        .map(|(number, end)| *end - tenths.get(number.wrapping_sub(1)).copied().unwrap_or_default())
+        .collect()
 }
 
 /// From the request of an upload to the lease in the hands of a waiting worker.
@@ -134,12 +172,10 @@ async fn parked() {
         times.push(started.elapsed().as_secs_f64() * 1e3);
         client.settle("w0000000000000001", &leases, json!({"kind": "null", "place": {"json": null}})).await;
     }
-    let before = hub.cpu();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let share = (hub.cpu() - before).as_secs_f64() / 3.0 * 100.0;
+    let share = idle_share(&hub).await;
     let p50 = median(&mut times);
     println!(
-        "| lease beside {count} parked jobs | p50 {p50:.2} ms, p99 {:.2} ms; idle {share:.1} % CPU, {:.0} MB resident |",
+        "| lease beside {count} parked jobs | p50 {p50:.2} ms, p99 {:.2} ms; idle {share:.2} % CPU, {:.0} MB resident |",
         times[times.len() * 99 / 100],
         hub.resident_mb()
     );
@@ -151,17 +187,9 @@ async fn long_loop() {
     let hub = Hub::start();
     let accepted = hub.loop_over(items).await;
     println!("| loop over {items} items accepted | {:.3} s |", accepted.as_secs_f64());
-    let tenth = items / 10;
-    let mut rates = Vec::new();
-    for _ in 0..10 {
-        let started = Instant::now();
-        let done = drain(&hub, tenth).await;
-        rates.push(done as f64 / started.elapsed().as_secs_f64());
-        if hub.client().left().await == 0 {
-            break;
-        }
-    }
-    let (first, last) = (rates[0], rates[rates.len() - 1]);
+    let tenths = drain(&hub, items).await;
+    let rate = |tenth: &Duration| (items / 10) as f64 / tenth.as_secs_f64();
+    let (first, last) = (rate(&tenths[0]), rate(&tenths[tenths.len() - 1]));
     println!("| its first and its last tenth | {first:.0} and {last:.0} jobs/s ({:.2}) |", last / first);
     println!("| peak memory of the hub | {:.0} MB |", hub.peak_mb());
     println!(

@@ -3,14 +3,14 @@
 //! `cargo bench --bench steps` prints medians of several rounds. `BUE_BENCH_STEPS` sets how many trivial steps there are
 //! (default 10,000), `BUE_BENCH_CHAINS` how many chains (1,000), `BUE_BENCH_SLEEPS` how many sleeping steps (2,000),
 //! `BUE_BENCH_SINGLES` how many single ones (200), `BUE_BENCH_FIBOS` how many one after another (40), `BUE_BENCH_ROUNDS` the
-//! rounds (3).
+//! rounds (3). Words after `--` choose parts: idle, latency, trivial, chains, fibo, sleeps, shared, awaits.
 
 mod rig;
 
 use std::time::{Duration, Instant};
 
 use rig::fleet::{Cost, Fleet};
-use rig::{median, setting};
+use rig::{is_wanted, median, setting};
 
 /// Slots of the worker where steps compute; they have two processors or so.
 const SLOTS: usize = 16;
@@ -21,14 +21,31 @@ const SETTLING: Duration = Duration::from_secs(2);
 async fn main() {
     let rounds = setting("BUE_BENCH_ROUNDS", 3).max(1);
     println!("| what | figure |\n|---|---|");
-    idle().await;
-    latency(setting("BUE_BENCH_SINGLES", 200)).await;
-    trivial(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
-    chains(setting("BUE_BENCH_CHAINS", 1_000), rounds).await;
-    one_after_another(setting("BUE_BENCH_FIBOS", 40), rounds).await;
-    sleeps(setting("BUE_BENCH_SLEEPS", 2_000)).await;
-    shared(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
-    shared_sleeps(setting("BUE_BENCH_SLEEPS", 2_000), rounds).await;
+    if is_wanted("idle") {
+        idle().await;
+    }
+    if is_wanted("latency") {
+        latency(setting("BUE_BENCH_SINGLES", 200)).await;
+    }
+    if is_wanted("trivial") {
+        trivial(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
+    }
+    if is_wanted("chains") {
+        chains(setting("BUE_BENCH_CHAINS", 1_000), rounds).await;
+    }
+    if is_wanted("fibo") {
+        one_after_another(setting("BUE_BENCH_FIBOS", 40), rounds).await;
+    }
+    if is_wanted("sleeps") {
+        sleeps(setting("BUE_BENCH_SLEEPS", 2_000)).await;
+    }
+    if is_wanted("shared") {
+        shared(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
+    }
+    if is_wanted("awaits") {
+        shared_sleeps(setting("BUE_BENCH_SLEEPS", 2_000), rounds).await;
+    }
+    forks(setting("BUE_BENCH_SINGLES", 200));
     interpreters(setting("BUE_BENCH_SINGLES", 200).min(50));
 }
 
@@ -143,6 +160,20 @@ async fn sleeps(count: usize) {
     println!("| {count} × time.sleep(1) at once | {:.1} s |", cost.took.as_secs_f64());
     let cost = fleet.run(&script, true).await;
     println!("| … peak memory of the worker and its steps | {:.0} MB |", cost.peak_mb);
+}
+
+/// What no fork of an interpreter with the runner in it can be faster than: one that ends at once, without sandbox, pipes or a step.
+fn forks(count: usize) {
+    let python = worker::find_python(None).expect("a Python");
+    let script = format!(
+        "import gc, os, sys, time\nsys.path.insert(0, 'runner-python')\nfrom buelon.runner import warm\ngc.freeze()\n\
+         def fork():\n    started = time.perf_counter()\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\n    \
+         return time.perf_counter() - started\nprint(sorted(fork() for _ in range({count}))[{count} // 2] * 1000)"
+    );
+    let output = std::process::Command::new(&python.path).args(["-I", "-c", &script]).output().expect("Python starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let milliseconds: f64 = said.trim().parse().unwrap_or_else(|_| panic!("{said} {output:?}"));
+    println!("| a fork that ends at once, alone | {milliseconds:.2} ms |");
 }
 
 /// What a new interpreter for each step would cost at least, beside which the figures above stand.

@@ -3,7 +3,7 @@
 //! `cargo bench --bench data` prints medians of several rounds. `BUE_PYTHON` names an interpreter with pandas, polars and
 //! pyarrow, `BUE_WEED` the program of SeaweedFS; a line says what was not measured because something is missing.
 //! `BUE_BENCH_ROWS` sets the rows of a table (default 200,000), `BUE_BENCH_LARGE_ROWS` those of a large one (10,000,000),
-//! `BUE_BENCH_ROUNDS` the rounds (3), `BUE_BENCH_ONLY` the parts: of `objects`, `tables` and `large`, with commas.
+//! `BUE_BENCH_ROUNDS` the rounds (3). Words after `--` choose parts: objects, tables, large.
 
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
@@ -15,10 +15,11 @@ mod tables;
 mod weed;
 
 fn main() {
-    let only = std::env::var("BUE_BENCH_ONLY").unwrap_or_else(|_| "objects,tables,large".to_owned());
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let parts = if named.is_empty() { ["objects", "tables", "large"].map(str::to_owned).to_vec() } else { named };
     println!("| what | figure |\n|---|---|");
-    for part in only.split(',') {
-        match part {
+    for part in parts {
+        match part.as_str() {
             "objects" => objects::measure(),
             "tables" => tables::measure(setting("BUE_BENCH_ROWS", 200_000), setting("BUE_BENCH_ROUNDS", 3).max(1)),
             "large" => tables::measure_large(setting("BUE_BENCH_LARGE_ROWS", 10_000_000)),

@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+/// Whether a part of a benchmark is to run: all do unless the command line names some.
+pub fn is_wanted(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|word| word == part)
+}
+
 /// A number from the environment.
 pub fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
@@ -83,10 +89,10 @@ impl Hub {
 
     /// CPU time of the process so far.
     pub fn cpu(&self) -> Duration {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
-        let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or("").split(' ').collect();
-        let ticks: u64 = [11, 12].iter().filter_map(|place| fields.get(*place)?.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 10)
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter().flatten().flatten();
+        let text = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("schedstat")).ok();
+        let nanoseconds = |text: String| text.split(' ').next().and_then(|field| field.parse::<u64>().ok());
+        Duration::from_nanos(threads.filter_map(text).filter_map(nanoseconds).sum())
     }
 
     fn status_mb(&self, name: &str) -> f64 {

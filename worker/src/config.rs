@@ -203,7 +203,7 @@ impl Default for Limits {
             settle_drain: Duration::from_secs(10),
             patience: Duration::from_secs(60),
             release_delay: Duration::from_secs(15),
-            request_pause: Duration::from_millis(4),
+            request_pause: Duration::from_millis(10),
             inline_bytes_max: 16 * 1024,
             value_bytes_max: 1024 * 1024 * 1024,
             lists_bytes_max: 2 * 1024 * 1024 * 1024,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use protocol::api::{Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
 use protocol::{Outcome, SessionId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -207,7 +207,7 @@ impl<H: Hub> Worker<H> {
     async fn lease(&self, slots: &Slots, pace: &mut Pace) -> Option<Vec<Lease>> {
         // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
         drop(slots.own.acquire().await.ok()?);
-        pace.keep().await;
+        pace.keep(self.shared.held.count() == 0).await;
         let room = self.room(slots).await;
         let request = LeaseRequest {
             session: self.shared.session,
@@ -261,21 +261,21 @@ impl<H: Hub> Worker<H> {
         let (shared, attempts) = (Arc::clone(&self.shared), Arc::clone(&self.attempts));
         let (parcels, stop) = (self.parcels.clone(), self.stop.clone());
         self.running.spawn(async move {
-            carry_out(&shared, attempts, &lease, &revoked, &stop, &parcels).await;
+            carry_out(&shared, attempts, &lease, &revoked, &stop, (&parcels, slot)).await;
             shared.held.drop(lease.token);
-            drop(slot);
         });
     }
 }
 
-/// One lease from its arrival to the hub's answer.
+/// One lease from its arrival to the hub's answer. Its slot is free as soon as its outcome is on its way; where outcomes cannot be
+/// handed over, they keep their slots.
 async fn carry_out<H: Hub>(
     shared: &Arc<Shared<H>>,
     attempts: Arc<Attempts<H>>,
     lease: &Lease,
     revoked: &CancellationToken,
     stop: &CancellationToken,
-    parcels: &mpsc::Sender<Parcel>,
+    (parcels, slot): (&mpsc::Sender<Parcel>, OwnedSemaphorePermit),
 ) {
     let end = attempt::End { revoked: revoked.clone(), handed_back: stop.clone() };
     let work = tokio::spawn({
@@ -294,9 +294,9 @@ async fn carry_out<H: Hub>(
         Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome: done.outcome, log: done.log };
     let outcome = settlement.outcome.clone();
     let (answered, answer) = oneshot::channel();
-    if parcels.send(Parcel { settlement, answered }).await.is_ok()
-        && let Ok(settled) = answer.await
-    {
+    let is_sent = parcels.send(Parcel { settlement, answered }).await.is_ok();
+    drop(slot);
+    if is_sent && let Ok(settled) = answer.await {
         shared.tally.count(lease, &outcome, settled);
     }
 }

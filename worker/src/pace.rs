@@ -1,6 +1,7 @@
 //! Requests to the hub that come thick and fast are spread: what gathers meanwhile goes in one.
 //!
-//! A request that comes after a quiet time goes at once, so that a single step never waits for company.
+//! A request that comes after a quiet time goes at once, and so does one that nobody else could join: a single step never
+//! waits for company.
 
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ impl Pace {
         Self { pause, last: None }
     }
 
-    /// Waits until the next request may go.
-    pub(crate) async fn keep(&mut self) {
-        if let Some(last) = self.last {
+    /// Waits until the next request may go; `is_alone` when nothing can gather meanwhile.
+    pub(crate) async fn keep(&mut self, is_alone: bool) {
+        if let Some(last) = self.last.filter(|_| !is_alone) {
             tokio::time::sleep_until(last + self.pause).await;
         }
         self.last = Some(Instant::now());
@@ -35,11 +36,12 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_follows_another_waits_and_one_after_a_quiet_time_does_not() {
         let mut pace = Pace::new(Duration::from_secs(3_600));
-        pace.keep().await;
-        let next = tokio::time::timeout(Duration::from_millis(20), pace.keep()).await;
+        pace.keep(false).await;
+        let next = tokio::time::timeout(Duration::from_millis(20), pace.keep(false)).await;
         assert!(next.is_err(), "the second request did not wait");
+        tokio::time::timeout(Duration::from_secs(4), pace.keep(true)).await.expect("nobody can join it");
         let long_ago = Instant::now().checked_sub(Duration::from_secs(7));
         let mut pace = Pace { pause: Duration::from_secs(5), last: long_ago };
-        tokio::time::timeout(Duration::from_secs(4), pace.keep()).await.expect("it goes at once");
+        tokio::time::timeout(Duration::from_secs(4), pace.keep(false)).await.expect("it goes at once");
     }
 }

@@ -26,7 +26,8 @@ pub(crate) async fn run<H: Hub>(shared: Arc<Shared<H>>, mut parcels: mpsc::Recei
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut pace = Pace::new(shared.config.limits.request_pause);
     while parcels.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        pace.keep().await;
+        // Whoever still runs may bring the next one.
+        pace.keep(shared.held.count() <= batch.len()).await;
         while batch.len() < BATCH_MAX
             && let Ok(parcel) = parcels.try_recv()
         {

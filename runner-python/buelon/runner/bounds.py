@@ -22,6 +22,14 @@ class Bounds:
         numbers = [getattr(resource, f"RLIMIT_{name}") for name in names if hasattr(resource, f"RLIMIT_{name}")]
         self._highest = {number: resource.getrlimit(number)[1] for number in numbers}
 
+    def now(self):
+        """The limits that hold already, as ``apply`` takes them."""
+        if self._set is None:
+            return []
+        import resource
+
+        return [(number, *resource.getrlimit(number)) for number in self._highest]
+
     def apply(self, bounds):
         """Sets limits, each a resource's number with its soft and hard limit."""
         for number, soft, hard in bounds:

@@ -33,8 +33,8 @@ import os
 import select
 import sys
 
-from . import bounds, cells, failures, fence, frames, start, streams
-from .practice import TIMES, practise
+from . import cells, forked, start, streams
+from .practice import practise
 
 _MESSAGE_BYTES_MAX = 1_024
 _DESCRIPTORS = 5
@@ -45,26 +45,18 @@ _GONE = 3
 """The system's number for: there is no such process."""
 _BROKER = 3
 """Descriptor of the broker's orders, in a sandbox."""
-_ANSWER = 3
-"""Descriptor of a step's way back to the worker: the one after its standard streams."""
-_PR_SET_PDEATHSIG = 1
 
 
 def main():
     """Serves the worker until it is gone."""
     control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, os.dup(0))
-    empty = os.open(os.devnull, os.O_RDONLY)
-    wake, wake_end = os.pipe()
-    for descriptor in (wake, wake_end):
-        os.set_blocking(descriptor, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
     library = _library()
     broker, join = None, None
     if "broker" in sys.argv:
         broker = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, _BROKER)
         join = cells.joiner(library)
-    server = _Server(control, wake, empty, library, broker, join)
+    step = forked.Step(library, join)
+    server = _Server(control, broker, join, step)
     start.allow_long_integers()
     if broker:
         # What a step writes there is gone afterwards, and a folder in which nothing was written serves the next one.
@@ -72,6 +64,7 @@ def main():
     _open_logs()
     streams.flush_when_asked_to_end()
     practise()
+    step.practise()
     threads = _threads()
     if threads > 1:
         server.refuse(threads)
@@ -104,18 +97,15 @@ def _open_logs():
 
 
 class _Server:
-    def __init__(self, control, wake, empty, library, broker, join):
+    def __init__(self, control, broker, join, step):
         self._control = control
-        self._wake = wake
-        self._empty = empty
-        self._library = library
-        self._follow = _death_signal(library)
         self._broker = broker
         self._join = join
-        self._environment = dict(os.environ)
-        self._bounds = bounds.Bounds()
+        self._step = step
         self._running = {}
-        """Processes of steps, each with its cell where it has one."""
+        """Processes of steps, each with the descriptor that tells its end."""
+        self._told = {}
+        """The same by those descriptors, each with its cell where it has one."""
         self._kept = {}
         """Cells in which nothing runs, by the folder they show."""
         self._closing = {}
@@ -129,17 +119,17 @@ class _Server:
         orders = {self._control.fileno(): self._control}
         if self._broker:
             orders[self._broker.fileno()] = self._broker
-        for descriptor in (*orders, self._wake):
+        for descriptor in orders:
             poll.register(descriptor, select.POLLIN)
         is_wanted = True
         while is_wanted:
             for descriptor, _ in poll.poll():
                 if descriptor in orders:
                     is_wanted = self._take_order(orders[descriptor]) and is_wanted
-                elif descriptor in self._closing:
-                    self._report_closed(descriptor)
+                elif descriptor in self._told:
+                    self._report_ended(descriptor)
                 else:
-                    self._report_ended()
+                    self._report_closed(descriptor)
         # The worker is gone, perhaps killed: nothing of its steps stays.
         for pid in self._running:
             _kill_group(pid)
@@ -192,10 +182,14 @@ class _Server:
             self._refuse(number, descriptors, error.strerror, cell)
             return
         if pid == 0:
-            self._become_step(descriptors, cell, ready)
+            self._step.become(descriptors, cell, ready, self._highest)
         for descriptor in descriptors:
             os.close(descriptor)
-        self._running[pid] = cell
+        told = os.pidfd_open(pid)
+        self._highest = max(self._highest, told)
+        self._running[pid] = told
+        self._told[told] = pid, cell
+        self._poll.register(told, select.POLLIN)
         self._say(f"forked {number} {pid}")
 
     def _forget_cell(self, folder):
@@ -210,61 +204,6 @@ class _Server:
             cell.close()
         self._say(f"refused {number} {reason}")
 
-    def _become_step(self, descriptors, cell, ready):
-        """In the new process: never returns."""
-        try:
-            os.setsid()
-            if cell is None:
-                self._follow()
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            step_input, answer, log = descriptors
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            given = streams.read_all(step_input)
-            if cell is not None:
-                # Whoever is in a cell ends with its first process, which ends with the broker.
-                self._enter(cell, ready, answer)
-            os.dup2(self._empty, 0)
-            # All of this process's own descriptors are above it, and go.
-            os.dup2(answer, _ANSWER, False)
-            os.closerange(_ANSWER + 1, self._highest + 1)
-            self._run_step(given)
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-            streams.flush()
-        os._exit(70)
-
-    def _enter(self, cell, ready, answer):
-        try:
-            if ready is not None:
-                cells.wait_for(ready)
-            cells.join(self._join, cell.descriptor)
-        except OSError as error:
-            failure = failures.Failure("start", error.strerror or str(error))
-            streams.Channel(answer).send(frames.to_line(frames.error(failure)))
-            os._exit(0)
-
-    def _run_step(self, given):
-        launch, _, frame = given.partition(b"\n")
-        launch = frames.parse(launch)
-        self._take_on(launch["environment"])
-        if "fence" in launch:
-            fence.step_into(self._library, launch["fence"])
-        self._bounds.apply(launch.get("bounds", ()))
-        os.chdir(launch["folder"])
-        start.run_and_exit(streams.Channel(_ANSWER), frame)
-
-    def _take_on(self, environment):
-        """Makes it the whole environment; most of it is there already."""
-        own = self._environment
-        for name, value in environment.items():
-            if own.get(name) != value:
-                os.environ[name] = value
-        for name in own:
-            if name not in environment:
-                del os.environ[name]
-
     def _signal(self, pid, number):
         # One that has ended is in here no more, so its number cannot be another's yet.
         if pid in self._running:
@@ -273,25 +212,23 @@ class _Server:
             except ProcessLookupError:
                 os.kill(pid, number)  # It has not made its group yet.
 
-    def _report_ended(self):
-        # Where more has come than is read at once, the next poll says so.
-        os.read(self._wake, _MESSAGE_BYTES_MAX)
-        while self._running:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
-            if ended is None:
-                return
-            _kill_group(ended.si_pid)
-            used = os.wait4(ended.si_pid, 0)[2]
-            cell = self._running.pop(ended.si_pid, None)
-            status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-            cpu = int((used.ru_utime + used.ru_stime) * 1000)
-            if cell is None:
-                self._say(f"ended {ended.si_pid} {status} {cpu}")
-            elif cell.is_empty():
-                self._kept[cell.folder] = cell
-                self._say(f"kept {ended.si_pid} {status} {cpu}")
-            else:
-                self._close_cell(cell, f"ended {ended.si_pid} {status} {cpu}")
+    def _report_ended(self, told):
+        self._poll.unregister(told)
+        os.close(told)
+        pid, cell = self._told.pop(told)
+        del self._running[pid]
+        # It is not reaped yet: its group cannot be another's.
+        _kill_group(pid)
+        _, status, used = os.wait4(pid, 0)
+        status = os.waitstatus_to_exitcode(status)
+        cpu = int((used.ru_utime + used.ru_stime) * 1000)
+        if cell is None:
+            self._say(f"ended {pid} {status} {cpu}")
+        elif cell.is_empty():
+            self._kept[cell.folder] = cell
+            self._say(f"kept {pid} {status} {cpu}")
+        else:
+            self._close_cell(cell, f"ended {pid} {status} {cpu}")
 
     def _close_cell(self, cell, end):
         """Ends all that is in a cell; its descriptor is readable when nothing is left."""
@@ -336,23 +273,3 @@ def _library():
         return ctypes.CDLL(None, use_errno=True)
     except (ImportError, OSError):
         return None
-
-
-def _death_signal(library):
-    """A function that lets the calling process die with its parent."""
-    if library is None:
-        # Then a step outlives this process only where that is killed alone.
-        return lambda: None
-
-    parent = os.getpid()
-    prctl, killed = library.prctl, int(signal.SIGKILL)
-    for _ in range(TIMES):
-        prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)  # Practice: none is what this process has.
-
-    def follow():
-        prctl(_PR_SET_PDEATHSIG, killed, 0, 0, 0)
-        # The parent may have died before the signal was asked for.
-        if os.getppid() != parent:
-            os._exit(70)
-
-    return follow

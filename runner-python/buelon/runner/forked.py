@@ -1,0 +1,166 @@
+"""What a fork of the warm interpreter does until it runs its step.
+
+All of it is gone through beforehand, in the warm interpreter, with nothing at stake: code that has run often has been
+specialised, and what it looks up is remembered. What is written then need not be written, page by page, by each fork.
+"""
+
+import _signal as signal
+import os
+import sys
+
+from . import bounds, cells, failures, fence, frames, start, streams
+from .practice import TIMES
+
+_ANSWER = 3
+"""Descriptor of a step's way back to the worker: the one after its standard streams."""
+_PR_SET_PDEATHSIG = 1
+_VARIABLES = ("BUE_PRACTICE_ONE", "BUE_PRACTICE_TWO")
+
+
+class Step:
+    """A process of a step to be. It is made in the warm interpreter, once."""
+
+    def __init__(self, library, join):
+        self._library = library
+        self._join = join
+        self._follow = _death_signal(library)
+        self._empty = os.open(os.devnull, os.O_RDONLY)
+        self._bounds = bounds.Bounds()
+        self._environment = dict(os.environ)
+
+    def become(self, descriptors, cell, ready, highest):
+        """In the new process: never returns. ``highest`` is the highest descriptor that may be open."""
+        try:
+            os.setsid()
+            if cell is None:
+                self._follow()
+            given = self._listen(descriptors)
+            answer = descriptors[1]
+            if cell is not None:
+                # Whoever is in a cell ends with its first process, which ends with the broker.
+                self._enter(cell.descriptor, ready, answer)
+            self._let_go(answer, highest)
+            frame = self._settle_in(given)
+            start.run_and_exit(streams.Channel(_ANSWER), frame)
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+            streams.flush()
+        os._exit(70)
+
+    def practise(self):
+        """Goes through the parts often, and leaves the interpreter as it was."""
+        places = [0, 1, 2, _ANSWER]
+        kept = [_duplicate(place) for place in places]
+        join, self._join = self._join, cells.practice_joiner(self._library)
+        folder, bounds_now = os.getcwd(), self._bounds.now()
+        launch = {"folder": folder, "environment": {**self._environment, **dict.fromkeys(_VARIABLES, "1")}}
+        given = frames.to_line({**launch, "bounds": bounds_now}) + b"{}\n"
+        for _ in range(TIMES):
+            # Nothing else may come to stand in its place.
+            os.dup2(self._empty, _ANSWER, False)
+            self._go_through(given)
+        self._join = join
+        for place, descriptor in zip(places, kept):
+            _put_back(descriptor, place)
+
+    def _go_through(self, given):
+        (step_input, input_end), (answer_end, answer) = os.pipe(), os.pipe()
+        os.write(input_end, given)
+        os.close(input_end)
+        given = self._listen((step_input, answer, answer))
+        if self._join is not None:
+            self._enter(-1, None, answer)
+        self._let_go(answer, _ANSWER)
+        self._settle_in(given)
+        streams.flush()
+        streams.Channel(_ANSWER).send(frames.to_line(frames.result("success", None, None)))
+        for name in _VARIABLES:
+            del os.environ[name]
+        for descriptor in (step_input, answer, answer_end):
+            os.close(descriptor)
+
+    def _listen(self, descriptors):
+        """From here on what is printed goes into the log."""
+        step_input, _, log = descriptors
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        return streams.read_all(step_input)
+
+    def _enter(self, cell, ready, answer):
+        try:
+            if ready is not None:
+                cells.wait_for(ready)
+            cells.join(self._join, cell)
+        except OSError as error:
+            failure = failures.Failure("start", error.strerror or str(error))
+            streams.Channel(answer).send(frames.to_line(frames.error(failure)))
+            os._exit(0)
+
+    def _let_go(self, answer, highest):
+        os.dup2(self._empty, 0)
+        # All of the warm interpreter's own descriptors are above it, and go.
+        os.dup2(answer, _ANSWER, False)
+        os.closerange(_ANSWER + 1, highest + 1)
+
+    def _settle_in(self, given):
+        """Takes on what the first line of the input says; returns the second, the start frame."""
+        launch, _, frame = given.partition(b"\n")
+        launch = frames.parse(launch)
+        self._take_on(launch["environment"])
+        if "fence" in launch:
+            fence.step_into(self._library, launch["fence"])
+        self._bounds.apply(launch.get("bounds", ()))
+        os.chdir(launch["folder"])
+        return frame
+
+    def _take_on(self, environment):
+        """Makes it the whole environment; most of it is there already."""
+        own = self._environment
+        for name, value in environment.items():
+            if own.get(name) != value:
+                os.environ[name] = value
+        for name in own:
+            if name not in environment:
+                del os.environ[name]
+
+
+def _death_signal(library):
+    """A function that lets the calling process die with its parent."""
+    if library is None:
+        # Then a step outlives the warm interpreter only where that is killed alone.
+        return lambda: None
+
+    parent = os.getpid()
+    prctl, killed = library.prctl, int(signal.SIGKILL)
+    for _ in range(TIMES):
+        prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)  # Practice: none is what this process has.
+
+    def follow():
+        prctl(_PR_SET_PDEATHSIG, killed, 0, 0, 0)
+        # The parent may have died before the signal was asked for.
+        if os.getppid() != parent:
+            os._exit(70)
+
+    return follow
+
+
+def _duplicate(descriptor):
+    try:
+        return os.dup(descriptor)
+    except OSError:
+        return None
+
+
+def _close(descriptor):
+    try:
+        os.close(descriptor)
+    except OSError:
+        return
+
+
+def _put_back(kept, place):
+    if kept is None:
+        _close(place)
+    else:
+        os.dup2(kept, place)
+        os.close(kept)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use protocol::api::{LeaseRequest, WorkerInfo, WorkerView};
 use protocol::{Language, SessionId};
+use tokio::sync::Notify;
 
 use crate::store::{Given, Share, postgres};
 
@@ -15,6 +16,8 @@ use crate::store::{Given, Share, postgres};
 #[derive(Debug, Default)]
 pub struct Sessions {
     heard: Mutex<HashMap<SessionId, Heard>>,
+    /// Rung when there is somebody to watch.
+    arrived: Notify,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,7 @@ impl Sessions {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = heard.get(&session).map(|known| known.turn).unwrap_or_default();
         heard.insert(session, Heard { at: now, info, news: true, turn });
+        self.arrived.notify_one();
     }
 
     /// Begins to watch a session that is known from the store only.
@@ -48,6 +52,18 @@ impl Sessions {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let unheard = Heard { at: now, info: WorkerInfo::default(), news: false, turn: Turn::default() };
         heard.entry(session).or_insert(unheard);
+        self.arrived.notify_one();
+    }
+
+    /// Waits until there is somebody to watch.
+    pub async fn any(&self) {
+        loop {
+            let is_empty = self.heard.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+            if !is_empty {
+                return;
+            }
+            self.arrived.notified().await;
+        }
     }
 
     /// What a request is due beside the order of its scopes, where one of `every` jobs is given to scopes in turn; 0 is never.

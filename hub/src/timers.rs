@@ -35,6 +35,7 @@ pub(crate) fn start(shared: &Arc<Shared>, policy: &Policy, fleet: Option<Fleet>,
     spawn(Box::pin(expire_in_time(Arc::clone(shared))));
     spawn(Box::pin(watch_sessions(Arc::clone(shared), fleet)));
     spawn(Box::pin(keep_in_bounds(Arc::clone(shared))));
+    spawn(Box::pin(finish_cancelling(Arc::clone(shared))));
 }
 
 /// Repeats something until the database does it.
@@ -110,6 +111,10 @@ async fn watch_sessions(shared: Arc<Shared>, fleet: Option<Fleet>) {
     let look = (limits.lapse / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
     let mut shared_at: Option<Instant> = None;
     loop {
+        if fleet.is_none() {
+            // A hub that nobody works for sleeps.
+            shared.sessions.any().await;
+        }
         let slept_at = Instant::now();
         tokio::time::sleep(look).await;
         let overslept = slept_at.elapsed().saturating_sub(look);
@@ -153,6 +158,14 @@ async fn lapse_silent(shared: &Shared) {
                 shared.sessions.watch(session, Instant::now());
             }
         }
+    }
+}
+
+/// Goes on where a hub ended while it cancelled a run of many jobs.
+async fn finish_cancelling(shared: Arc<Shared>) {
+    for run in insist("look for runs that are cancelled in part", || shared.store.half_cancelled()).await {
+        tracing::info!(run, "cancelling what is left of a cancelled run");
+        insist("cancel what is left of a cancelled run", || shared.store.cancel_more(run)).await;
     }
 }
 

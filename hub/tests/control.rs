@@ -77,6 +77,62 @@ async fn a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held(on: On
     assert_eq!(rig.run(&run).await.state, RunState::Cancelled);
 }
 
+/// A run of which so many jobs have failed, or wait for their time, that no transaction should change them all.
+async fn of_thousands(rig: &Rig, outcome: Outcome) -> protocol::RunId {
+    let run = rig.submit(&script(&["a", "b !retries 0", "c"], "p = | a\nq = b | c\nfor x in p():\n    q(x)\n")).await;
+    let items: Vec<String> = (0..THOUSANDS).map(|number| number.to_string()).collect();
+    rig.succeed(&rig.next_of("a").await, &format!("[{}]", items.join(","))).await;
+    let mut settled = 0;
+    while settled < THOUSANDS {
+        let leases = rig.lease(500).await;
+        for lease in &leases {
+            rig.settle(lease, outcome.clone()).await;
+        }
+        settled += leases.len();
+    }
+    run
+}
+
+const THOUSANDS: usize = 2_100;
+
+async fn thousands_of_jobs_are_cancelled(on: On) {
+    let rig = Rig::new(on).await;
+    let run = of_thousands(&rig, Outcome::Release { reason: "later".into(), delay_ms: 3_600_000 }).await;
+    let view = rig.queue.cancel(run.clone()).await.unwrap();
+    assert_eq!((view.state, view.counts.cancelled, view.counts.succeeded), (RunState::Cancelled, 4_200, 1));
+    assert_eq!(view.counts.total(), 4_201);
+    let again = rig.queue.cancel(run).await.unwrap();
+    assert_eq!(again.counts, view.counts);
+}
+
+async fn thousands_of_failed_jobs_start_over(on: On) {
+    let rig = Rig::new(on).await;
+    let run = of_thousands(&rig, error("ValueError: no")).await;
+    assert_eq!(rig.queue.reset_failed(run.clone()).await.unwrap().jobs, 2_100);
+    let view = rig.run(&run).await;
+    assert_eq!((view.state, view.counts.failed, view.counts.available), (RunState::Running, 0, 2_100));
+    assert_eq!(rig.queue.reset_failed(run).await.unwrap().jobs, 0);
+}
+
+#[tokio::test]
+async fn a_hub_that_ended_while_it_cancelled_a_run_goes_on_when_it_starts() {
+    let rig = Rig::new(On::Sqlite).await;
+    let run = of_thousands(&rig, Outcome::Release { reason: "later".into(), delay_ms: 3_600_000 }).await;
+    let rig = rig
+        .restart_after(|folder| {
+            let mark = |connection: rusqlite::Connection| connection.execute("UPDATE runs SET cancelled = 1", []);
+            // Where the hub has not let go of it yet, this is tried again.
+            let marked = rusqlite::Connection::open(folder.join("queue.db")).and_then(mark);
+            marked.map(drop).map_err(|_| bue_hub::HubError::InUse { path: folder.to_owned() })
+        })
+        .await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while rig.run(&run).await.counts.cancelled < 4_200 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", rig.run(&run).await);
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn a_job_that_does_not_run_can_be_explained(on: On) {
     let rig = Rig::with(on, |config| {
         (config.policy.pending_first, config.policy.pending_max) = (Duration::from_secs(60), Duration::from_secs(60));
@@ -221,6 +277,8 @@ on_both_stores! {
     one_job_and_what_follows_it_start_over,
     what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed,
     a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held,
+    thousands_of_jobs_are_cancelled,
+    thousands_of_failed_jobs_start_over,
     a_job_that_does_not_run_can_be_explained,
     what_a_job_waits_for_is_told_by_its_last_attempt,
     a_job_whose_workers_are_full_says_so,

@@ -296,7 +296,12 @@ impl Queue {
     /// # Errors
     /// There is no such run.
     pub async fn cancel(&self, run: RunId) -> Result<RunView, QueueError> {
-        self.store().cancel_run(run.clone()).await?;
+        if let Some(number) = self.store().cancel_run(run.clone()).await? {
+            let shared = Arc::clone(&self.shared);
+            // Whoever asked may be gone before the last of many jobs is cancelled.
+            let rest = tokio::spawn(async move { shared.store.cancel_more(number).await });
+            rest.await.map_err(|error| QueueError::Unavailable(error.to_string()))??;
+        }
         tracing::info!(%run, "run cancelled");
         self.store().run(run).await
     }
@@ -326,7 +331,9 @@ impl Queue {
     /// # Errors
     /// There is no such run.
     pub async fn reset_failed(&self, run: RunId) -> Result<ResetAnswer, QueueError> {
-        let jobs = self.store().reset_failed(run.clone()).await?;
+        let (shared, of) = (Arc::clone(&self.shared), run.clone());
+        let all = tokio::spawn(async move { shared.store.reset_failed(of).await });
+        let jobs = all.await.map_err(|error| QueueError::Unavailable(error.to_string()))??;
         tracing::info!(%run, jobs, "failed jobs start over");
         Ok(ResetAnswer { jobs })
     }

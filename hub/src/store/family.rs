@@ -12,27 +12,58 @@ use super::row::job_number;
 use crate::error::QueueError;
 use crate::job::{Standing, State};
 
+/// Jobs that are changed in one transaction where there may be a million of them.
+const AT_ONCE: usize = 2_000;
+/// Before the first job of a run.
+const START: (i64, i64) = (i64::MIN, i64::MIN);
+/// States of jobs that have not ended.
+const OPEN: [State; 4] = [State::Waiting, State::Ready, State::Parked, State::Leased];
+
 impl Store {
-    /// Cancels everything of a run that has not ended.
+    /// Cancels everything of a run that has not ended. Of many jobs some are still open afterwards: then the run's number comes
+    /// back, for [`Self::cancel_more`].
     ///
     /// # Errors
     /// There is no such run.
-    pub async fn cancel_run(&self, run: RunId) -> Result<(), QueueError> {
+    pub async fn cancel_run(&self, run: RunId) -> Result<Option<i64>, QueueError> {
         self.write(move |change| cancel_run(change, &run)).await
     }
 
-    /// Starts the failed jobs of a run over. Answers with their number.
+    /// Cancels what is still open of a cancelled run, bit by bit, so that others come to their turns.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn cancel_more(&self, run: i64) -> Result<(), QueueError> {
+        // What could be leased meanwhile comes first.
+        for states in [&[State::Ready][..], &OPEN] {
+            let mut after = Some(START);
+            while let Some(from) = after {
+                after = self.write(move |change| cancel_some(change, run, from, states)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs that were cancelled while jobs of theirs are open: somebody ended in the midst of it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn half_cancelled(&self) -> Result<Vec<i64>, QueueError> {
+        self.read(|rows| rows.half_cancelled()).await
+    }
+
+    /// Starts the failed jobs of a run over, bit by bit. Answers with their number.
     ///
     /// # Errors
     /// There is no such run.
     pub async fn reset_failed(&self, run: RunId) -> Result<u64, QueueError> {
-        self.write(move |change| {
-            let number = change.run_number(&run)?;
-            let failed = change.rows.jobs_in(number, &[State::Failed])?;
-            go_on(change, number, !failed.is_empty())?;
-            start_all_over(change, &failed.into_iter().collect())
-        })
-        .await
+        let (mut started, mut after) = (0, Some(START));
+        while let Some(from) = after {
+            let run = run.clone();
+            let (count, next) = self.write(move |change| reset_some(change, &run, from)).await?;
+            (started, after) = (started + count, next);
+        }
+        Ok(started)
     }
 
     /// Starts a job and all that follows it over. Answers with their number.
@@ -146,19 +177,64 @@ fn start_over(change: &mut Change<'_>, job: Job, family: &BTreeSet<i64>) -> Resu
     change.set_error(id, None)
 }
 
-fn cancel_run(change: &mut Change<'_>, run: &RunId) -> Result<(), QueueError> {
+fn cancel_run(change: &mut Change<'_>, run: &RunId) -> Result<Option<i64>, QueueError> {
     let number = change.run_number(run)?;
-    close_loops(change, number)?;
-    let open = change.rows.jobs_in(number, &[State::Waiting, State::Ready, State::Parked, State::Leased])?;
-    let any = !open.is_empty();
-    change.load_jobs(open.iter().copied())?;
-    for id in open {
-        cancel(change, id)?;
-    }
-    if any {
+    let closed = close_loops(change, number)?;
+    let open = some_jobs(change, number, START, &OPEN)?;
+    cancel_all(change, &open)?;
+    if closed || !open.is_empty() {
         change.edited();
         change.rows.mark_cancelled(number, true)?;
         change.touch(number);
     }
-    Ok(())
+    Ok((open.len() == AT_ONCE).then_some(number))
+}
+
+/// Cancels some jobs of a run in these states; answers with the place of the last one where there may be more.
+fn cancel_some(
+    change: &mut Change<'_>,
+    run: i64,
+    after: (i64, i64),
+    states: &[State],
+) -> Result<Option<(i64, i64)>, QueueError> {
+    let is_cancelled = change.rows.run(run)?.is_some_and(|run| run.cancelled);
+    if !is_cancelled {
+        // Somebody starts jobs of it over.
+        return Ok(None);
+    }
+    let open = some_jobs(change, run, after, states)?;
+    cancel_all(change, &open)?;
+    next_place(change, &open)
+}
+
+fn cancel_all(change: &mut Change<'_>, jobs: &[i64]) -> Result<(), QueueError> {
+    change.load_jobs(jobs.iter().copied())?;
+    jobs.iter().try_for_each(|id| cancel(change, *id))
+}
+
+/// Starts some failed jobs of a run over; answers with their number, and the place of the last one where there may be more.
+fn reset_some(
+    change: &mut Change<'_>,
+    run: &RunId,
+    after: (i64, i64),
+) -> Result<(u64, Option<(i64, i64)>), QueueError> {
+    let number = change.run_number(run)?;
+    let failed = some_jobs(change, number, after, &[State::Failed])?;
+    go_on(change, number, !failed.is_empty())?;
+    let next = next_place(change, &failed)?;
+    let started = start_all_over(change, &failed.into_iter().collect())?;
+    Ok((started, next))
+}
+
+/// The first jobs of a run in these states after a place.
+fn some_jobs(change: &mut Change<'_>, run: i64, after: (i64, i64), states: &[State]) -> Result<Vec<i64>, QueueError> {
+    change.flush()?;
+    change.rows.page(run, after, states, AT_ONCE as i64)
+}
+
+/// The place of the last of some jobs, where they were as many as were asked for.
+fn next_place(change: &mut Change<'_>, jobs: &[i64]) -> Result<Option<(i64, i64)>, QueueError> {
+    let Some(last) = jobs.last().filter(|_| jobs.len() == AT_ONCE) else { return Ok(None) };
+    change.load_jobs([*last])?;
+    Ok(change.job(*last)?.map(|job| (job.frame, *last)))
 }

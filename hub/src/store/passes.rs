@@ -247,17 +247,19 @@ fn add_item(change: &mut Change<'_>, source: &Job, frame: i64, id: i64) -> Resul
     change.add_job(Job::item(facts), &[])
 }
 
-/// Closes all loops of a run: passes that were not made will not be.
-pub(super) fn close_loops(change: &mut Change<'_>, run_number: i64) -> Result<(), QueueError> {
+/// Closes all loops of a run: passes that were not made will not be. Answers with whether there were any.
+pub(super) fn close_loops(change: &mut Change<'_>, run_number: i64) -> Result<bool, QueueError> {
     let run = change.run(run_number)?;
-    for mut of in change.open_loops(run_number)? {
+    let open = change.open_loops(run_number)?;
+    let any = !open.is_empty();
+    for mut of in open {
         let length = of.length.unwrap_or(0);
         let jobs = (length - of.next).saturating_mul(jobs_of_pass(&run, &of)?);
         change.count(run_number, Some(State::Waiting), Some(State::Cancelled), jobs);
         of.next = length;
         stand(change, &run, of, &Outer::default())?;
     }
-    Ok(())
+    Ok(any)
 }
 
 /// Looks up what a loop's body takes from the frames around it.

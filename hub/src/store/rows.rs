@@ -39,8 +39,6 @@ pub(crate) trait JobRows {
     fn inputs(&mut self, ids: &[i64]) -> Found<Vec<(i64, Input)>>;
     /// Pairs of parent and child.
     fn children(&mut self, parents: &[i64]) -> Found<Vec<(i64, i64)>>;
-    /// Jobs of a run in one of some states (items left out), in the order of their ids.
-    fn jobs_in(&mut self, run: i64, states: &[State]) -> Found<Vec<i64>>;
     /// Jobs and items of a run after a frame and an id, block by block; where states are given only jobs in one of them.
     fn page(&mut self, run: i64, after: (i64, i64), states: &[State], limit: i64) -> Found<Vec<i64>>;
     /// The last jobs of the calls in some frames.
@@ -115,6 +113,8 @@ pub(crate) trait LeaseRows {
 pub(crate) trait RunRows {
     /// Notes whether a run was cancelled as a whole.
     fn mark_cancelled(&mut self, run: i64, cancelled: bool) -> Found<()>;
+    /// Cancelled runs with jobs that are open.
+    fn half_cancelled(&mut self) -> Found<Vec<i64>>;
     /// A run by number.
     fn run(&mut self, number: i64) -> Found<Option<Run>>;
     /// A run by id.

@@ -80,11 +80,6 @@ impl JobRows for PostgresRows<'_> {
         self.some(sql, parents, |row| Ok((get(row, 0)?, get(row, 1)?)))
     }
 
-    fn jobs_in(&mut self, run: i64, states: &[State]) -> Found<Vec<i64>> {
-        let sql = "SELECT id FROM jobs WHERE run = $1 AND call IS NOT NULL AND state = ANY($2) ORDER BY id";
-        self.all(sql, &[&run, &numbers(states)], |row| get(row, 0))
-    }
-
     fn page(&mut self, run: i64, after: (i64, i64), states: &[State], limit: i64) -> Found<Vec<i64>> {
         let sql = "SELECT id FROM jobs WHERE run = $1 AND (frame, id) > ($2, $3)
                 AND (cardinality($4::smallint[]) = 0 OR call IS NOT NULL AND state = ANY($4))

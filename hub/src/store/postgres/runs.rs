@@ -45,6 +45,11 @@ impl RunRows for PostgresRows<'_> {
         self.execute("UPDATE runs SET cancelled = $2 WHERE number = $1", &[&run, &cancelled]).map(drop)
     }
 
+    fn half_cancelled(&mut self) -> Found<Vec<i64>> {
+        let sql = "SELECT number FROM runs WHERE cancelled AND n_waiting + n_ready + n_parked + n_leased > 0";
+        self.all(sql, &[], |row| get(row, 0))
+    }
+
     fn run(&mut self, number: i64) -> Found<Option<Run>> {
         self.first(&format!("{SELECT_RUN} AND number = $1"), &[&number], run)
     }

@@ -103,11 +103,6 @@ impl JobRows for SqliteRows<'_> {
         self.each(sql, parents, |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn jobs_in(&mut self, run: i64, states: &[State]) -> Found<Vec<i64>> {
-        let sql = format!("SELECT id FROM jobs WHERE run = ?1 AND {} ORDER BY id", is_job_in(states));
-        self.all(&sql, [run], |row| row.get(0))
-    }
-
     fn page(&mut self, run: i64, after: (i64, i64), states: &[State], limit: i64) -> Found<Vec<i64>> {
         let filter = if states.is_empty() { "true".to_owned() } else { is_job_in(states) };
         let sql = format!(

@@ -35,6 +35,11 @@ impl RunRows for SqliteRows<'_> {
         self.execute("UPDATE runs SET cancelled = ?2 WHERE number = ?1", params![run, cancelled]).map(drop)
     }
 
+    fn half_cancelled(&mut self) -> Found<Vec<i64>> {
+        let sql = "SELECT number FROM runs WHERE cancelled = 1 AND n_waiting + n_ready + n_parked + n_leased > 0";
+        self.all(sql, [], |row| row.get(0))
+    }
+
     fn run(&mut self, number: i64) -> Found<Option<Run>> {
         self.first(&format!("{SELECT_RUN} AND number = ?1"), [number], run)?.transpose()
     }

@@ -100,6 +100,36 @@ fn a_job_that_waits_is_explained_and_paused_work_is_resumed() {
 }
 
 #[test]
+fn a_scope_and_everything_can_be_paused_and_who_waits_is_told() {
+    let mut fleet = with_script(Fleet::empty()).start(1);
+    for (words, told) in [(&["-s", "default"][..], "scope `default` is paused"), (&[][..], "everything is paused")] {
+        fleet.bue(&[&["pause"], words].concat()).expect(0).says(&[told]);
+        let run = fleet.bue(&["upload", "script/people.bue"]).expect(0).stdout.trim().to_owned();
+        let listed = fleet.bue(&["status", &run, "--state", "available"]).expect(0).stdout;
+        let job = listed
+            .split_whitespace()
+            .find(|word| word.strip_prefix('j').is_some_and(|number| number.parse::<u32>().is_ok()))
+            .expect("a job")
+            .to_owned();
+        let explained = fleet.bue(&["explain", &job]).expect(0).stdout;
+        assert!(explained.contains("paused"), "{explained}");
+        fleet.bue(&[&["resume"], words].concat()).expect(0);
+        fleet::eventually("the run's end", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
+        fleet.bue(&[&["resume"], words].concat()).expect(2);
+    }
+}
+
+#[test]
+fn a_run_is_made_again_of_the_script_it_was_made_of() {
+    let mut fleet = with_script(Fleet::empty()).start(1);
+    let first = fleet.bue(&["upload", "script/people.bue", "--wait"]).expect(0).run();
+    std::fs::remove_dir_all(fleet.path().join("script")).unwrap();
+    let again = fleet.bue(&["again", &first, "--wait"]).expect(0).says(&[&format!("of run {first} is run")]);
+    assert_ne!(again.run(), first);
+    fleet.bue(&["again", "r00000000"]).expect(2).says(&["r00000000"]);
+}
+
+#[test]
 fn failed_jobs_start_over_when_asked() {
     let mut fleet = Fleet::unenclosed().start(1);
     let folder = fleet.path().display().to_string();

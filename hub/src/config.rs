@@ -96,6 +96,8 @@ pub struct Limits {
     pub timeout_grace: Duration,
     /// Most passes of one loop.
     pub passes_max: u64,
+    /// Compiled plans kept in memory, in bytes as they are stored.
+    pub plan_cache_bytes_max: usize,
     /// Most entries of what is paused.
     pub pauses_max: usize,
     /// What is kept of finished runs.
@@ -177,6 +179,7 @@ impl Default for Limits {
             attempts_kept: 20,
             timeout_grace: Duration::from_secs(60),
             passes_max: 100_000_000,
+            plan_cache_bytes_max: 16 << 20,
             pauses_max: 1_000,
             kept: Kept::default(),
             postgres_connections_max: 8,

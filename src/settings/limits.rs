@@ -101,6 +101,7 @@ limits! {
         attempts_kept, BUE_ATTEMPTS_KEPT "Hub: attempts of a job whose history is kept.";
         timeout_grace, BUE_TIMEOUT_GRACE "Hub: time that a worker has beyond a step's own to hand its outcome in; then it is a timeout.";
         passes_max, BUE_PASSES_MAX "Hub: most passes of one loop.";
+        plan_cache_bytes_max, BUE_PLAN_CACHE_BYTES_MAX "Hub: compiled plans kept in memory, in bytes as they are stored.";
         pauses_max, BUE_PAUSES_MAX "Hub: most runs and scopes that are paused.";
         kept.succeeded_for, BUE_KEPT_SUCCEEDED_FOR "Hub: how long runs are kept that succeeded.";
         kept.succeeded_runs_max, BUE_KEPT_SUCCEEDED_RUNS_MAX "Hub: most runs kept that succeeded.";

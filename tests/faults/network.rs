@@ -7,20 +7,30 @@ use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, eventually};
 use crate::load::{Load, Queue, history};
+use crate::postgres::Server;
 use crate::proxy::Proxy;
 
 #[test]
 fn lost_answers_cost_no_job_and_make_no_second_run() {
-    let mut fleet = Fleet::unenclosed()
-        .with("BUE_BEAT", "300ms")
-        .with("BUE_LAPSE", "2s")
-        .with("BUE_LOST_ON_THE_WAY", "1s")
-        .start(0);
+    let fleet = Fleet::unenclosed();
+    let queue = Queue::of(&fleet);
+    lose_answers(fleet, &queue);
+}
+
+#[test]
+fn lost_answers_cost_no_job_and_make_no_second_run_in_postgresql() {
+    let server = Server::shared();
+    let database = server.database();
+    let fleet = Fleet::unenclosed().with("BUE_POSTGRES", &server.address(&database));
+    lose_answers(fleet, &Queue::Database(&server, &database));
+}
+
+fn lose_answers(fleet: Fleet, queue: &Queue<'_>) {
+    let mut fleet = fleet.with("BUE_BEAT", "300ms").with("BUE_LAPSE", "2s").with("BUE_LOST_ON_THE_WAY", "1s").start(0);
     let proxy = Proxy::before(&fleet.noted("hub"), 5);
     fleet.start_worker(&["-b", &proxy.address(), "-n", "4"]);
     let load = Load::start(&mut fleet, 60, &["-b", &proxy.address()]);
-    let queue = Queue::of(&fleet);
-    load.ends_well(&mut fleet, &[], &queue);
+    load.ends_well(&mut fleet, &[], queue);
     assert!(proxy.lost() >= 10, "only {} answers were lost", proxy.lost());
     let status: Value = serde_json::from_str(&fleet.bue(&["status", "--json"]).expect(0).stdout).unwrap();
     assert_eq!(status["runs"].as_array().unwrap().len(), 1, "a repeated upload makes no second run");
@@ -144,7 +154,21 @@ const TWO_CHAINS: &str = "a:\n    python\n    f\n    `def f(): return 1`\nb:\n  
 
 #[test]
 fn requests_that_come_twice_late_or_out_of_order_change_nothing_twice() {
-    let mut fleet = Fleet::unenclosed().with("BUE_LOST_ON_THE_WAY", "1ms").start(0);
+    let fleet = Fleet::unenclosed();
+    let queue = Queue::of(&fleet);
+    repeat_requests(fleet, &queue);
+}
+
+#[test]
+fn requests_that_come_twice_late_or_out_of_order_change_nothing_twice_in_postgresql() {
+    let server = Server::shared();
+    let database = server.database();
+    let fleet = Fleet::unenclosed().with("BUE_POSTGRES", &server.address(&database));
+    repeat_requests(fleet, &Queue::Database(&server, &database));
+}
+
+fn repeat_requests(fleet: Fleet, queue: &Queue<'_>) {
+    let mut fleet = fleet.with("BUE_LOST_ON_THE_WAY", "1ms").start(0);
     fleet.write("s/x.bue", TWO_CHAINS);
     let run = fleet.bue(&["upload", "s/x.bue"]).expect(0).run();
     let wire = Wire::to(&fleet);
@@ -188,7 +212,6 @@ fn requests_that_come_twice_late_or_out_of_order_change_nothing_twice() {
 
     let view = fleet.run_view(&run);
     assert_eq!((&view["state"], &view["counts"]["succeeded"]), (&json!("succeeded"), &json!(4)), "{view:#}");
-    let queue = Queue::of(&fleet);
-    assert_eq!(history(&mut fleet, &queue), (4, 0));
+    assert_eq!(history(&mut fleet, queue), (4, 0));
     assert!(fleet.hub.as_ref().unwrap().stderr().contains("refused a stale settlement"));
 }

@@ -65,6 +65,7 @@ impl Queue {
             attempts_kept: config.limits.attempts_kept,
             timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
             passes_max: config.limits.passes_max,
+            plan_cache_bytes_max: config.limits.plan_cache_bytes_max,
             chance: Chance::System,
             pauses_max: config.limits.pauses_max,
         };

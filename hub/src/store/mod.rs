@@ -72,6 +72,8 @@ pub struct StoreOptions {
     pub timeout_grace_ms: i64,
     /// Most passes of one loop.
     pub passes_max: u64,
+    /// Compiled plans kept in memory, in bytes as they are stored.
+    pub plan_cache_bytes_max: usize,
     /// Where tokens and the pauses after errors come from.
     pub chance: Chance,
     /// Most entries of what is paused.
@@ -125,7 +127,7 @@ impl Store {
         options: StoreOptions,
         sink: EffectsSink,
     ) -> std::io::Result<Self> {
-        let plans = Arc::new(PlanCache::default());
+        let plans = Arc::new(PlanCache::new(options.plan_cache_bytes_max));
         let writer = Writer::start(database, options, Arc::clone(&plans), sink)?;
         Ok(Self { writer: Arc::new(writer), reader, plans, options })
     }

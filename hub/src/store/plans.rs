@@ -1,7 +1,8 @@
 //! Compiled plans: kept by digest in the database and, worked out, in memory.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
 
 use super::Store;
 use super::job::Facts;
@@ -60,31 +61,48 @@ impl PlanEntry {
     }
 }
 
-/// Plans in memory, shared by the writer and the readers.
-#[derive(Default)]
+/// Plans in memory, shared by the writer and the readers; of those that are too much, the ones longest unused go.
 pub(super) struct PlanCache {
-    plans: Mutex<HashMap<Digest, Arc<PlanEntry>>>,
+    bytes_max: usize,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    plans: LruCache<Digest, (usize, Arc<PlanEntry>)>,
+    /// All of them together, as they are stored.
+    bytes: usize,
 }
 
 impl PlanCache {
-    /// Plans kept; more are read again.
-    const PLANS_MAX: usize = 256;
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, kept: Mutex::new(Kept { plans: LruCache::unbounded(), bytes: 0 }) }
+    }
 
     pub(super) fn get(&self, rows: &mut dyn Rows, digest: Digest) -> Result<Arc<PlanEntry>, QueueError> {
-        if let Some(plan) = self.plans.lock().ok().and_then(|plans| plans.get(&digest).cloned()) {
-            return Ok(plan);
+        if let Some((_, plan)) = self.kept().plans.get(&digest) {
+            return Ok(Arc::clone(plan));
         }
         let (bundle, body) = rows.plan(digest)?.ok_or_else(|| QueueError::not_found(format!("plan {digest}")))?;
         let plan: Plan =
             serde_json::from_str(&body).map_err(|error| QueueError::Unreadable(format!("plan {digest}: {error}")))?;
         let entry = Arc::new(PlanEntry::new(digest, bundle, plan));
-        if let Ok(mut plans) = self.plans.lock() {
-            if plans.len() >= Self::PLANS_MAX {
-                plans.clear();
-            }
-            plans.insert(digest, Arc::clone(&entry));
-        }
+        self.keep(body.len(), &entry);
         Ok(entry)
+    }
+
+    fn keep(&self, bytes: usize, entry: &Arc<PlanEntry>) {
+        let mut kept = self.kept();
+        let before = kept.plans.put(entry.digest, (bytes, Arc::clone(entry))).map_or(0, |(bytes, _)| bytes);
+        kept.bytes = kept.bytes + bytes - before;
+        // The one that is asked for stays, however large it is.
+        while kept.bytes > self.bytes_max && kept.plans.len() > 1 {
+            let Some((_, (bytes, _))) = kept.plans.pop_lru() else { break };
+            kept.bytes -= bytes;
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,5 +114,32 @@ impl Store {
     pub async fn plan(&self, digest: Digest) -> Result<PlanAnswer, QueueError> {
         let plans = Arc::clone(&self.plans);
         self.read(move |rows| Ok(plans.get(rows, digest)?.answer())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u8) -> Arc<PlanEntry> {
+        let digest = Digest::of(&[number]);
+        let plan = Plan { script: String::new(), sources: Vec::new(), steps: Vec::new(), body: Vec::new() };
+        Arc::new(PlanEntry::new(digest, digest, plan))
+    }
+
+    #[test]
+    fn plans_longest_unused_go_when_there_are_too_many_bytes_of_them() {
+        let cache = PlanCache::new(100);
+        let entries: Vec<_> = (0..4).map(entry).collect();
+        let is_kept = |number: usize| cache.kept().plans.contains(&entries[number].digest);
+        for number in [0, 1, 0] {
+            cache.keep(40, &entries[number]);
+        }
+        assert_eq!(cache.kept().bytes, 80);
+        cache.keep(40, &entries[2]);
+        assert_eq!([0, 1, 2].map(is_kept), [true, false, true]);
+        cache.keep(1_000, &entries[3]);
+        assert_eq!([0, 1, 2, 3].map(is_kept), [false, false, false, true]);
+        assert_eq!(cache.kept().bytes, 1_000);
     }
 }

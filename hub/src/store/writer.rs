@@ -285,6 +285,7 @@ mod tests {
             attempts_kept: 1,
             timeout_grace_ms: 0,
             passes_max: 10,
+            plan_cache_bytes_max: 1_000,
             chance: Chance::System,
             pauses_max: 10,
         };

@@ -69,6 +69,7 @@ fn options(seed: u64) -> StoreOptions {
         attempts_kept: ATTEMPTS_KEPT,
         timeout_grace_ms: GRACE_MS,
         passes_max: 1_000_000,
+        plan_cache_bytes_max: 16 << 20,
         pauses_max: 1_000,
         chance: StoreChance::Seeded(seed),
     }

@@ -27,6 +27,9 @@ use crate::{attempt, beat, descriptors, live_log, orphans, tidy};
 const MEMORY_SHORT: &str =
     "memory is short: no further jobs are taken until there is more than BUE_WORKER_MEMORY_RESERVE_BYTES";
 
+/// Leases of one answer after which the next request need not wait for more slots to be free.
+const MANY: usize = 32;
+
 /// Why a worker cannot start. Once it runs, nothing but its shutdown ends it.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -147,7 +150,7 @@ pub async fn run<H: Hub>(
     let beat = tokio::spawn(beat::run(Arc::clone(&shared)));
     let live_logs = tokio::spawn(live_log::run(Arc::clone(&shared), shared.config.limits.live_log_pause));
     let tidy = tokio::spawn(tidy::run(Arc::clone(&attempts)));
-    let (parcels, inbox) = mpsc::channel(shared.config.slots);
+    let (parcels, inbox) = mpsc::channel(shared.config.slots.max(settler::BATCH_MAX));
     let settler = tokio::spawn(settler::run(Arc::clone(&shared), inbox));
 
     let stop = CancellationToken::new();
@@ -176,12 +179,13 @@ impl<H: Hub> Worker<H> {
         let slots = Slots::new(self.shared.config.slots, &limits);
         let mut backoff = Backoff::new(limits.backoff_min, limits.backoff_max);
         let mut pace = Pace::new(limits.request_pause);
+        let mut given = 0;
         while !shutdown.is_cancelled() {
             let asked = Instant::now();
             let leases = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                leases = self.lease(&slots, &mut pace) => leases,
+                leases = self.lease(&slots, &mut pace, &mut given) => leases,
             };
             while self.running.try_join_next().is_some() {}
             // A hub may say at once that there is nothing, though it was asked to wait.
@@ -203,11 +207,11 @@ impl<H: Hub> Worker<H> {
         (self.running, self.stop)
     }
 
-    /// Waits for a free slot, then asks for work; `None` where the hub could not be asked.
-    async fn lease(&self, slots: &Slots, pace: &mut Pace) -> Option<Vec<Lease>> {
+    /// Waits for a free slot, then asks for work; `None` where the hub could not be asked. `given` is how many leases came last.
+    async fn lease(&self, slots: &Slots, pace: &mut Pace, given: &mut usize) -> Option<Vec<Lease>> {
         // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
         drop(slots.own.acquire().await.ok()?);
-        pace.keep(self.shared.held.count() == 0).await;
+        pace.keep(*given >= MANY || self.shared.held.count() == 0).await;
         let room = self.room(slots).await;
         let request = LeaseRequest {
             session: self.shared.session,
@@ -220,6 +224,7 @@ impl<H: Hub> Worker<H> {
         match self.shared.hub.lease(request).await {
             Ok(answer) => {
                 self.shared.hub_outage.worked();
+                *given = answer.leases.len();
                 Some(answer.leases)
             }
             Err(error) => {

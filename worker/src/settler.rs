@@ -19,15 +19,15 @@ pub(crate) struct Parcel {
 }
 
 /// Most settlements of one request: large enough to carry a burst, small enough for one body.
-const BATCH_MAX: usize = if SETTLEMENTS_MAX < 64 { SETTLEMENTS_MAX } else { 64 };
+pub(crate) const BATCH_MAX: usize = if SETTLEMENTS_MAX < 128 { SETTLEMENTS_MAX } else { 128 };
 
 /// Runs until every sender is gone and every parcel is answered.
 pub(crate) async fn run<H: Hub>(shared: Arc<Shared<H>>, mut parcels: mpsc::Receiver<Parcel>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut pace = Pace::new(shared.config.limits.request_pause);
     while parcels.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        // Whoever still runs may bring the next one.
-        pace.keep(shared.held.count() <= batch.len()).await;
+        // Whoever still runs may bring the next one, unless there is no room for it.
+        pace.keep(batch.len() >= BATCH_MAX || shared.held.count() <= batch.len()).await;
         while batch.len() < BATCH_MAX
             && let Ok(parcel) = parcels.try_recv()
         {

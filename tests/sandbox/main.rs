@@ -3,6 +3,7 @@
 //!
 //! - `attacks/*.py`: what is tried. [`expected`]: what must come of each.
 //! - [`range`]: the fleet that is attacked, with things planted where nobody may look.
+//! - [`neighbour`]: an attempt beside a hostile one.
 //! - [`lesser`]: a machine that lacks layers. [`pressure`]: one that lacks memory.
 
 #[path = "../fleet/mod.rs"]
@@ -10,6 +11,7 @@ mod fleet;
 
 mod expected;
 mod lesser;
+mod neighbour;
 mod pressure;
 mod range;
 

@@ -19,6 +19,9 @@ pub const CANARY: &str = "canary-7f3a91";
 /// The user of a worker that is not root's, where root runs the tests.
 const ORDINARY: u32 = 64_999;
 
+/// Setting of steps that share an interpreter; attacks have another name there.
+pub const SHARED: &str = "!isolation shared";
+
 /// Whether the worker is root's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
@@ -101,7 +104,8 @@ impl Range {
         let mut report = Report { ends: BTreeMap::new(), text: told.to_string() };
         for job in told["jobs"].as_array().unwrap() {
             self.jobs.push(job["id"].as_str().unwrap().to_owned());
-            report.ends.insert(job["name"].as_str().unwrap().to_owned(), ended(job));
+            let name = job["name"].as_str().unwrap();
+            report.ends.insert(name.strip_prefix("in_company_").unwrap_or(name).to_owned(), ended(job));
         }
         report
     }
@@ -212,12 +216,16 @@ fn ended(job: &Value) -> Ended {
 /// A step and a call for each attack, and one more step whose file the attack after it looks for.
 fn script(attacks: &[&Attack], settings: &str) -> String {
     let mut script = String::from("import python (leave_file_for_next_step) files.py\n");
+    let name_of = |attack: &Attack| match settings {
+        SHARED => format!("in_company_{}", attack.name),
+        _ => attack.name.to_owned(),
+    };
     for attack in attacks {
-        let line = format!("import python ({} {} {settings}) {}.py\n", attack.name, attack.settings, attack.file);
-        script.push_str(&line);
+        let (name, own) = (name_of(attack), attack.settings);
+        script.push_str(&format!("import python ({name} {own} {settings}) {}.py\n", attack.file));
     }
     for attack in attacks {
-        let name = attack.name;
+        let name = name_of(attack);
         let before = if name == "find_file_of_last_step" { "leave_file_for_next_step" } else { "" };
         script.push_str(&format!("p_{name} = {before} | {name}\np_{name}()\n"));
     }

@@ -79,6 +79,11 @@ def attack(deed=None, refusals=REFUSALS):
             return f"refused: {error}" if error.errno in refusals else f"UNCLEAR: {error!r}"
         return f"BROKE OUT: {got!r}" if got else "refused: nothing there"
 
+    async def shared():
+        return step()
+
+    # For an interpreter that many steps share.
+    deed.__globals__["in_company_" + deed.__name__] = shared
     return step
 
 

@@ -6,12 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bue_worker::{Config, find_python, find_uv};
-use protocol::ErrorKind;
+use protocol::{ErrorKind, Outcome};
 
 use crate::fake_hub::{Fleet, Work, log_text, python};
 use crate::sandbox::here;
 
-/// Writes a wheel of a package `tiny` with one module, as a program that makes wheels does.
+/// Writes a wheel of a package `tiny` with one module, as a program that makes wheels does. Its version 3.0 has every interpreter of
+/// its environment start a thread.
 const MAKE_WHEEL: &str = "
 import sys, zipfile
 folder, version = sys.argv[1:]
@@ -21,13 +22,15 @@ files = {
     f'{info}/METADATA': f'Metadata-Version: 2.1\\nName: tiny\\nVersion: {version}\\n',
     f'{info}/WHEEL': 'Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n',
 }
+if version == '3.0':
+    files['tiny.pth'] = 'import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\\n'
 files[f'{info}/RECORD'] = ''.join(f'{name},,\\n' for name in [*files, f'{info}/RECORD'])
 with zipfile.ZipFile(f'{folder}/tiny-{version}-py3-none-any.whl', 'w') as wheel:
     for name, text in files.items():
         wheel.writestr(name, text)
 ";
 
-/// An index with two versions of `tiny`: folders of wheels, as any web server lists them.
+/// An index with some versions of `tiny`: folders of wheels, as any web server lists them.
 struct Index {
     _folder: tempfile::TempDir,
     server: Child,
@@ -38,7 +41,7 @@ impl Index {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("simple/tiny")).unwrap();
-        for version in ["1.0", "2.0"] {
+        for version in ["1.0", "2.0", "3.0"] {
             make_wheel(&folder.path().join("simple/tiny"), version);
         }
         let mut server = Command::new("python3")
@@ -219,4 +222,16 @@ async fn a_step_can_have_an_interpreter_of_its_own() {
     assert_eq!(fleet.value(python(code)).await, "true");
     let fresh = python(code).set(|settings| settings.runtime.isolation = Some(protocol::Isolation::Fresh));
     assert_eq!(fleet.value(fresh).await, "false");
+}
+
+#[tokio::test]
+async fn an_interpreter_that_cannot_be_forked_is_started_anew_for_each_attempt_and_the_log_says_why() {
+    let (fleet, index) = (fleet_with_uv(|_| {}), Index::start());
+    for _ in 0..2 {
+        let code = "import os, threading, tiny\ndef step():\n    return [tiny.VERSION, threading.active_count()]\n";
+        let settlement = fleet.run(index.needing("3.0", code)).await;
+        let log = log_text(&settlement);
+        assert!(matches!(settlement.outcome, Outcome::Success { .. }), "{settlement:?}");
+        assert!(log.contains("threads as soon as it starts"), "{log}");
+    }
 }

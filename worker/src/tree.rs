@@ -81,7 +81,9 @@ impl Walk {
 
     /// Notes a folder in this one that is to be entered.
     pub(crate) fn note(&mut self, folder: CString) {
-        self.levels.last_mut().expect("it is somewhere").folders.push(folder);
+        if let Some(level) = self.levels.last_mut() {
+            level.folders.push(folder);
+        }
     }
 
     /// The next folder that was noted here.

@@ -87,9 +87,12 @@ impl LiveLogs {
         }
     }
 
-    /// An attempt is over: its log came with the settlement.
-    pub(crate) fn forget(&self, job: JobId) {
-        self.tails.lock().unwrap_or_else(PoisonError::into_inner).pop(&job);
+    /// An attempt is over, and its log is kept. One that came after it may be running.
+    pub(crate) fn forget(&self, job: JobId, attempt: u32) {
+        let mut tails = self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        if tails.peek(&job).is_some_and(|tail| tail.attempt <= attempt) {
+            tails.pop(&job);
+        }
     }
 }
 
@@ -112,7 +115,7 @@ mod tests {
         assert_eq!(logs.after(JOB, 1, 4), (4, "two\n".to_owned()));
         assert_eq!(logs.after(JOB, 1, 8), (8, String::new()));
         assert_eq!(logs.after(JOB, 2, 0), (0, String::new()));
-        logs.forget(JOB);
+        logs.forget(JOB, 1);
         assert_eq!(logs.after(JOB, 1, 4), (4, String::new()));
     }
 
@@ -131,6 +134,7 @@ mod tests {
         logs.take(part(1, 0, "old"));
         logs.take(part(2, 0, "new"));
         logs.take(part(1, 3, "late"));
+        logs.forget(JOB, 1);
         assert_eq!(logs.after(JOB, 2, 0), (0, "new".to_owned()));
     }
 

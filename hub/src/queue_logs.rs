@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use protocol::JobId;
 use protocol::api::LogRef;
-use protocol::log::{LogNews, LogRequest};
+use protocol::log::{LATE_LOGS_MAX, LateLogAnswer, LateLogRequest, LogNews, LogRequest};
 
 use crate::error::QueueError;
 use crate::queue::Queue;
@@ -27,6 +27,19 @@ impl Queue {
     /// Takes what attempts have printed.
     pub fn take_log(&self, request: LogRequest) {
         self.shared.live_logs.take(request.parts);
+    }
+
+    /// Keeps what attempts had printed whose leases were taken while they ran.
+    ///
+    /// # Errors
+    /// The request is over a limit, or the database failed; then none is kept.
+    pub async fn keep_late_logs(&self, request: LateLogRequest) -> Result<LateLogAnswer, QueueError> {
+        if request.logs.len() > LATE_LOGS_MAX {
+            return Err(QueueError::Invalid(format!("more than {LATE_LOGS_MAX} logs in one request")));
+        }
+        let kept = self.shared.store.add_late_logs(request.session, request.logs).await?;
+        kept.iter().for_each(|(job, attempt)| self.shared.live_logs.forget(*job, *attempt));
+        Ok(LateLogAnswer { kept: kept.len() as u64 })
     }
 
     /// What is new about a job's log; waits for it.

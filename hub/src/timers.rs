@@ -150,7 +150,7 @@ async fn meet(shared: &Shared, fleet: &Fleet) -> Result<(), QueueError> {
 
 async fn lapse_silent(shared: &Shared) {
     for session in shared.sessions.take_silent(shared.limits.lapse, Instant::now()) {
-        match shared.store.lapse(session).await {
+        match shared.store.lapse(session, now_ms()).await {
             Ok(0) => {}
             Ok(jobs) => tracing::warn!(%session, jobs, "worker lost: its jobs are available again"),
             Err(error) => {
@@ -165,7 +165,7 @@ async fn lapse_silent(shared: &Shared) {
 async fn finish_cancelling(shared: Arc<Shared>) {
     for run in insist("look for runs that are cancelled in part", || shared.store.half_cancelled()).await {
         tracing::info!(run, "cancelling what is left of a cancelled run");
-        insist("cancel what is left of a cancelled run", || shared.store.cancel_more(run)).await;
+        insist("cancel what is left of a cancelled run", || shared.store.cancel_more(run, now_ms())).await;
     }
 }
 

@@ -5,10 +5,10 @@ mod rig;
 use std::time::Duration;
 
 use bue_hub::Known;
-use protocol::api::{Lease, LogRef, SettleRequest, Settlement};
-use protocol::log::{LogPart, LogRequest};
-use protocol::{JobState, Outcome};
-use rig::{On, Rig, WORKER, error, script};
+use protocol::api::{Lease, LogRef, SettleRequest, Settled, Settlement};
+use protocol::log::{LateLog, LateLogRequest, LogPart, LogRequest};
+use protocol::{JobState, Outcome, SessionId};
+use rig::{OTHER, On, Rig, WORKER, error, script, success};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -21,6 +21,21 @@ async fn settle(rig: &Rig, lease: &Lease, outcome: Outcome, log: &str) {
     let log = Some(LogRef::Text(log.to_owned()));
     let settlement = Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome, log };
     rig.queue.settle(SettleRequest { session: WORKER, settlements: vec![settlement] }).await.unwrap();
+}
+
+/// Hands in the log of an attempt that was ended from outside; answers with whether it was kept.
+async fn hand_in_late(rig: &Rig, session: SessionId, lease: &Lease, log: &str) -> bool {
+    let log = Some(LogRef::Text(log.to_owned()));
+    let logs = vec![LateLog { job: lease.job, attempt: lease.attempt, log }];
+    rig.queue.keep_late_logs(LateLogRequest { session, logs }).await.unwrap().kept == 1
+}
+
+async fn log_of(rig: &Rig, lease: &Lease) -> Option<String> {
+    match rig.queue.log(lease.job, Some(lease.attempt)).await.unwrap() {
+        Some(LogRef::Text(text)) => Some(text),
+        Some(other) => panic!("not inline: {other:?}"),
+        None => None,
+    }
 }
 
 async fn one_who_follows_hears_what_is_printed_and_that_the_attempt_is_over(on: On) {
@@ -55,7 +70,67 @@ async fn each_attempt_keeps_its_log(on: On) {
     assert!(news.is_over(), "who follows what has ended does not wait: {news:?}");
 }
 
+async fn an_attempt_that_is_cancelled_while_it_runs_is_kept_with_its_late_log(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a", "b"], "p = a | b\np()\n")).await;
+    let lease = rig.next_of("a").await;
+    assert!(!hand_in_late(&rig, WORKER, &lease, "it runs\n").await, "it is not over");
+    rig.queue.cancel(run.clone()).await.unwrap();
+    assert_eq!(rig.settle(&lease, success("1")).await, Settled::Stale);
+    assert!(!hand_in_late(&rig, OTHER, &lease, "forged\n").await, "it is another worker's");
+    assert!(hand_in_late(&rig, WORKER, &lease, "until then\n").await);
+    assert!(!hand_in_late(&rig, WORKER, &lease, "once more\n").await, "it has a log");
+    assert_eq!(rig.settle(&lease, success("1")).await, Settled::Stale, "a late log gives no right to settle");
+    assert_eq!(log_of(&rig, &lease).await.as_deref(), Some("until then\n"));
+    assert_eq!(rig.states(&run).await, [("a".into(), JobState::Cancelled), ("b".into(), JobState::Cancelled)]);
+}
+
+async fn an_attempt_whose_job_starts_over_is_kept_beside_the_next_one(on: On) {
+    let rig = Rig::new(on).await;
+    rig.submit(&script(&["a", "b"], "p = a | b\np()\n")).await;
+    rig.succeed(&rig.next_of("a").await, "1").await;
+    let lease = rig.next_of("b").await;
+    rig.queue.reset_job(protocol::JobId(1)).await.unwrap();
+    let again = rig.next_of("a").await;
+    print(&rig, &again, 0, "the next one\n");
+    assert!(hand_in_late(&rig, WORKER, &lease, "until then\n").await);
+    assert_eq!(log_of(&rig, &lease).await.as_deref(), Some("until then\n"));
+    let news = rig.queue.follow_log(again.job, Known::default(), LONG).await.unwrap();
+    assert_eq!((news.attempt, news.text.as_str()), (2, "the next one\n"));
+    rig.succeed(&again, "2").await;
+    let next = rig.next_of("b").await;
+    assert_eq!(next.attempt, 2);
+    settle(&rig, &next, success("3"), "the second\n").await;
+    assert_eq!(log_of(&rig, &next).await.as_deref(), Some("the second\n"));
+    assert!(!hand_in_late(&rig, WORKER, &next, "instead\n").await, "it was settled with a log");
+}
+
+async fn an_attempt_that_the_hub_timed_out_gets_its_late_log(on: On) {
+    let rig = Rig::with(on, |config| config.limits.timeout_grace = Duration::from_millis(100)).await;
+    let run = rig.submit(&script(&["a !timeout 1"], "p = | a\np()\n")).await;
+    let lease = rig.next_of("a").await;
+    let mut version = None;
+    while rig.run(&run).await.counts.failed == 0 {
+        version = Some(rig.queue.run(run.clone(), version, LONG).await.unwrap().version);
+    }
+    assert!(hand_in_late(&rig, WORKER, &lease, "until then\n").await);
+    assert_eq!(log_of(&rig, &lease).await.as_deref(), Some("until then\n"));
+}
+
+async fn an_answer_of_reset_stays_settled_although_its_own_job_starts_over(on: On) {
+    let rig = Rig::new(on).await;
+    rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let lease = rig.next_of("a").await;
+    settle(&rig, &lease, Outcome::Reset, "what it said\n").await;
+    assert_eq!(rig.settle(&lease, Outcome::Reset).await, Settled::Settled, "it is repeated");
+    assert_eq!(log_of(&rig, &lease).await.as_deref(), Some("what it said\n"));
+}
+
 on_both_stores! {
+    an_attempt_that_is_cancelled_while_it_runs_is_kept_with_its_late_log,
+    an_attempt_whose_job_starts_over_is_kept_beside_the_next_one,
+    an_attempt_that_the_hub_timed_out_gets_its_late_log,
+    an_answer_of_reset_stays_settled_although_its_own_job_starts_over,
     one_who_follows_hears_what_is_printed_and_that_the_attempt_is_over,
     each_attempt_keeps_its_log,
 }

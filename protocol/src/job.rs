@@ -168,6 +168,8 @@ pub enum ErrorKind {
     Loop,
     /// Too many workers were lost while they ran it.
     Lost,
+    /// Somebody cancelled its job, or started it over, while it ran.
+    Cancelled,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The words that hub, worker, runner and command line share: plain data and its JSON form.
 //!
 //! - [`id`]: run, job, lease and session identifiers, and content digests.
-//! - [`log`]: what attempts that run have printed.
+//! - [`log`]: what attempts have printed that run, or were ended from outside.
 //! - [`plan`]: what a compiled `.bue` script says is to be done.
 //! - [`value`]: references to the values that travel between steps.
 //! - [`job`]: states, outcomes and errors of jobs.

@@ -1,9 +1,11 @@
-//! Logs of attempts that run: what workers tell hubs, and hubs tell those who follow.
+//! Logs beside the settlement: of attempts that run, and of those that were not their worker's to settle any more.
 //!
-//! Only the tail of it is kept, in memory, and some of it may be missing. The log that counts comes with the settlement.
+//! Of those that run only the tail is kept, in memory, and some of it may be missing. The log that counts comes with the settlement, or
+//! late: when the attempt's lease was taken while it ran.
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::LogRef;
 use crate::{JobId, JobState, SessionId};
 
 /// What attempts of a worker have printed since it last told.
@@ -26,6 +28,37 @@ pub struct LogPart {
     pub from: u64,
     /// The part.
     pub text: String,
+}
+
+/// Most logs in one [`LateLogRequest`].
+pub const LATE_LOGS_MAX: usize = 1_000;
+
+/// Hands in what attempts had printed when their leases were taken: their jobs were cancelled, started over or out of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateLogRequest {
+    /// Who had the leases.
+    pub session: SessionId,
+    /// At most [`LATE_LOGS_MAX`].
+    pub logs: Vec<LateLog>,
+}
+
+/// What there is of one such attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateLog {
+    /// The job.
+    pub job: JobId,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// What it printed, where that is anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+}
+
+/// What a hub made of late logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateLogAnswer {
+    /// How many attempts they were added to. The others are not in the history, are another worker's, or have a log.
+    pub kept: u64,
 }
 
 /// News of a job's log, for one who follows it.

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use protocol::JobId;
 use protocol::api::LogRef;
-use protocol::log::{LogNews, LogRequest};
+use protocol::log::{LateLogAnswer, LateLogRequest, LogNews, LogRequest};
 use serde::Deserialize;
 
 use super::answer::Refusal;
@@ -21,6 +21,7 @@ use crate::queue_logs::Known;
 pub(super) fn routes() -> Router<Hub> {
     Router::new()
         .route("/v1/logs", post(take))
+        .route("/v1/logs/late", post(keep_late))
         .route("/v1/jobs/{job}/log", get(kept))
         .route("/v1/jobs/{job}/log/live", get(follow))
 }
@@ -28,6 +29,10 @@ pub(super) fn routes() -> Router<Hub> {
 async fn take(State(hub): State<Hub>, body: Result<Json<LogRequest>, JsonRejection>) -> Result<StatusCode, Refusal> {
     hub.queue.take_log(body?.0);
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn keep_late(State(hub): State<Hub>, body: Result<Json<LateLogRequest>, JsonRejection>) -> Answer<LateLogAnswer> {
+    json(hub.queue.keep_late_logs(body?.0).await)
 }
 
 #[derive(Deserialize)]

@@ -256,11 +256,12 @@ impl Queue {
             return Err(QueueError::Invalid(format!("more than {SETTLEMENTS_MAX} settlements in one request")));
         }
         let session = request.session;
-        let jobs: Vec<JobId> = request.settlements.iter().map(|settlement| settlement.job).collect();
+        let attempts: Vec<(JobId, u32)> =
+            request.settlements.iter().map(|settlement| (settlement.job, settlement.attempt)).collect();
         let answers = self.store().settle(request, now_ms()).await?;
-        for (job, answer) in jobs.iter().zip(&answers) {
+        for ((job, attempt), answer) in attempts.iter().zip(&answers) {
             if *answer == Settled::Settled {
-                self.shared.live_logs.forget(*job);
+                self.shared.live_logs.forget(*job, *attempt);
             } else {
                 tracing::warn!(%job, %session, "refused a stale settlement: the lease was no longer this worker's");
             }
@@ -286,7 +287,7 @@ impl Queue {
         }
         let (revoked, unknown) = self.store().compare(session, request.held, given_before_ms).await?;
         if !unknown.is_empty() {
-            let jobs = self.store().take_back(session, unknown).await?;
+            let jobs = self.store().take_back(session, unknown, now_ms()).await?;
             tracing::warn!(%session, jobs, "took back leases that the worker never heard of");
         }
         Ok(BeatAnswer { revoked, beat_ms: u64::try_from(limits.beat.as_millis()).unwrap_or(u64::MAX) })
@@ -297,10 +298,10 @@ impl Queue {
     /// # Errors
     /// There is no such run.
     pub async fn cancel(&self, run: RunId) -> Result<RunView, QueueError> {
-        if let Some(number) = self.store().cancel_run(run.clone()).await? {
+        if let Some(number) = self.store().cancel_run(run.clone(), now_ms()).await? {
             let shared = Arc::clone(&self.shared);
             // Whoever asked may be gone before the last of many jobs is cancelled.
-            let rest = tokio::spawn(async move { shared.store.cancel_more(number).await });
+            let rest = tokio::spawn(async move { shared.store.cancel_more(number, now_ms()).await });
             rest.await.map_err(|error| QueueError::Unavailable(error.to_string()))??;
         }
         tracing::info!(%run, "run cancelled");
@@ -355,7 +356,7 @@ impl Queue {
     /// # Errors
     /// There is no such job, or it is an item.
     pub async fn reset_job(&self, job: JobId) -> Result<ResetAnswer, QueueError> {
-        let jobs = self.store().reset_job(job).await?;
+        let jobs = self.store().reset_job(job, now_ms()).await?;
         tracing::info!(%job, jobs, "a job and what follows it start over");
         Ok(ResetAnswer { jobs })
     }

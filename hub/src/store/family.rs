@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{JobId, RunId};
+use protocol::{ErrorKind, JobId, LeaseToken, Outcome, RunId, StepError};
 
 use super::Store;
 use super::change::Change;
 use super::job::Job;
 use super::passes::{self, close_loops};
-use super::row::job_number;
+use super::row::{Attempt, job_number};
+use super::settle::attempt;
 use crate::error::QueueError;
-use crate::job::{Standing, State};
+use crate::job::{Leased, Standing, State};
 
 /// Jobs that are changed in one transaction where there may be a million of them.
 const AT_ONCE: usize = 2_000;
@@ -25,20 +26,20 @@ impl Store {
     ///
     /// # Errors
     /// There is no such run.
-    pub async fn cancel_run(&self, run: RunId) -> Result<Option<i64>, QueueError> {
-        self.write(move |change| cancel_run(change, &run)).await
+    pub async fn cancel_run(&self, run: RunId, now_ms: i64) -> Result<Option<i64>, QueueError> {
+        self.write(move |change| cancel_run(change, &run, now_ms)).await
     }
 
     /// Cancels what is still open of a cancelled run, bit by bit, so that others come to their turns.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn cancel_more(&self, run: i64) -> Result<(), QueueError> {
+    pub async fn cancel_more(&self, run: i64, now_ms: i64) -> Result<(), QueueError> {
         // What could be leased meanwhile comes first.
         for states in [&[State::Ready][..], &OPEN] {
             let mut after = Some(START);
             while let Some(from) = after {
-                after = self.write(move |change| cancel_some(change, run, from, states)).await?;
+                after = self.write(move |change| cancel_some(change, run, from, states, now_ms)).await?;
             }
         }
         Ok(())
@@ -70,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// There is no such job, or it is an item.
-    pub async fn reset_job(&self, job: JobId) -> Result<u64, QueueError> {
+    pub async fn reset_job(&self, job: JobId, now_ms: i64) -> Result<u64, QueueError> {
         self.write(move |change| {
             let id = job_number(job);
             let found = change.job(id)?.ok_or_else(|| QueueError::not_found(format!("job {job}")))?;
@@ -80,6 +81,8 @@ impl Store {
             }
             go_on(change, found.run, true)?;
             let family = with_descendants(change, [id])?;
+            change.load_jobs(family.iter().copied())?;
+            cut_short(change, &family, Cut::StartedOver, now_ms)?;
             start_all_over(change, &family)
         })
         .await
@@ -93,6 +96,41 @@ fn go_on(change: &mut Change<'_>, run: i64, any: bool) -> Result<(), QueueError>
         change.edited();
         change.rows.mark_cancelled(run, false)?;
         change.touch(run);
+    }
+    Ok(())
+}
+
+/// What ends an attempt although its worker is still at it.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    Cancelled,
+    StartedOver,
+}
+
+impl Cut {
+    /// The word for it in the history, and a sentence.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cancelled => ("cancelled", "cancelled while it ran"),
+            Self::StartedOver => ("reset", "its job was started over while it ran"),
+        }
+    }
+}
+
+/// Adds the attempts of those jobs that run to the history, for their leases are about to be taken.
+fn cut_short<'j>(
+    change: &mut Change<'_>,
+    jobs: impl IntoIterator<Item = &'j i64>,
+    cut: Cut,
+    now_ms: i64,
+) -> Result<(), QueueError> {
+    let (outcome, message) = cut.words();
+    let error = Outcome::Error(StepError::new(ErrorKind::Cancelled, message));
+    for id in jobs {
+        let Some(job) = change.job(*id)?.and_then(Job::when::<Leased>) else { continue };
+        // Under no token: what the worker hands in later is stale, not a repetition.
+        let attempt = attempt(&job, LeaseToken([0; 16]), job.standing().held().session, &error, now_ms)?;
+        change.add_attempt(Attempt { outcome, ..attempt });
     }
     Ok(())
 }
@@ -125,23 +163,31 @@ fn with_descendants(
     Ok(found)
 }
 
-/// Cancels all that waits, however indirectly, for `job`.
-pub(super) fn cancel_descendants(change: &mut Change<'_>, job: i64) -> Result<(), QueueError> {
+/// Cancels all that waits, however indirectly, for `job`, which is cancelled.
+pub(super) fn cancel_descendants(change: &mut Change<'_>, job: i64, now_ms: i64) -> Result<(), QueueError> {
     let family = with_descendants(change, [job])?;
-    change.load_jobs(family.iter().copied())?;
-    for id in family.iter().filter(|id| **id != job) {
-        cancel(change, *id)?;
-    }
+    cancel(change, &family, now_ms)?;
     family.iter().try_for_each(|id| passes::go_on(change, *id))
 }
 
-fn cancel(change: &mut Change<'_>, id: i64) -> Result<(), QueueError> {
-    let cancelled = change.job(id)?.and_then(|job| job.go(Standing::cancel).gone());
-    cancelled.map_or(Ok(()), |job| change.put_job(job))
+/// Cancels those that have not ended.
+fn cancel<'j>(
+    change: &mut Change<'_>,
+    jobs: impl IntoIterator<Item = &'j i64> + Copy,
+    now_ms: i64,
+) -> Result<(), QueueError> {
+    change.load_jobs(jobs.into_iter().copied())?;
+    cut_short(change, jobs, Cut::Cancelled, now_ms)?;
+    for id in jobs {
+        if let Some(job) = change.job(*id)?.and_then(|job| job.go(Standing::cancel).gone()) {
+            change.put_job(job)?;
+        }
+    }
+    Ok(())
 }
 
-/// Starts over: the job, its ancestors up to first steps and items, and all descendants of those.
-pub(super) fn reset(change: &mut Change<'_>, job: i64) -> Result<(), QueueError> {
+/// Starts over: the job, whose own attempt is settled, its ancestors up to first steps and items, and all descendants of those.
+pub(super) fn reset(change: &mut Change<'_>, job: i64, now_ms: i64) -> Result<(), QueueError> {
     let mut ancestors = BTreeSet::new();
     let mut generation = BTreeSet::from([job]);
     while !generation.is_empty() {
@@ -157,6 +203,8 @@ pub(super) fn reset(change: &mut Change<'_>, job: i64) -> Result<(), QueueError>
         generation = next;
     }
     let family = with_descendants(change, ancestors)?;
+    change.load_jobs(family.iter().copied())?;
+    cut_short(change, family.iter().filter(|id| **id != job), Cut::StartedOver, now_ms)?;
     start_all_over(change, &family)?;
     Ok(())
 }
@@ -177,11 +225,11 @@ fn start_over(change: &mut Change<'_>, job: Job, family: &BTreeSet<i64>) -> Resu
     change.set_error(id, None)
 }
 
-fn cancel_run(change: &mut Change<'_>, run: &RunId) -> Result<Option<i64>, QueueError> {
+fn cancel_run(change: &mut Change<'_>, run: &RunId, now_ms: i64) -> Result<Option<i64>, QueueError> {
     let number = change.run_number(run)?;
     let closed = close_loops(change, number)?;
     let open = some_jobs(change, number, START, &OPEN)?;
-    cancel_all(change, &open)?;
+    cancel(change, &open, now_ms)?;
     if closed || !open.is_empty() {
         change.edited();
         change.rows.mark_cancelled(number, true)?;
@@ -196,6 +244,7 @@ fn cancel_some(
     run: i64,
     after: (i64, i64),
     states: &[State],
+    now_ms: i64,
 ) -> Result<Option<(i64, i64)>, QueueError> {
     let is_cancelled = change.rows.run(run)?.is_some_and(|run| run.cancelled);
     if !is_cancelled {
@@ -203,13 +252,8 @@ fn cancel_some(
         return Ok(None);
     }
     let open = some_jobs(change, run, after, states)?;
-    cancel_all(change, &open)?;
+    cancel(change, &open, now_ms)?;
     next_place(change, &open)
-}
-
-fn cancel_all(change: &mut Change<'_>, jobs: &[i64]) -> Result<(), QueueError> {
-    change.load_jobs(jobs.iter().copied())?;
-    jobs.iter().try_for_each(|id| cancel(change, *id))
 }
 
 /// Starts some failed jobs of a run over; answers with their number, and the place of the last one where there may be more.

@@ -29,14 +29,14 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn lapse(&self, session: SessionId) -> Result<usize, QueueError> {
+    pub async fn lapse(&self, session: SessionId, now_ms: i64) -> Result<usize, QueueError> {
         self.write(move |change| {
             change.flush()?;
             let leases = change.rows.leases_of(session)?;
             change.load_jobs(leases.iter().map(|(job, ..)| *job))?;
             for (job, ..) in &leases {
                 if let Some(job) = change.job(*job)?.and_then(Job::when) {
-                    lapse(change, job)?;
+                    lapse(change, job, now_ms)?;
                 }
             }
             Ok(leases.len())
@@ -104,7 +104,12 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn take_back(&self, session: SessionId, tokens: Vec<LeaseToken>) -> Result<usize, QueueError> {
+    pub async fn take_back(
+        &self,
+        session: SessionId,
+        tokens: Vec<LeaseToken>,
+        now_ms: i64,
+    ) -> Result<usize, QueueError> {
         self.write(move |change| {
             change.flush()?;
             let mut taken = 0;
@@ -112,7 +117,7 @@ impl Store {
                 if tokens.contains(&token)
                     && let Some(job) = change.job(job)?.and_then(Job::when)
                 {
-                    give_back(change, job)?;
+                    give_back(change, job, now_ms)?;
                     taken += 1;
                 }
             }
@@ -165,7 +170,7 @@ impl Store {
     }
 }
 
-fn lapse(change: &mut Change<'_>, job: Job<Leased>) -> Result<(), QueueError> {
+fn lapse(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), QueueError> {
     let run = change.run(job.run)?;
     let job = job.go(|leased| leased.lapse(&change.options.policy));
     let outcome = match job.standing() {
@@ -175,14 +180,14 @@ fn lapse(change: &mut Change<'_>, job: Job<Leased>) -> Result<(), QueueError> {
         )),
         _ => Outcome::Release { reason: "the worker was not heard from".to_owned(), delay_ms: 0 },
     };
-    carry_out(change, &run, job, &outcome)
+    carry_out(change, &run, job, &outcome, now_ms)
 }
 
-fn give_back(change: &mut Change<'_>, job: Job<Leased>) -> Result<(), QueueError> {
+fn give_back(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), QueueError> {
     let outcome = Outcome::Release { reason: "the lease was lost on the way".to_owned(), delay_ms: 0 };
     let run = change.run(job.run)?;
     let job = job.go(|leased| Next::Ready(leased.give_back()));
-    carry_out(change, &run, job, &outcome)
+    carry_out(change, &run, job, &outcome, now_ms)
 }
 
 fn time_out(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), QueueError> {
@@ -196,5 +201,5 @@ fn time_out(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<()
     change.add_attempt(attempt);
     let rules = Rules::new(&change.options.policy, settings);
     let job = job.go(|leased| leased.settle(&outcome, &rules, now_ms, random));
-    carry_out(change, &run, job, &outcome)
+    carry_out(change, &run, job, &outcome, now_ms)
 }

@@ -5,7 +5,7 @@
 //!
 //! - [`writer`]: the one thread that writes; requests that arrive together share a transaction.
 //! - [`change`]: the working set.
-//! - [`submit`], [`lease`], [`settle`], [`family`], [`looped`], [`passes`], [`lapse`], [`pause`], [`retention`]: the use cases.
+//! - [`submit`], [`lease`], [`settle`], [`family`], [`looped`], [`passes`], [`lapse`], [`late`], [`pause`], [`retention`]: the use cases.
 //! - [`views`], [`results`], [`explain`]: what is shown. [`secrets`]: what is kept sealed.
 //! - [`sqlite`]: one file, one hub. [`postgres`]: several hubs over one database.
 
@@ -16,6 +16,7 @@ mod explain;
 mod family;
 mod job;
 mod lapse;
+mod late;
 mod lease;
 mod looped;
 mod passes;

@@ -69,6 +69,14 @@ pub(crate) struct Attempt {
     pub log: Option<String>,
 }
 
+/// What comes of an attempt that ended without a settlement.
+#[derive(Debug, Clone)]
+pub(crate) struct LateRow {
+    pub job: i64,
+    pub number: u32,
+    pub log: Option<String>,
+}
+
 /// A run.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {

@@ -73,7 +73,7 @@ fn settle(
     change.add_attempt(Attempt { log, ..attempt });
     let rules = Rules::new(&change.options.policy, &run.plan.step(job.step)?.settings);
     let job = job.go(|leased| leased.settle(outcome, &rules, now_ms, random));
-    carry_out(change, &run, job, outcome)?;
+    carry_out(change, &run, job, outcome, now_ms)?;
     Ok(Settled::Settled)
 }
 
@@ -116,6 +116,7 @@ pub(super) fn carry_out(
     run: &RunEntry,
     mut job: Job<Next>,
     outcome: &Outcome,
+    now_ms: i64,
 ) -> Result<(), QueueError> {
     if let Outcome::Success { priority: Some(priority), .. } | Outcome::Pending { priority: Some(priority) } = outcome {
         set_priority_of_followers(change, &job, *priority)?;
@@ -129,9 +130,9 @@ pub(super) fn carry_out(
         Next::Ready(_) | Next::Parked(_) | Next::Failed(_) => change.put_job(job)?,
         Next::Cancelled(_) => {
             change.put_job(job)?;
-            return family::cancel_descendants(change, id);
+            return family::cancel_descendants(change, id, now_ms);
         }
-        Next::Reset(_) => return family::reset(change, id),
+        Next::Reset(_) => return family::reset(change, id, now_ms),
     }
     // An earlier error stays until the job succeeds or starts over.
     if let Outcome::Error(error) = outcome {

@@ -254,7 +254,11 @@ impl Reference {
                 self.set(id, Is::Parked(now_ms));
                 self.drawn.push((id, milliseconds(self.policy.pending_max)));
             }
-            Deed::Reset => self.reset(id),
+            Deed::Reset => {
+                // Its own attempt is settled, and not cut short.
+                self.set(id, Is::Ready);
+                self.reset(id);
+            }
             Deed::Cancel => {
                 self.set(id, Is::Cancelled);
                 for relative in self.descendants([id]) {
@@ -302,7 +306,15 @@ impl Reference {
         found
     }
 
+    /// Keeps the attempt of a job that runs, of which the lease is about to be taken.
+    fn cut_short(&mut self, id: JobId) {
+        if matches!(self.is(id), Is::Leased { .. }) {
+            self.record(id, self.jobs[&id].attempts, LeaseToken([0; 16]));
+        }
+    }
+
     fn cancel(&mut self, id: JobId) {
+        self.cut_short(id);
         if self.is(id) != Is::Succeeded {
             self.set(id, Is::Cancelled);
         }
@@ -322,6 +334,7 @@ impl Reference {
 
     fn start_over(&mut self, family: &BTreeSet<JobId>) {
         for id in family {
+            self.cut_short(*id);
             let job = self.jobs.get_mut(id).unwrap();
             (job.failures, job.losses) = (0, 0);
             self.set(*id, Is::Waiting);
@@ -346,6 +359,7 @@ impl Reference {
         self.runs[run].given_up += std::mem::take(&mut self.runs[run].unmade);
         for id in self.runs[run].jobs.clone() {
             if !matches!(self.is(id), Is::Succeeded | Is::Failed) {
+                self.cut_short(id);
                 self.set(id, Is::Cancelled);
             }
         }

@@ -3,6 +3,7 @@
 use protocol::{LeaseToken, SessionId};
 
 use super::rows::{PostgresRows, bytes, get, small};
+use crate::store::row::LateRow;
 use crate::store::rows::{Found, LeaseRows};
 
 impl LeaseRows for PostgresRows<'_> {
@@ -44,6 +45,18 @@ impl LeaseRows for PostgresRows<'_> {
     fn last_outcome(&mut self, job: i64) -> Found<Option<String>> {
         let sql = "SELECT outcome FROM attempts WHERE job = $1 ORDER BY number DESC LIMIT 1";
         self.first(sql, &[&job], |row| get(row, 0))
+    }
+
+    fn add_logs(&mut self, session: SessionId, logs: &[LateRow]) -> Found<Vec<(i64, u32)>> {
+        let sql = "UPDATE attempts SET log = late.log
+            FROM unnest($2::bigint[], $3::integer[], $4::text[]) AS late(job, number, log)
+            WHERE attempts.job = late.job AND attempts.number = late.number AND session = $1
+                AND attempts.log IS NULL AND late.log IS NOT NULL
+            RETURNING attempts.job, attempts.number";
+        let jobs: Vec<i64> = logs.iter().map(|late| late.job).collect();
+        let numbers: Vec<i32> = logs.iter().map(|late| late.number.cast_signed()).collect();
+        let texts: Vec<Option<&str>> = logs.iter().map(|late| late.log.as_deref()).collect();
+        self.all(sql, &[&&session.0[..], &jobs, &numbers, &texts], |row| Ok((get(row, 0)?, small(row, 1)?)))
     }
 
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {

@@ -4,6 +4,7 @@ use protocol::{LeaseToken, SessionId};
 use rusqlite::params;
 
 use super::SqliteRows;
+use crate::store::row::LateRow;
 use crate::store::rows::{Found, LeaseRows};
 
 impl LeaseRows for SqliteRows<'_> {
@@ -45,6 +46,18 @@ impl LeaseRows for SqliteRows<'_> {
     fn last_outcome(&mut self, job: i64) -> Found<Option<String>> {
         let sql = "SELECT outcome FROM attempts WHERE job = ?1 ORDER BY number DESC LIMIT 1";
         self.first(sql, [job], |row| row.get(0))
+    }
+
+    fn add_logs(&mut self, session: SessionId, logs: &[LateRow]) -> Found<Vec<(i64, u32)>> {
+        let sql = "UPDATE attempts SET log = ?4
+            WHERE job = ?1 AND number = ?2 AND session = ?3 AND log IS NULL AND ?4 IS NOT NULL";
+        let mut added = Vec::new();
+        for late in logs {
+            if self.execute(sql, params![late.job, late.number, session.0, late.log])? > 0 {
+                added.push((late.job, late.number));
+            }
+        }
+        Ok(added)
     }
 
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {

@@ -16,7 +16,7 @@ impl World {
 
     pub(super) async fn lapse(&mut self) {
         let session = self.session();
-        let taken = self.store().lapse(session).await.unwrap();
+        let taken = self.store().lapse(session, self.now_ms).await.unwrap();
         assert_eq!(taken, self.model.lapse(session), "leases of {session}");
         self.transcript.note("taken", (session, taken));
     }
@@ -35,7 +35,7 @@ impl World {
         let lost: BTreeSet<LeaseToken> =
             given.iter().filter(|lease| !kept.contains(lease)).map(|(_, token)| *token).collect();
         assert_eq!(unknown.iter().copied().collect::<BTreeSet<_>>(), lost);
-        assert_eq!(self.store().take_back(session, unknown).await.unwrap(), lost.len());
+        assert_eq!(self.store().take_back(session, unknown, self.now_ms).await.unwrap(), lost.len());
         for (job, _) in given.iter().filter(|(_, token)| lost.contains(token)) {
             self.model.take_back(*job);
         }
@@ -51,10 +51,10 @@ impl World {
         let Some(run) = self.pick_run() else { return };
         let Some(id) = self.chance.pick(&self.model.runs[run].jobs).copied() else { return };
         if self.model.jobs[&id].item {
-            assert!(matches!(self.store().reset_job(id).await, Err(QueueError::Invalid(_))));
+            assert!(matches!(self.store().reset_job(id, self.now_ms).await, Err(QueueError::Invalid(_))));
             return;
         }
-        let reset = self.store().reset_job(id).await.unwrap();
+        let reset = self.store().reset_job(id, self.now_ms).await.unwrap();
         assert_eq!(reset, self.model.reset_job(id));
         self.transcript.note("reset", (id, reset));
     }
@@ -66,7 +66,7 @@ impl World {
 
     pub(super) async fn cancel_run(&mut self) {
         let Some(run) = self.pick_run() else { return };
-        self.store().cancel_run(self.id_of(run)).await.unwrap();
+        self.store().cancel_run(self.id_of(run), self.now_ms).await.unwrap();
         self.model.cancel_run(run);
     }
 

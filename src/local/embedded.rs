@@ -9,9 +9,9 @@ use bytes::Bytes;
 use hub::{Queue, QueueError};
 use protocol::api::{
     BeatAnswer, BeatRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer, RunView,
-    SettleAnswer, SettleRequest, Settlement,
+    SettleAnswer, SettleRequest,
 };
-use protocol::log::LogRequest;
+use protocol::log::{LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
 use protocol::{Digest, JobId, JobState, Manifest, RunId, Step, ValueRef};
 
@@ -66,10 +66,15 @@ impl Embedded {
         self.steps.get(step).map(|step| step.name.as_str())
     }
 
+    /// The name of a job's step; the job may be running again.
+    fn name_of(&self, job: JobId) -> Option<&str> {
+        let step = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&job).copied()?;
+        self.steps.get(step).map(|step| step.name.as_str())
+    }
+
     /// Shows what a step printed, each line with the step's name.
-    async fn show_log(&self, settlement: &Settlement) {
-        let name = self.forget(settlement.job).unwrap_or("?").to_owned();
-        let text = match &settlement.log {
+    async fn show_log(&self, name: &str, log: Option<&LogRef>) {
+        let text = match log {
             None => return,
             Some(LogRef::Text(text)) => text.clone(),
             Some(LogRef::Object { key, .. }) => match self.values.bucket().get(key, SHOWN_BYTES_MAX).await {
@@ -101,7 +106,7 @@ impl worker::Hub for Embedded {
     async fn settle(&self, request: SettleRequest) -> Result<SettleAnswer, HubError> {
         // Shown first: once the run has ended, this process may end too.
         for settlement in &request.settlements {
-            self.show_log(settlement).await;
+            self.show_log(self.forget(settlement.job).unwrap_or("?"), settlement.log.as_ref()).await;
         }
         answer(self.queue.settle(request).await)
     }
@@ -134,6 +139,16 @@ impl worker::Hub for Embedded {
     async fn log(&self, request: LogRequest) -> Result<(), HubError> {
         self.queue.take_log(request);
         Ok(())
+    }
+
+    async fn late_logs(&self, request: LateLogRequest) -> Result<LateLogAnswer, HubError> {
+        for late in &request.logs {
+            // That of a job of which nothing runs was shown with its settlement.
+            if let Some(name) = self.name_of(late.job) {
+                self.show_log(name, late.log.as_ref()).await;
+            }
+        }
+        answer(self.queue.keep_late_logs(request).await)
     }
 
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {

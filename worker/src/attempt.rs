@@ -182,8 +182,6 @@ impl<H: Hub> Attempts<H> {
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
         let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
-            // Its log is kept, unless nobody takes it.
-            Ending::Stopped if !end.revoked.is_cancelled() => Ok(Done::release(SHUTDOWN, Duration::ZERO).outcome),
             Ending::Stopped => Err(Trouble::Stopped),
             Ending::Exit(Exit::Lost) => {
                 Err(Trouble::Away("the interpreter that the step was forked from has ended".to_owned()))
@@ -197,13 +195,15 @@ impl<H: Hub> Attempts<H> {
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(Trouble::Step(error)) => Outcome::Error(error),
+            // Its log is kept, whether or not anybody takes the outcome.
+            Err(Trouble::Stopped) => Done::release(SHUTDOWN, Duration::ZERO).outcome,
             Err(trouble) => return Err(trouble),
         };
         if cell.is_some() && self.enclosure.leaves_nothing() {
             scratch.keep_cell(cell);
             self.scratches.give_back(plan.bundle, scratch);
         }
-        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
+        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await })
     }
 
     /// The trouble of an attempt that could not be started because this machine is short of something: no fault of its step.

@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::held::Held;
 use crate::hub::Hub;
+use crate::late_log::{self, LateLogs};
 use crate::live_log::LiveLogs;
 use crate::memory::{KillWatch, MemoryWatch};
 use crate::outage::Outage;
@@ -153,21 +154,32 @@ pub async fn run<H: Hub>(
     let (parcels, inbox) = mpsc::channel(shared.config.slots.max(settler::BATCH_MAX));
     let settler = tokio::spawn(settler::run(Arc::clone(&shared), inbox));
 
+    let (late_logs, left) = LateLogs::new();
+    let late = tokio::spawn(late_log::run(Arc::clone(&shared), left));
+
+    let outbox = Outbox { parcels, late_logs };
     let stop = CancellationToken::new();
-    let worker = Worker { shared: Arc::clone(&shared), attempts, parcels, stop, running: JoinSet::new() };
+    let worker = Worker { shared: Arc::clone(&shared), attempts, outbox, stop, running: JoinSet::new() };
     let running = worker.lease_until(&shutdown).await;
     drain(running, &shared).await;
-    finish(settler, &shared).await;
+    tokio::join!(finish(settler, &shared), late_log::finish(late));
     beat.abort();
     live_logs.abort();
     tidy.abort();
     Ok(shared.tally.summary())
 }
 
+/// Where attempts leave what is for the hub.
+#[derive(Clone)]
+struct Outbox {
+    parcels: mpsc::Sender<Parcel>,
+    late_logs: LateLogs,
+}
+
 struct Worker<H> {
     shared: Arc<Shared<H>>,
     attempts: Arc<Attempts<H>>,
-    parcels: mpsc::Sender<Parcel>,
+    outbox: Outbox,
     stop: CancellationToken,
     running: JoinSet<()>,
 }
@@ -264,9 +276,9 @@ impl<H: Hub> Worker<H> {
             return;
         };
         let (shared, attempts) = (Arc::clone(&self.shared), Arc::clone(&self.attempts));
-        let (parcels, stop) = (self.parcels.clone(), self.stop.clone());
+        let (outbox, stop) = (self.outbox.clone(), self.stop.clone());
         self.running.spawn(async move {
-            carry_out(&shared, attempts, &lease, &revoked, &stop, (&parcels, slot)).await;
+            carry_out(&shared, attempts, &lease, &revoked, &stop, (&outbox, slot)).await;
             shared.held.drop(lease.token);
         });
     }
@@ -280,7 +292,7 @@ async fn carry_out<H: Hub>(
     lease: &Lease,
     revoked: &CancellationToken,
     stop: &CancellationToken,
-    (parcels, slot): (&mpsc::Sender<Parcel>, OwnedSemaphorePermit),
+    (outbox, slot): (&Outbox, OwnedSemaphorePermit),
 ) {
     let end = attempt::End { revoked: revoked.clone(), handed_back: stop.clone() };
     let work = tokio::spawn({
@@ -293,16 +305,20 @@ async fn carry_out<H: Hub>(
     });
     if revoked.is_cancelled() {
         shared.tally.lost.fetch_add(1, Ordering::Relaxed);
+        outbox.late_logs.leave(lease, done.log);
         return;
     }
-    let settlement =
-        Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome: done.outcome, log: done.log };
-    let outcome = settlement.outcome.clone();
+    let Done { outcome, log } = done;
+    let (job, attempt, token) = (lease.job, lease.attempt, lease.token);
+    let settlement = Settlement { job, attempt, token, outcome: outcome.clone(), log: log.clone() };
     let (answered, answer) = oneshot::channel();
-    let is_sent = parcels.send(Parcel { settlement, answered }).await.is_ok();
+    let is_sent = outbox.parcels.send(Parcel { settlement, answered }).await.is_ok();
     drop(slot);
     if is_sent && let Ok(settled) = answer.await {
         shared.tally.count(lease, &outcome, settled);
+        if settled == Settled::Stale {
+            outbox.late_logs.leave(lease, log);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::api::{
     ApiError, ApiErrorKind, BeatAnswer, BeatRequest, ErrorBody, Health, LeaseAnswer, LeaseRequest, PlanAnswer,
     SettleAnswer, SettleRequest, Settled,
 };
-use protocol::log::LogRequest;
+use protocol::log::{LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::secret::{SecretsAnswer, SecretsRequest};
 use protocol::{Digest, Manifest};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -211,6 +211,10 @@ impl Hub for HttpHub {
         };
         let (status, answer) = self.send(send).await?;
         if status.is_success() { Ok(()) } else { Err(self.error(status, &answer)) }
+    }
+
+    async fn late_logs(&self, request: LateLogRequest) -> Result<LateLogAnswer, HubError> {
+        self.post("logs/late", &request, ANSWER_TIMEOUT).await
     }
 
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::api::{
     ApiErrorKind, BeatAnswer, BeatRequest, LeaseAnswer, LeaseRequest, PlanAnswer, SettleAnswer, SettleRequest,
 };
-use protocol::log::LogRequest;
+use protocol::log::{LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::secret::{SecretsAnswer, SecretsRequest};
 use protocol::{Digest, Manifest};
 
@@ -26,6 +26,8 @@ pub trait Hub: Send + Sync + 'static {
     fn secrets(&self, request: SecretsRequest) -> impl Future<Output = Result<SecretsAnswer, HubError>> + Send;
     /// Tells what attempts that run have printed; nothing is lost where it fails.
     fn log(&self, request: LogRequest) -> impl Future<Output = Result<(), HubError>> + Send;
+    /// Hands in what attempts had printed when their leases were taken.
+    fn late_logs(&self, request: LateLogRequest) -> impl Future<Output = Result<LateLogAnswer, HubError>> + Send;
     /// The content of one file; the caller verifies its digest.
     fn file(&self, file: Digest) -> impl Future<Output = Result<Bytes, HubError>> + Send;
 }

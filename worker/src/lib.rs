@@ -12,7 +12,8 @@
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
 //! - `environments`: the interpreter and the packages that a step asks for.
 //! - `tidy`: caches kept within their bounds.
-//! - `log`, `live_log`: what a step prints, kept with its attempt and told while it runs.
+//! - `log`, `live_log`, `late_log`: what a step prints, kept with its attempt, told while it runs, and handed in when the attempt was
+//!   ended from outside.
 //! - `variables`, `redact`: what a step declares of variables and secrets, and how these stay out of its log.
 //! - `sql`, `engines`: the child process that runs one SQL step, and what it needs.
 //!
@@ -36,6 +37,7 @@ mod held;
 mod http_hub;
 mod hub;
 mod interpreters;
+mod late_log;
 mod launch;
 mod live_log;
 mod log;

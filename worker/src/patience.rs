@@ -15,7 +15,8 @@ use crate::attempt::{Attempts, End};
 use crate::backoff::Backoff;
 use crate::bundles::FetchError;
 use crate::hub::Hub;
-use crate::log::Log;
+use crate::late_log;
+use crate::log::{self, Log};
 use crate::outage::Outage;
 use crate::trouble::Trouble;
 
@@ -112,8 +113,9 @@ impl<H: Hub> Attempts<H> {
         .await
     }
 
-    /// The log, in the settlement or in the bucket. A bucket that is away costs its middle, not the attempt.
-    pub(crate) async fn keep_log(&self, lease: &Lease, log: Log) -> Option<LogRef> {
+    /// The log, in the settlement or in the bucket. A bucket that is away costs its middle, not the attempt; and one that is slow,
+    /// where the attempt was revoked, does not hold up others.
+    pub(crate) async fn keep_log(&self, lease: &Lease, log: Log, end: &End) -> Option<LogRef> {
         let limits = &self.shared.config.limits;
         let text = log.into_text();
         if text.is_empty() {
@@ -124,13 +126,18 @@ impl<H: Hub> Attempts<H> {
         }
         let key = format!("runs/{}/{}/{}.log", lease.run, lease.job, lease.attempt);
         let bytes = text.len() as u64;
-        match self.values.bucket().put(&key, Bytes::from(text.clone())).await {
-            Ok(_) => Some(LogRef::Object { key, bytes }),
-            Err(error) => {
-                self.shared.bucket_outage.failed(&error);
-                Some(LogRef::Text(crate::log::shorten(&text, limits.log_inline_bytes_max)))
-            }
-        }
+        let put = async {
+            let stored = self.values.bucket().put(&key, Bytes::from(text.clone())).await;
+            stored.inspect_err(|error| self.shared.bucket_outage.failed(error)).is_ok()
+        };
+        let is_stored = match end.revoked.is_cancelled() {
+            true => tokio::time::timeout(late_log::BUCKET_PATIENCE, put).await.unwrap_or(false),
+            false => put.await,
+        };
+        Some(match is_stored {
+            true => LogRef::Object { key, bytes },
+            false => LogRef::Text(log::shorten(&text, limits.log_inline_bytes_max)),
+        })
     }
 
     async fn insist<T, F>(

@@ -61,14 +61,15 @@ impl<H: Hub> Attempts<H> {
             Ended::Answer(EndFrame::Result(result)) => match self.outcome(&assignment, result, end).await {
                 Ok(outcome) => outcome,
                 Err(Trouble::Step(error)) => Outcome::Error(error),
+                Err(Trouble::Stopped) => stopped(),
                 Err(trouble) => return Err(trouble),
             },
             Ended::Answer(EndFrame::Error(frame)) => Outcome::Error(frame.into()),
             Ended::Error(error) => Outcome::Error(error),
             Ended::HandedBack(reason, delay) => Done::release(&reason, delay).outcome,
-            Ended::Revoked => return Err(Trouble::Stopped),
+            Ended::Stopped => stopped(),
         };
-        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log).await })
+        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await })
     }
 
     /// The interpreter that takes attempts now, started where there is none.
@@ -183,8 +184,7 @@ impl<H: Hub> Attempts<H> {
             interpreter.end();
         }
         match cause {
-            Cause::Outside if end.revoked.is_cancelled() => Ended::Revoked,
-            Cause::Outside => Ended::HandedBack(SHUTDOWN.to_owned(), Duration::ZERO),
+            Cause::Outside => Ended::Stopped,
             // Its time passed while it was kept waiting.
             Cause::Timeout if is_stuck && interpreter.is_blocked_by_another(begun.number) => held_up(),
             Cause::Timeout => Ended::Error(timeout(step)),
@@ -203,7 +203,13 @@ enum Ended {
     Answer(EndFrame),
     Error(StepError),
     HandedBack(String, Duration),
-    Revoked,
+    /// From outside: revoked, or handed back.
+    Stopped,
+}
+
+/// What it comes to where it is handed back; nobody takes it where it was revoked.
+fn stopped() -> Outcome {
+    Done::release(SHUTDOWN, Duration::ZERO).outcome
 }
 
 fn ended(ending: Option<SharedEnding>, bounds: Bounds, step: &Step, lease: &Lease) -> Ended {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use bucket::{Bucket, BucketUrl};
 use bue_worker::{Config, Hub, HubError, Summary, WorkerError, find_python};
 use bytes::Bytes;
 use protocol::api::{
-    BeatAnswer, BeatRequest, Lease, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, SettleAnswer, SettleRequest,
-    Settled, Settlement,
+    ApiErrorKind, BeatAnswer, BeatRequest, Lease, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, SettleAnswer,
+    SettleRequest, Settled, Settlement,
 };
-use protocol::log::LogRequest;
+use protocol::log::{LateLog, LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::plan::Settings;
 use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
 use protocol::{
@@ -45,6 +45,12 @@ pub struct FakeHub {
     pub lost_answers: AtomicU32,
     /// What attempts have printed, as it was told while they ran.
     pub told: Mutex<String>,
+    /// What was handed in of attempts whose leases were taken.
+    pub late: Mutex<Vec<LateLog>>,
+    /// How many more requests with late logs are answered as if nobody were there.
+    pub late_outage: AtomicU32,
+    /// Whether it is a hub that does not know of late logs.
+    pub is_old: AtomicBool,
     /// Secrets that are set, by name.
     pub secrets: Mutex<BTreeMap<String, String>>,
     /// Leases given and not settled, and the most there ever were.
@@ -55,11 +61,25 @@ pub struct FakeHub {
 
 impl FakeHub {
     fn is_away(&self) -> Result<(), HubError> {
+        Self::counts_down(&self.outage)
+    }
+
+    /// As if nobody were there while `requests` are left.
+    fn counts_down(requests: &AtomicU32) -> Result<(), HubError> {
         let count_down = |count: u32| count.checked_sub(1);
-        match self.outage.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down) {
+        match requests.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down) {
             Ok(_) => Err(HubError::Unreachable { address: "fake".to_owned(), reason: "connection refused".to_owned() }),
             Err(_) => Ok(()),
         }
+    }
+
+    fn knows_route(&self) -> Result<(), HubError> {
+        let answer = || HubError::Answer {
+            address: "fake".to_owned(),
+            kind: ApiErrorKind::NotFound,
+            message: "there is no such route".to_owned(),
+        };
+        if self.is_old.load(Ordering::SeqCst) { Err(answer()) } else { Ok(()) }
     }
 
     /// The hub takes a lease back at the next beat.
@@ -165,6 +185,16 @@ impl Hub for FakeHub {
         self.is_away()?;
         self.told.lock().unwrap().extend(request.parts.into_iter().map(|part| part.text));
         Ok(())
+    }
+
+    async fn late_logs(&self, request: LateLogRequest) -> Result<LateLogAnswer, HubError> {
+        self.is_away()?;
+        Self::counts_down(&self.late_outage)?;
+        self.knows_route()?;
+        let kept = request.logs.len() as u64;
+        self.late.lock().unwrap().extend(request.logs);
+        self.changed.notify_waiters();
+        Ok(LateLogAnswer { kept })
     }
 
     async fn file(&self, file: Digest) -> Result<Bytes, HubError> {

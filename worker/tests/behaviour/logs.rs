@@ -1,11 +1,23 @@
 //! Logs: told while an attempt runs, kept when it is over, whatever ended it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::api::LogRef;
-use protocol::{ErrorKind, Outcome};
+use protocol::{ErrorKind, Isolation, Outcome};
 
-use crate::fake_hub::{Fleet, log_text, python, until};
+use crate::fake_hub::{Fleet, Work, log_text, python, until};
+
+/// A step that prints a line with a secret and then takes longer than any test.
+fn long_step() -> Work {
+    let code =
+        "import os, time\n\ndef step():\n    print('with', os.environ['TOKEN'], flush=True)\n    time.sleep(600)\n";
+    python(code).set(|settings| settings.runtime.secrets = vec!["TOKEN".to_owned()])
+}
+
+fn has_late_log(fleet: &Fleet) -> bool {
+    !fleet.hub.late.lock().unwrap().is_empty()
+}
 
 #[tokio::test]
 async fn what_a_step_prints_is_told_while_it_runs() {
@@ -54,6 +66,77 @@ async fn an_attempt_that_is_handed_back_keeps_its_log() {
     let settlement = hub.settlement(lease.job).await;
     assert!(matches!(settlement.outcome, Outcome::Release { .. }), "{settlement:?}");
     assert!(matches!(&settlement.log, Some(LogRef::Text(text)) if text.contains("Z before\n")), "{settlement:?}");
+}
+
+#[tokio::test]
+async fn an_attempt_whose_lease_is_taken_hands_in_its_log_without_its_secrets() {
+    let fleet = Fleet::start();
+    fleet.hub.secrets.lock().unwrap().insert("TOKEN".to_owned(), "hunter2".to_owned());
+    let lease = fleet.add(long_step());
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("with ***")).await;
+    fleet.hub.revoke(lease.token);
+    until("the log is handed in", || has_late_log(&fleet)).await;
+    let late = fleet.hub.late.lock().unwrap()[0].clone();
+    assert_eq!((late.job, late.attempt), (lease.job, lease.attempt));
+    assert!(matches!(&late.log, Some(LogRef::Text(text)) if text.contains("Z with ***\n")), "{late:?}");
+    assert!(!fleet.hub.is_settled(lease.job));
+    assert_eq!(fleet.stop().await.lost, 1);
+}
+
+#[tokio::test]
+async fn an_attempt_in_a_shared_interpreter_whose_lease_is_taken_hands_in_its_log() {
+    let fleet = Fleet::start();
+    let code = "import asyncio\nasync def step():\n    print('before', flush=True)\n    await asyncio.sleep(600)\n";
+    let lease = fleet.add(python(code).set(|settings| settings.runtime.isolation = Some(Isolation::Shared)));
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("before")).await;
+    fleet.hub.revoke(lease.token);
+    until("the log is handed in", || has_late_log(&fleet)).await;
+    let late = fleet.hub.late.lock().unwrap()[0].clone();
+    assert!(matches!(&late.log, Some(LogRef::Text(text)) if text.contains("Z before\n")), "{late:?}");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_log_of_an_attempt_whose_lease_is_taken_is_in_the_bucket() {
+    let fleet = Fleet::start();
+    let code =
+        "import time\ndef step():\n    print('x' * 10000)\n    print('the end', flush=True)\n    time.sleep(600)\n";
+    let lease = fleet.add(python(code));
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("the end")).await;
+    fleet.hub.revoke(lease.token);
+    until("the log is handed in", || has_late_log(&fleet)).await;
+    let late = fleet.hub.late.lock().unwrap()[0].clone();
+    let Some(LogRef::Object { key, bytes }) = late.log else { panic!("{late:?}") };
+    let content = fleet.bucket.get(&key, 1 << 20).await.unwrap();
+    assert_eq!(content.len() as u64, bytes);
+    assert!(content.ends_with(b"the end\n"));
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_is_away_for_a_moment_gets_the_log_later() {
+    let fleet = Fleet::start();
+    let lease = fleet.add(python("import time\ndef step():\n    print('before', flush=True)\n    time.sleep(600)\n"));
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("before")).await;
+    fleet.hub.late_outage.store(2, Ordering::SeqCst);
+    fleet.hub.revoke(lease.token);
+    until("the log is handed in", || has_late_log(&fleet)).await;
+    assert_eq!(fleet.hub.late_outage.load(Ordering::SeqCst), 0, "it was asked again");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_knows_no_late_logs_holds_up_neither_work_nor_the_end() {
+    let fleet = Fleet::with(|config| config.slots = 1);
+    fleet.hub.is_old.store(true, Ordering::SeqCst);
+    let lease = fleet.add(python("import time\ndef step():\n    print('before', flush=True)\n    time.sleep(600)\n"));
+    until("the log is told", || fleet.hub.told.lock().unwrap().contains("before")).await;
+    fleet.hub.revoke(lease.token);
+    let settlement = fleet.run(python("def step():\n    return 1\n")).await;
+    assert!(matches!(settlement.outcome, Outcome::Success { .. }), "{settlement:?}");
+    let hub = std::sync::Arc::clone(&fleet.hub);
+    fleet.stop().await;
+    assert!(hub.late.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use fleet::{Fleet, eventually};
+use serde_json::Value;
 
 const SCRIPT: &str = "\
 !secret API_TOKEN
@@ -26,7 +27,7 @@ p()
 
 fn set_secret(fleet: &Fleet) {
     let mut command = fleet.command(&["secret", "set", "API_TOKEN"]);
-    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"hunter2-hunter2\n").unwrap();
     assert!(child.wait().unwrap().success());
 }
@@ -60,6 +61,14 @@ fn a_step_that_is_cancelled_while_it_runs_leaves_what_it_printed_until_then() {
     assert!(log.contains("Z begun with ***\n") && log.contains("Z attempt 1\n"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
     assert_eq!(fleet.bue(&["logs", "j1"]).expect(0).stdout, log);
+    let explained = fleet.bue(&["explain", "j1"]).expect(0).stdout;
+    assert!(
+        explained.contains("is cancelled") && explained.contains("cancelled: cancelled while it ran"),
+        "{explained}"
+    );
+    let status: Value = serde_json::from_str(&fleet.bue(&["status", "--json"]).expect(0).stdout).unwrap();
+    let sandbox = status["workers"][0]["info"]["sandbox"].as_str().unwrap();
+    assert!(explained.contains(&format!(" {sandbox} ")), "not {sandbox}: {explained}");
     let view = fleet.run_view(&run);
     assert_eq!((&view["state"], &view["counts"]["cancelled"]), (&"cancelled".into(), &1.into()), "{view:#}");
 }

@@ -37,7 +37,7 @@ impl Queue {
         if request.logs.len() > LATE_LOGS_MAX {
             return Err(QueueError::Invalid(format!("more than {LATE_LOGS_MAX} logs in one request")));
         }
-        let kept = self.shared.store.add_late_logs(request.session, request.logs).await?;
+        let kept = self.shared.store.add_late(request.session, request.logs).await?;
         kept.iter().for_each(|(job, attempt)| self.shared.live_logs.forget(*job, *attempt));
         Ok(LateLogAnswer { kept: kept.len() as u64 })
     }

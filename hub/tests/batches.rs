@@ -79,7 +79,7 @@ async fn what_postgresql_refuses_when_all_is_written_fails_its_own_request_and_n
     let settle = |lease: &Lease, priority| {
         let (job, attempt, token) = (lease.job, lease.attempt, lease.token);
         let outcome = Outcome::Success { value: value("1"), priority };
-        let settlements = vec![Settlement { job, attempt, token, outcome, log: None }];
+        let settlements = vec![Settlement { job, attempt, token, outcome, log: None, sandbox: None }];
         rig.queue.settle(SettleRequest { session: WORKER, settlements })
     };
     let turn = postgres::Turn::take(&url).await;

@@ -76,7 +76,8 @@ async fn many_requests_to_two_hubs_at_once_lose_nothing_and_give_nothing_twice()
                 for lease in leases {
                     let outcome = success("1");
                     let (job, attempt, token) = (lease.job, lease.attempt, lease.token);
-                    let settlement = protocol::api::Settlement { job, attempt, token, outcome, log: None };
+                    let settlement =
+                        protocol::api::Settlement { job, attempt, token, outcome, log: None, sandbox: None };
                     let request = protocol::api::SettleRequest { session: WORKER, settlements: vec![settlement] };
                     assert_eq!(queue.settle(request).await.unwrap().answers, [protocol::api::Settled::Settled]);
                     tokens.push((lease.job, lease.token));

@@ -5,7 +5,7 @@ mod rig;
 use std::time::Duration;
 
 use bue_hub::Known;
-use protocol::api::{Lease, LogRef, SettleRequest, Settled, Settlement};
+use protocol::api::{AttemptView, Lease, LogRef, SettleRequest, Settled, Settlement};
 use protocol::log::{LateLog, LateLogRequest, LogPart, LogRequest};
 use protocol::{JobState, Outcome, SessionId};
 use rig::{OTHER, On, Rig, WORKER, error, script, success};
@@ -19,15 +19,23 @@ fn print(rig: &Rig, lease: &Lease, from: u64, text: &str) {
 
 async fn settle(rig: &Rig, lease: &Lease, outcome: Outcome, log: &str) {
     let log = Some(LogRef::Text(log.to_owned()));
-    let settlement = Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome, log };
+    let settlement =
+        Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome, log, sandbox: None };
     rig.queue.settle(SettleRequest { session: WORKER, settlements: vec![settlement] }).await.unwrap();
 }
 
 /// Hands in the log of an attempt that was ended from outside; answers with whether it was kept.
 async fn hand_in_late(rig: &Rig, session: SessionId, lease: &Lease, log: &str) -> bool {
     let log = Some(LogRef::Text(log.to_owned()));
-    let logs = vec![LateLog { job: lease.job, attempt: lease.attempt, log }];
+    let logs = vec![LateLog { job: lease.job, attempt: lease.attempt, log, sandbox: None }];
     rig.queue.keep_late_logs(LateLogRequest { session, logs }).await.unwrap().kept == 1
+}
+
+/// Number, outcome and kind of error of the attempts of a job that are over.
+async fn outcomes(rig: &Rig, lease: &Lease) -> Vec<String> {
+    let history = rig.queue.job(lease.job).await.unwrap().history;
+    let kind = |attempt: &AttemptView| attempt.error.as_ref().map(|error| error.kind);
+    history.iter().map(|attempt| format!("{} {} {:?}", attempt.number, attempt.outcome, kind(attempt))).collect()
 }
 
 async fn log_of(rig: &Rig, lease: &Lease) -> Option<String> {
@@ -82,6 +90,7 @@ async fn an_attempt_that_is_cancelled_while_it_runs_is_kept_with_its_late_log(on
     assert!(!hand_in_late(&rig, WORKER, &lease, "once more\n").await, "it has a log");
     assert_eq!(rig.settle(&lease, success("1")).await, Settled::Stale, "a late log gives no right to settle");
     assert_eq!(log_of(&rig, &lease).await.as_deref(), Some("until then\n"));
+    assert_eq!(outcomes(&rig, &lease).await, ["1 cancelled Some(Cancelled)"]);
     assert_eq!(rig.states(&run).await, [("a".into(), JobState::Cancelled), ("b".into(), JobState::Cancelled)]);
 }
 
@@ -102,6 +111,7 @@ async fn an_attempt_whose_job_starts_over_is_kept_beside_the_next_one(on: On) {
     assert_eq!(next.attempt, 2);
     settle(&rig, &next, success("3"), "the second\n").await;
     assert_eq!(log_of(&rig, &next).await.as_deref(), Some("the second\n"));
+    assert_eq!(outcomes(&rig, &next).await, ["1 reset Some(Cancelled)", "2 success None"]);
     assert!(!hand_in_late(&rig, WORKER, &next, "instead\n").await, "it was settled with a log");
 }
 
@@ -115,6 +125,7 @@ async fn an_attempt_that_the_hub_timed_out_gets_its_late_log(on: On) {
     }
     assert!(hand_in_late(&rig, WORKER, &lease, "until then\n").await);
     assert_eq!(log_of(&rig, &lease).await.as_deref(), Some("until then\n"));
+    assert_eq!(outcomes(&rig, &lease).await, ["1 error Some(Timeout)"]);
 }
 
 async fn an_answer_of_reset_stays_settled_although_its_own_job_starts_over(on: On) {
@@ -124,6 +135,7 @@ async fn an_answer_of_reset_stays_settled_although_its_own_job_starts_over(on: O
     settle(&rig, &lease, Outcome::Reset, "what it said\n").await;
     assert_eq!(rig.settle(&lease, Outcome::Reset).await, Settled::Settled, "it is repeated");
     assert_eq!(log_of(&rig, &lease).await.as_deref(), Some("what it said\n"));
+    assert_eq!(outcomes(&rig, &lease).await, ["1 reset None"]);
 }
 
 on_both_stores! {

@@ -254,8 +254,14 @@ async fn a_settlement_that_stands_twice_in_one_request_frees_a_child_once(on: On
     let rig = Rig::new(on).await;
     rig.submit(&script(&["a", "b !scope later", "c"], "p = | a\nq = | b\nr = | c\nv = p()\nw = q()\nr(v, w)\n")).await;
     let a = rig.next_of("a").await;
-    let settlement =
-        protocol::api::Settlement { job: a.job, attempt: a.attempt, token: a.token, outcome: success("1"), log: None };
+    let settlement = protocol::api::Settlement {
+        job: a.job,
+        attempt: a.attempt,
+        token: a.token,
+        outcome: success("1"),
+        log: None,
+        sandbox: None,
+    };
     let settlements = vec![settlement.clone(), settlement];
     let request = protocol::api::SettleRequest { session: WORKER, settlements };
     assert_eq!(rig.queue.settle(request).await.unwrap().answers, [Settled::Settled, Settled::Settled]);

@@ -52,12 +52,15 @@ pub struct LateLog {
     /// What it printed, where that is anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
+    /// The sandbox that it ran in, as in a settlement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
 }
 
 /// What a hub made of late logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateLogAnswer {
-    /// How many attempts they were added to. The others are not in the history, are another worker's, or have a log.
+    /// How many attempts anything was added to. The others are not in the history, are another worker's, or lack nothing.
     pub kept: u64,
 }
 

@@ -1,19 +1,20 @@
-//! `bue explain`: why a job is, or is not, running.
+//! `bue explain`: why a job is, or is not, running, and what came of its attempts so far.
 
 use std::time::Duration;
 
-use protocol::JobState;
-use protocol::api::{After, Explanation, JobView, Reason};
+use protocol::api::{After, AttemptView, Explanation, JobView, Reason};
+use protocol::{JobState, StepError};
 
 use super::pause;
-use super::status::{span, until};
+use super::status::{ago, since, span, until};
 use crate::cli::JobArguments;
 use crate::context::{Context, block_on};
 use crate::error::Result;
 use crate::output::{self, plural};
 use crate::show::job_word;
+use crate::show::value::{drawn, shortened};
 
-/// Prints a sentence for the job, and one for each reason.
+/// Prints a sentence for the job, one for each reason, and a line for each attempt that is over.
 pub fn run(context: &Context, arguments: &JobArguments) -> Result {
     let client = context.client(&arguments.hub)?;
     let explanation = block_on(async { Ok(client.explain(arguments.job).await?) })?;
@@ -23,7 +24,36 @@ pub fn run(context: &Context, arguments: &JobArguments) -> Result {
 fn text(explanation: &Explanation) -> String {
     let mut lines = vec![headline(&explanation.job)];
     lines.extend(explanation.reasons.iter().map(|reason| format!("- {}", sentence(reason))));
+    lines.extend(history(&explanation.job.history));
     lines.join("\n")
+}
+
+/// The attempts that are over, where there are any.
+fn history(attempts: &[AttemptView]) -> Option<String> {
+    let mut table = drawn(&["attempt", "begun", "took", "outcome", "error", "sandbox"]);
+    for attempt in attempts {
+        table.add_row([
+            attempt.number.to_string(),
+            since(attempt.begun_ms).map(ago).unwrap_or_default(),
+            took(attempt),
+            attempt.outcome.clone(),
+            attempt.error.as_ref().map(error_text).unwrap_or_default(),
+            attempt.sandbox.clone().unwrap_or_default(),
+        ]);
+    }
+    (!attempts.is_empty()).then(|| table.to_string())
+}
+
+fn took(attempt: &AttemptView) -> String {
+    let ms = u64::try_from(attempt.ended_ms - attempt.begun_ms).unwrap_or(0);
+    span(Duration::from_millis(ms))
+}
+
+/// The kind in the word that stands in the documentation, and the message.
+fn error_text(error: &StepError) -> String {
+    let kind = serde_json::to_value(error.kind).ok();
+    let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("error");
+    shortened(&format!("{kind}: {}", error.message))
 }
 
 fn headline(job: &JobView) -> String {

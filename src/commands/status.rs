@@ -212,7 +212,7 @@ fn outcome_of(job: &JobView) -> String {
 }
 
 /// Time since `unix_ms`; `None` when it lies ahead.
-fn since(unix_ms: i64) -> Option<Duration> {
+pub fn since(unix_ms: i64) -> Option<Duration> {
     now().checked_sub(Duration::from_millis(u64::try_from(unix_ms).ok()?))
 }
 
@@ -225,7 +225,8 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn ago(time: Duration) -> String {
+/// How long ago something was.
+pub fn ago(time: Duration) -> String {
     if time < Duration::from_secs(1) { "just now".to_owned() } else { format!("{} ago", span(time)) }
 }
 

@@ -303,21 +303,23 @@ async fn carry_out<H: Hub>(
         tracing::error!(job = %lease.job, "an attempt ended in a fault of the worker: {fault}");
         Done::release("a fault of the worker", shared.config.limits.release_delay)
     });
+    let sandbox = Some(shared.config.sandbox.level.summary());
     if revoked.is_cancelled() {
         shared.tally.lost.fetch_add(1, Ordering::Relaxed);
-        outbox.late_logs.leave(lease, done.log);
+        outbox.late_logs.leave(lease, done.log, sandbox);
         return;
     }
     let Done { outcome, log } = done;
     let (job, attempt, token) = (lease.job, lease.attempt, lease.token);
-    let settlement = Settlement { job, attempt, token, outcome: outcome.clone(), log: log.clone() };
+    let settlement =
+        Settlement { job, attempt, token, outcome: outcome.clone(), log: log.clone(), sandbox: sandbox.clone() };
     let (answered, answer) = oneshot::channel();
     let is_sent = outbox.parcels.send(Parcel { settlement, answered }).await.is_ok();
     drop(slot);
     if is_sent && let Ok(settled) = answer.await {
         shared.tally.count(lease, &outcome, settled);
         if settled == Settled::Stale {
-            outbox.late_logs.leave(lease, log);
+            outbox.late_logs.leave(lease, log, sandbox);
         }
     }
 }

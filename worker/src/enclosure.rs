@@ -79,8 +79,8 @@ impl Enclosure {
         self.level.walls().is_some() && code == i32::from(sandbox::NOT_STARTED)
     }
 
-    /// What is recorded with each attempt: the level, where layers are missing from it. That there is none is the worker's
-    /// own choice, and shown with the worker.
+    /// What the log of each attempt begins with: the level, where layers are missing from it. That there is none is the worker's own
+    /// choice. The level itself goes with each settlement.
     pub(crate) fn shortfall(&self) -> Option<String> {
         let report = self.level.report.as_ref()?;
         (!report.missing().is_empty()).then(|| self.level.summary())

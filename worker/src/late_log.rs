@@ -38,12 +38,9 @@ impl LateLogs {
         (Self(logs), inbox)
     }
 
-    /// Leaves what an attempt printed, if anything.
-    pub(crate) fn leave(&self, lease: &Lease, log: Option<LogRef>) {
-        if log.is_none() {
-            return;
-        }
-        let late = LateLog { job: lease.job, attempt: lease.attempt, log };
+    /// Leaves what an attempt printed, if anything, and the sandbox that it ran in.
+    pub(crate) fn leave(&self, lease: &Lease, log: Option<LogRef>, sandbox: Option<String>) {
+        let late = LateLog { job: lease.job, attempt: lease.attempt, log, sandbox };
         if self.0.try_send(late).is_err() {
             tracing::warn!(job = %lease.job, attempt = lease.attempt, "too many logs of ended attempts wait: this one is lost");
         }

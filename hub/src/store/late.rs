@@ -5,20 +5,21 @@ use protocol::{JobId, SessionId};
 
 use super::Store;
 use super::row::{LateRow, job_id, job_number, json};
+use super::settle::sandbox;
 use crate::error::QueueError;
 
 impl Store {
-    /// Adds logs to attempts of a session that are over and have none. Answers with those they were added to.
+    /// Adds to attempts of a session that are over what they lack of log and sandbox. Answers with those that lacked any of it.
     ///
     /// # Errors
     /// The database failed; then none was added.
-    pub async fn add_late_logs(&self, session: SessionId, logs: Vec<LateLog>) -> Result<Vec<(JobId, u32)>, QueueError> {
-        let rows = logs.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+    pub async fn add_late(&self, session: SessionId, late: Vec<LateLog>) -> Result<Vec<(JobId, u32)>, QueueError> {
+        let rows = late.iter().map(row).collect::<Result<Vec<_>, _>>()?;
         self.write(move |change| {
             // The attempts may be of this very batch.
             change.flush()?;
             change.edited();
-            let added = change.rows.add_logs(session, &rows)?;
+            let added = change.rows.add_late(session, &rows)?;
             Ok(added.into_iter().map(|(job, number)| (job_id(job), number)).collect())
         })
         .await
@@ -27,5 +28,5 @@ impl Store {
 
 fn row(late: &LateLog) -> Result<LateRow, QueueError> {
     let log = late.log.as_ref().map(json).transpose()?;
-    Ok(LateRow { job: job_number(late.job), number: late.attempt, log })
+    Ok(LateRow { job: job_number(late.job), number: late.attempt, log, sandbox: sandbox(late.sandbox.as_deref()) })
 }

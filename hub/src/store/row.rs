@@ -67,6 +67,19 @@ pub(crate) struct Attempt {
     pub outcome: &'static str,
     pub error: Option<String>,
     pub log: Option<String>,
+    pub sandbox: Option<String>,
+}
+
+/// A settled attempt, as it is shown.
+#[derive(Debug, Clone)]
+pub(crate) struct PastAttempt {
+    pub number: u32,
+    pub session: SessionId,
+    pub since_ms: i64,
+    pub settled_ms: i64,
+    pub outcome: String,
+    pub error: Option<String>,
+    pub sandbox: Option<String>,
 }
 
 /// What comes of an attempt that ended without a settlement.
@@ -75,6 +88,7 @@ pub(crate) struct LateRow {
     pub job: i64,
     pub number: u32,
     pub log: Option<String>,
+    pub sandbox: Option<String>,
 }
 
 /// A run.

@@ -9,7 +9,7 @@ use protocol::{Digest, LeaseToken, RunId, SessionId};
 use super::change::Changes;
 use super::effects::Effects;
 use super::job::Job;
-use super::row::{Delta, End, Frame, Input, LateRow, LoopRow, Numbers, ReadyKey, Run, Texts};
+use super::row::{Delta, End, Frame, Input, LateRow, LoopRow, Numbers, PastAttempt, ReadyKey, Run, Texts};
 use super::secrets::Sealed;
 use crate::error::QueueError;
 use crate::job::State;
@@ -105,8 +105,10 @@ pub(crate) trait LeaseRows {
     fn settled(&mut self, attempts: &[(i64, u32)]) -> Found<Vec<(i64, u32, LeaseToken)>>;
     /// What came of the newest settled attempt of a job.
     fn last_outcome(&mut self, job: i64) -> Found<Option<String>>;
-    /// Adds logs to attempts of a session that have none. Answers with those they were added to.
-    fn add_logs(&mut self, session: SessionId, logs: &[LateRow]) -> Found<Vec<(i64, u32)>>;
+    /// Settled attempts of a job, by number.
+    fn history(&mut self, job: i64) -> Found<Vec<PastAttempt>>;
+    /// Adds logs and sandboxes to attempts of a session that lack them. Answers with the attempts to which anything was added.
+    fn add_late(&mut self, session: SessionId, late: &[LateRow]) -> Found<Vec<(i64, u32)>>;
     /// The log of an attempt, or of the newest attempt that left one, as JSON.
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>>;
 }

@@ -14,6 +14,9 @@ use super::{family, looped, passes};
 use crate::error::QueueError;
 use crate::job::{Leased, Next, Rules, Waiting};
 
+/// Longest account of a sandbox that is kept.
+const SANDBOX_BYTES_MAX: usize = 256;
+
 impl Store {
     /// Hands in what came of some attempts; each counts once, and only while its lease is valid.
     ///
@@ -70,7 +73,7 @@ fn settle(
     let random = change.chance.fraction()?;
     let attempt = attempt(&job, settlement.token, session, outcome, now_ms)?;
     let log = settlement.log.as_ref().map(json).transpose()?;
-    change.add_attempt(Attempt { log, ..attempt });
+    change.add_attempt(Attempt { log, sandbox: sandbox(settlement.sandbox.as_deref()), ..attempt });
     let rules = Rules::new(&change.options.policy, &run.plan.step(job.step)?.settings);
     let job = job.go(|leased| leased.settle(outcome, &rules, now_ms, random));
     carry_out(change, &run, job, outcome, now_ms)?;
@@ -96,7 +99,14 @@ pub(super) fn attempt(
         outcome: word(outcome),
         error,
         log: None,
+        sandbox: None,
     })
+}
+
+/// What a worker tells of a sandbox, where it is fit to be kept: a word or a short list.
+pub(super) fn sandbox(told: Option<&str>) -> Option<String> {
+    let is_fit = |told: &&str| told.len() <= SANDBOX_BYTES_MAX && !told.contains('\0');
+    told.filter(is_fit).map(str::to_owned)
 }
 
 fn word(outcome: &Outcome) -> &'static str {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use protocol::api::{Counts, JobPage, JobView, LogRef, RunView};
-use protocol::{CallId, JobId, JobState, Language, RunId, RunState, ValueRef};
+use protocol::api::{AttemptView, Counts, JobPage, JobView, LogRef, RunView};
+use protocol::{CallId, JobId, JobState, Language, RunId, RunState, StepError, ValueRef};
 
 use super::Store;
 use super::change::element_of;
 use super::job::Job;
 use super::plans::{PlanCache, PlanEntry};
-use super::row::{Frame, LoopRow, Run, Texts, job_id, job_number, value};
+use super::row::{Frame, LoopRow, PastAttempt, Run, Texts, job_id, job_number, value};
 use super::rows::Rows;
 use crate::error::QueueError;
 use crate::job::State;
@@ -93,7 +93,7 @@ impl Store {
         self.read(move |rows| page(rows, &plans, &run, after, &states, limit)).await
     }
 
-    /// One job or item.
+    /// One job or item, with the history of its attempts.
     ///
     /// # Errors
     /// There is no such job.
@@ -163,13 +163,32 @@ fn page(
     Ok(JobPage { jobs: views(rows, &run.id, &plan, &ids)?, next })
 }
 
-/// One job or item.
+/// One job or item, with the history of its attempts.
 pub(super) fn job(rows: &mut dyn Rows, plans: &PlanCache, id: JobId) -> Result<JobView, QueueError> {
     let absent = || QueueError::not_found(format!("job {id}"));
     let job = rows.jobs(&[job_number(id)])?.into_iter().next().ok_or_else(absent)?;
     let run = rows.run(job.run)?.ok_or_else(absent)?;
     let plan = plans.get(rows, run.plan)?;
-    views(rows, &run.id, &plan, &[job.id])?.into_iter().next().ok_or_else(absent)
+    let view = views(rows, &run.id, &plan, &[job.id])?.into_iter().next().ok_or_else(absent)?;
+    let history = rows.history(job.id)?.into_iter().map(|attempt| attempt_view(job.id, attempt));
+    Ok(JobView { history: history.collect::<Result<_, _>>()?, ..view })
+}
+
+fn attempt_view(job: i64, attempt: PastAttempt) -> Result<AttemptView, QueueError> {
+    Ok(AttemptView {
+        number: attempt.number,
+        worker: attempt.session,
+        begun_ms: attempt.since_ms,
+        ended_ms: attempt.settled_ms,
+        outcome: attempt.outcome,
+        error: error_of(job, attempt.error)?.map(|error| StepError { trace: None, ..error }),
+        sandbox: attempt.sandbox,
+    })
+}
+
+fn error_of(job: i64, text: Option<String>) -> Result<Option<StepError>, QueueError> {
+    let read = text.map(|text| serde_json::from_str(&text)).transpose();
+    read.map_err(|error| QueueError::Unreadable(format!("an error of j{job}: {error}")))
 }
 
 /// Jobs and items of one run, as they are shown, in the order of `ids`.
@@ -221,10 +240,6 @@ fn view(run: &RunId, plan: &PlanEntry, job: &Job, texts: Option<Texts>, items: &
     } else {
         (step.name.clone(), value_of(job, text.as_deref())?)
     };
-    let error = error
-        .map(|text| serde_json::from_str(&text))
-        .transpose()
-        .map_err(|error| QueueError::Unreadable(format!("an error of j{}: {error}", job.id)))?;
     Ok(JobView {
         id: job_id(job.id),
         run: run.clone(),
@@ -241,8 +256,9 @@ fn view(run: &RunId, plan: &PlanEntry, job: &Job, texts: Option<Texts>, items: &
         parents: job.parents.iter().copied().map(job_id).collect(),
         available_at_ms: job.standing().from_ms(),
         worker: job.standing().held().map(|held| held.session),
-        error,
+        error: error_of(job.id, error)?,
         value,
+        history: Vec::new(),
     })
 }
 

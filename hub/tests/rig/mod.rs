@@ -162,7 +162,14 @@ impl Rig {
     }
 
     pub async fn settle_as(&self, session: SessionId, lease: &Lease, outcome: Outcome) -> Settled {
-        let settlement = Settlement { job: lease.job, attempt: lease.attempt, token: lease.token, outcome, log: None };
+        let settlement = Settlement {
+            job: lease.job,
+            attempt: lease.attempt,
+            token: lease.token,
+            outcome,
+            log: None,
+            sandbox: None,
+        };
         let answer = self.queue.settle(SettleRequest { session, settlements: vec![settlement] }).await.unwrap();
         answer.answers[0]
     }

@@ -95,6 +95,9 @@ pub struct Settlement {
     /// Whether the attempt left a log in the bucket.
     #[serde(default)]
     pub log: Option<LogRef>,
+    /// The sandbox that it ran in, in the words of [`WorkerInfo::sandbox`]; `None` from a worker that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
 }
 
 /// Where the log of an attempt is.

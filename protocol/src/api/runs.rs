@@ -142,6 +142,31 @@ pub struct JobView {
     /// Its value, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<ValueRef>,
+    /// Attempts that are over and still kept, the first ones first. Only where one job is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<AttemptView>,
+}
+
+/// An attempt that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Its number, from 1. One that is missing was lost with its worker, or is no longer kept.
+    pub number: u32,
+    /// The worker that was at it.
+    pub worker: SessionId,
+    /// When the worker got it: Unix time in milliseconds.
+    pub begun_ms: i64,
+    /// When it was over.
+    pub ended_ms: i64,
+    /// What came of it: `success`, `pending`, `reset`, `cancel`, `error` or `release`, as its worker said; `cancelled`, or `reset` with an
+    /// error, where it was ended while it ran.
+    pub outcome: String,
+    /// Its error, without the traceback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+    /// The sandbox that it ran in; `None`: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
 }
 
 /// Some jobs of a run, by id.

@@ -70,8 +70,14 @@ async fn a_hub_that_is_not_there_is_named() {
 async fn settlements_that_are_all_stale_are_an_answer() {
     let address = serve(|_| (409, r#"{"error":{"kind":"stale","message":"the lease is no longer yours"}}"#)).await;
     let hub = HttpHub::new(&address, || None).unwrap();
-    let settlement =
-        Settlement { job: JobId(1), attempt: 1, token: LeaseToken([0; 16]), outcome: Outcome::Reset, log: None };
+    let settlement = Settlement {
+        job: JobId(1),
+        attempt: 1,
+        token: LeaseToken([0; 16]),
+        outcome: Outcome::Reset,
+        log: None,
+        sandbox: None,
+    };
     let request = SettleRequest { session: SessionId([1; 8]), settlements: vec![settlement.clone(), settlement] };
     assert_eq!(hub.settle(request).await.unwrap().answers, [Settled::Stale; 2]);
 }

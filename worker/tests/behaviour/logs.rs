@@ -48,6 +48,7 @@ async fn a_step_that_is_killed_by_its_time_limit_or_by_itself_keeps_its_log() {
     let fleet = Fleet::start();
     let code = "import time\ndef step():\n    print('before', flush=True)\n    time.sleep(60)\n";
     let settlement = fleet.run(python(code).timeout(Duration::from_millis(1_500))).await;
+    assert_eq!(settlement.sandbox.as_deref(), Some("off"), "a worker tells its sandbox with each attempt");
     assert!(matches!(&settlement.outcome, Outcome::Error(error) if error.kind == ErrorKind::Timeout));
     assert!(log_text(&settlement).contains("Z before\n"));
     let code = "import os\ndef step():\n    print('before', flush=True)\n    os.kill(os.getpid(), 9)\n";
@@ -77,7 +78,7 @@ async fn an_attempt_whose_lease_is_taken_hands_in_its_log_without_its_secrets() 
     fleet.hub.revoke(lease.token);
     until("the log is handed in", || has_late_log(&fleet)).await;
     let late = fleet.hub.late.lock().unwrap()[0].clone();
-    assert_eq!((late.job, late.attempt), (lease.job, lease.attempt));
+    assert_eq!((late.job, late.attempt, late.sandbox.as_deref()), (lease.job, lease.attempt, Some("off")));
     assert!(matches!(&late.log, Some(LogRef::Text(text)) if text.contains("Z with ***\n")), "{late:?}");
     assert!(!fleet.hub.is_settled(lease.job));
     assert_eq!(fleet.stop().await.lost, 1);

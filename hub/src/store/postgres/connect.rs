@@ -15,8 +15,13 @@ use crate::error::HubError;
 const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// Append-only: the n-th brings a database from schema n to n + 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql"), include_str!("004.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("001.sql"),
+    include_str!("002.sql"),
+    include_str!("003.sql"),
+    include_str!("004.sql"),
+    include_str!("005.sql"),
+];
 
 /// The advisory lock whose holder may write: "bue" and a number.
 pub(super) const TURN_LOCK: i64 = 0x0062_7565_0000_0001;

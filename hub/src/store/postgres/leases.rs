@@ -2,8 +2,8 @@
 
 use protocol::{LeaseToken, SessionId};
 
-use super::rows::{PostgresRows, bytes, get, small};
-use crate::store::row::LateRow;
+use super::rows::{Parameter, PostgresRows, bytes, get, small};
+use crate::store::row::{LateRow, PastAttempt};
 use crate::store::rows::{Found, LeaseRows};
 
 impl LeaseRows for PostgresRows<'_> {
@@ -47,16 +47,35 @@ impl LeaseRows for PostgresRows<'_> {
         self.first(sql, &[&job], |row| get(row, 0))
     }
 
-    fn add_logs(&mut self, session: SessionId, logs: &[LateRow]) -> Found<Vec<(i64, u32)>> {
-        let sql = "UPDATE attempts SET log = late.log
-            FROM unnest($2::bigint[], $3::integer[], $4::text[]) AS late(job, number, log)
+    fn history(&mut self, job: i64) -> Found<Vec<PastAttempt>> {
+        let sql = "SELECT number, session, since_ms, settled_ms, outcome, error, sandbox FROM attempts WHERE job = $1
+            ORDER BY number";
+        self.all(sql, &[&job], |row| {
+            Ok(PastAttempt {
+                number: small(row, 0)?,
+                session: SessionId(bytes(row, 1)?),
+                since_ms: get(row, 2)?,
+                settled_ms: get(row, 3)?,
+                outcome: get(row, 4)?,
+                error: get(row, 5)?,
+                sandbox: get(row, 6)?,
+            })
+        })
+    }
+
+    fn add_late(&mut self, session: SessionId, late: &[LateRow]) -> Found<Vec<(i64, u32)>> {
+        let sql = "UPDATE attempts SET log = coalesce(attempts.log, late.log), sandbox = coalesce(attempts.sandbox, late.sandbox)
+            FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::text[]) AS late(job, number, log, sandbox)
             WHERE attempts.job = late.job AND attempts.number = late.number AND session = $1
-                AND attempts.log IS NULL AND late.log IS NOT NULL
+                AND ((attempts.log IS NULL AND late.log IS NOT NULL)
+                    OR (attempts.sandbox IS NULL AND late.sandbox IS NOT NULL))
             RETURNING attempts.job, attempts.number";
-        let jobs: Vec<i64> = logs.iter().map(|late| late.job).collect();
-        let numbers: Vec<i32> = logs.iter().map(|late| late.number.cast_signed()).collect();
-        let texts: Vec<Option<&str>> = logs.iter().map(|late| late.log.as_deref()).collect();
-        self.all(sql, &[&&session.0[..], &jobs, &numbers, &texts], |row| Ok((get(row, 0)?, small(row, 1)?)))
+        let jobs: Vec<i64> = late.iter().map(|row| row.job).collect();
+        let numbers: Vec<i32> = late.iter().map(|row| row.number.cast_signed()).collect();
+        let logs: Vec<Option<&str>> = late.iter().map(|row| row.log.as_deref()).collect();
+        let sandboxes: Vec<Option<&str>> = late.iter().map(|row| row.sandbox.as_deref()).collect();
+        let parameters: [Parameter<'_>; 5] = [&&session.0[..], &jobs, &numbers, &logs, &sandboxes];
+        self.all(sql, &parameters, |row| Ok((get(row, 0)?, small(row, 1)?)))
     }
 
     fn log(&mut self, job: i64, number: Option<u32>) -> Found<Option<String>> {

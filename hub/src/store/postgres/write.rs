@@ -319,12 +319,12 @@ fn leases(batch: &mut Batch, changes: &Changes) {
 
 fn attempts(batch: &mut Batch, attempts: &[Attempt], out: &[(i64, i64)]) {
     if !attempts.is_empty() {
-        let sql = "INSERT INTO attempts (job, number, token, session, since_ms, settled_ms, outcome, error, log)
+        let sql = "INSERT INTO attempts (job, number, token, session, since_ms, settled_ms, outcome, error, log, sandbox)
             SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[],
-                $8::text[], $9::text[])
+                $8::text[], $9::text[], $10::text[])
             ON CONFLICT (job, number) DO UPDATE SET token = excluded.token, session = excluded.session,
                 since_ms = excluded.since_ms, settled_ms = excluded.settled_ms, outcome = excluded.outcome,
-                error = excluded.error, log = excluded.log";
+                error = excluded.error, log = excluded.log, sandbox = excluded.sandbox";
         let columns = vec![
             column(attempts, |attempt| attempt.job),
             column(attempts, |attempt| attempt.number.cast_signed()),
@@ -335,6 +335,7 @@ fn attempts(batch: &mut Batch, attempts: &[Attempt], out: &[(i64, i64)]) {
             column(attempts, |attempt| attempt.outcome),
             column(attempts, |attempt| attempt.error.clone()),
             column(attempts, |attempt| attempt.log.clone()),
+            column(attempts, |attempt| attempt.sandbox.clone()),
         ];
         batch.add(sql, columns);
     }

@@ -4,7 +4,7 @@ use protocol::{LeaseToken, SessionId};
 use rusqlite::params;
 
 use super::SqliteRows;
-use crate::store::row::LateRow;
+use crate::store::row::{LateRow, PastAttempt};
 use crate::store::rows::{Found, LeaseRows};
 
 impl LeaseRows for SqliteRows<'_> {
@@ -48,13 +48,30 @@ impl LeaseRows for SqliteRows<'_> {
         self.first(sql, [job], |row| row.get(0))
     }
 
-    fn add_logs(&mut self, session: SessionId, logs: &[LateRow]) -> Found<Vec<(i64, u32)>> {
-        let sql = "UPDATE attempts SET log = ?4
-            WHERE job = ?1 AND number = ?2 AND session = ?3 AND log IS NULL AND ?4 IS NOT NULL";
+    fn history(&mut self, job: i64) -> Found<Vec<PastAttempt>> {
+        let sql = "SELECT number, session, since_ms, settled_ms, outcome, error, sandbox FROM attempts WHERE job = ?1
+            ORDER BY number";
+        self.all(sql, [job], |row| {
+            Ok(PastAttempt {
+                number: row.get(0)?,
+                session: SessionId(row.get(1)?),
+                since_ms: row.get(2)?,
+                settled_ms: row.get(3)?,
+                outcome: row.get(4)?,
+                error: row.get(5)?,
+                sandbox: row.get(6)?,
+            })
+        })
+    }
+
+    fn add_late(&mut self, session: SessionId, late: &[LateRow]) -> Found<Vec<(i64, u32)>> {
+        let sql = "UPDATE attempts SET log = ifnull(log, ?4), sandbox = ifnull(sandbox, ?5)
+            WHERE job = ?1 AND number = ?2 AND session = ?3
+                AND ((log IS NULL AND ?4 IS NOT NULL) OR (sandbox IS NULL AND ?5 IS NOT NULL))";
         let mut added = Vec::new();
-        for late in logs {
-            if self.execute(sql, params![late.job, late.number, session.0, late.log])? > 0 {
-                added.push((late.job, late.number));
+        for row in late {
+            if self.execute(sql, params![row.job, row.number, session.0, row.log, row.sandbox])? > 0 {
+                added.push((row.job, row.number));
             }
         }
         Ok(added)

@@ -11,8 +11,13 @@ use crate::error::HubError;
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
 /// Append-only: the n-th brings a database from schema n to n + 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("001.sql"), include_str!("002.sql"), include_str!("003.sql"), include_str!("004.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("001.sql"),
+    include_str!("002.sql"),
+    include_str!("003.sql"),
+    include_str!("004.sql"),
+    include_str!("005.sql"),
+];
 
 /// Statements kept ready for reuse by each connection.
 const STATEMENTS_KEPT: usize = 128;

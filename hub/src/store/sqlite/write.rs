@@ -239,8 +239,8 @@ impl SqliteRows<'_> {
 
     fn write_attempts(&self, attempts: &[Attempt], out: &[(i64, i64)]) -> Found<()> {
         let insert =
-            "INSERT OR REPLACE INTO attempts (job, number, token, session, since_ms, settled_ms, outcome, error, log)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+            "INSERT OR REPLACE INTO attempts (job, number, token, session, since_ms, settled_ms, outcome, error, log, sandbox)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let Some(mut statement) = self.for_rows(attempts, insert)? else { return Ok(()) };
         for attempt in attempts {
             statement.execute(params![
@@ -253,6 +253,7 @@ impl SqliteRows<'_> {
                 attempt.outcome,
                 attempt.error,
                 attempt.log,
+                attempt.sandbox,
             ])?;
         }
         self.pairs(out, "DELETE FROM attempts WHERE job = ?1 AND number <= ?2")

@@ -122,7 +122,7 @@ impl World {
                 }
             };
             let deed = Deed::draw(&mut self.chance);
-            settlements.push(Settlement { job, attempt, token, outcome: deed.outcome(), log: None });
+            settlements.push(Settlement { job, attempt, token, outcome: deed.outcome(), log: None, sandbox: None });
             deeds.push(deed);
         }
         (SettleRequest { session, settlements }, deeds)

@@ -12,12 +12,17 @@ use tokio::sync::Notify;
 
 use crate::store::{Given, Share, postgres};
 
+/// How long a session that is over is remembered: what was on its way when it said goodbye has come by then.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
 /// Workers heard from of late.
 #[derive(Debug, Default)]
 pub struct Sessions {
     heard: Mutex<HashMap<SessionId, Heard>>,
     /// Rung when there is somebody to watch.
     arrived: Notify,
+    /// Sessions that are over, and since when: what still comes of them is not heard.
+    over: Mutex<HashMap<SessionId, Instant>>,
 }
 
 #[derive(Debug)]
@@ -41,10 +46,27 @@ struct Turn {
 impl Sessions {
     /// A worker was heard from.
     pub fn hear(&self, session: SessionId, info: WorkerInfo, now: Instant) {
+        if self.is_over(session) {
+            return;
+        }
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = heard.get(&session).map(|known| known.turn).unwrap_or_default();
         heard.insert(session, Heard { at: now, info, news: true, turn });
         self.arrived.notify_one();
+    }
+
+    /// A worker has said goodbye.
+    pub fn end(&self, session: SessionId, now: Instant) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over.retain(|_, since| now.saturating_duration_since(*since) < REMEMBERED);
+        over.insert(session, now);
+        drop(over);
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+    }
+
+    /// Whether a worker has said goodbye of late.
+    pub fn is_over(&self, session: SessionId) -> bool {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
     }
 
     /// Begins to watch a session that is known from the store only.
@@ -86,7 +108,7 @@ impl Sessions {
 
     /// Another hub heard from a worker.
     pub fn hear_of(&self, other: postgres::Heard, now: Instant) {
-        let Some(at) = now.checked_sub(other.silence) else { return };
+        let Some(at) = now.checked_sub(other.silence).filter(|_| !self.is_over(other.session)) else { return };
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         match heard.get_mut(&other.session) {
             Some(known) if known.at >= at => {}
@@ -200,6 +222,26 @@ mod tests {
         sessions.hear_of(postgres::Heard { session, silence, info: WorkerInfo::default() }, later);
         assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty());
         assert!(sessions.news(later).is_empty(), "what another hub told is no news of this one");
+    }
+
+    #[test]
+    fn a_session_that_is_over_is_not_shown_whatever_still_comes_of_it() {
+        let sessions = Sessions::default();
+        let now = Instant::now() + Duration::from_secs(100);
+        let (session, silence) = (SessionId([1; 8]), Duration::from_secs(2));
+        let info = WorkerInfo { pid: 7, scopes: vec!["default".to_owned()], ..WorkerInfo::default() };
+        sessions.hear(session, info.clone(), now);
+        assert_eq!(sessions.views(now).len(), 1);
+        sessions.end(session, now);
+        assert!(sessions.views(now).is_empty() && !sessions.serve("default"));
+        sessions.hear(session, info.clone(), now);
+        sessions.hear_of(postgres::Heard { session, silence, info: info.clone() }, now);
+        assert!(sessions.views(now).is_empty() && sessions.news(now).is_empty());
+        sessions.hear(SessionId([2; 8]), info, now);
+        assert_eq!(sessions.views(now).len(), 1, "others are heard");
+        sessions.watch(session, now);
+        let later = now + Duration::from_secs(11);
+        assert!(sessions.take_silent(Duration::from_secs(10), later).contains(&session), "its last leases are watched");
     }
 
     #[test]

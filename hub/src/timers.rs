@@ -25,7 +25,7 @@ const LEASES_LOOK_MIN: Duration = Duration::from_millis(500);
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts the timers; they run until `stop`.
-pub(crate) fn start(shared: &Arc<Shared>, policy: &Policy, fleet: Option<Fleet>, stop: &CancellationToken) {
+pub(crate) fn start(shared: &Arc<Shared>, policy: &Policy, stop: &CancellationToken) {
     let spawn = |timer: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         tokio::spawn(stop.clone().run_until_cancelled_owned(timer));
     };
@@ -33,7 +33,7 @@ pub(crate) fn start(shared: &Arc<Shared>, policy: &Policy, fleet: Option<Fleet>,
     let usual_pause = policy.pending_max.min(policy.backoff_max);
     spawn(Box::pin(promote_in_time(Arc::clone(shared), usual_pause)));
     spawn(Box::pin(expire_in_time(Arc::clone(shared))));
-    spawn(Box::pin(watch_sessions(Arc::clone(shared), fleet)));
+    spawn(Box::pin(watch_sessions(Arc::clone(shared))));
     spawn(Box::pin(keep_in_bounds(Arc::clone(shared))));
     spawn(Box::pin(finish_cancelling(Arc::clone(shared))));
 }
@@ -104,14 +104,14 @@ async fn expire_in_time(shared: Arc<Shared>) {
 }
 
 /// Takes the leases of workers that were not heard from, by this hub or another one.
-async fn watch_sessions(shared: Arc<Shared>, fleet: Option<Fleet>) {
+async fn watch_sessions(shared: Arc<Shared>) {
     let limits = shared.limits;
     let known = insist("look for leases from before the start", || shared.store.sessions()).await;
     known.into_iter().for_each(|session| shared.sessions.watch(session, Instant::now()));
     let look = (limits.lapse / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
     let mut shared_at: Option<Instant> = None;
     loop {
-        if fleet.is_none() {
+        if shared.fleet.is_none() {
             // A hub that nobody works for sleeps.
             shared.sessions.any().await;
         }
@@ -123,7 +123,7 @@ async fn watch_sessions(shared: Arc<Shared>, fleet: Option<Fleet>) {
             tracing::warn!(for_ms = overslept.as_millis(), "this hub stood still; workers get that time again");
             shared.sessions.forgive(overslept);
         }
-        if let Some(fleet) = &fleet
+        if let Some(fleet) = &shared.fleet
             && shared_at.is_none_or(|at| at.elapsed() >= limits.lapse / 4)
         {
             if let Err(error) = meet(&shared, fleet).await {

@@ -8,7 +8,7 @@ use bue_hub::QueueError;
 use protocol::{JobState, Outcome, RunState};
 use rig::{OTHER, On, Rig, WORKER, error, script, success, texts};
 
-use protocol::api::Settled;
+use protocol::api::{BeatRequest, GoodbyeRequest, Settled, WorkerInfo};
 
 async fn a_chain_runs_step_by_step_and_hands_its_values_on(on: On) {
     let rig = Rig::new(on).await;
@@ -299,6 +299,37 @@ async fn a_job_that_takes_its_workers_down_is_failed_after_some_losses(on: On) {
     assert!(jobs[0].error.as_ref().unwrap().message.contains("3 workers"), "{:?}", jobs[0].error);
 }
 
+async fn what_a_worker_held_that_says_goodbye_is_available_at_once_and_it_is_forgotten(on: On) {
+    // Nobody is silent for long enough here.
+    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_secs(3_600)).await;
+    let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let info = WorkerInfo { pid: 7, scopes: vec!["default".to_owned()], ..WorkerInfo::default() };
+    let beat = async |session| {
+        rig.queue.beat(BeatRequest { session, held: Vec::new(), info: info.clone() }).await.unwrap();
+    };
+    // More often than workers may be lost with a job.
+    for number in 11..16_u8 {
+        let session = protocol::SessionId([number; 8]);
+        beat(session).await;
+        let leases = rig.lease_as(session, &["default"], 1, Duration::ZERO).await;
+        assert_eq!(leases.len(), 1, "lease {number}");
+        rig.queue.goodbye(GoodbyeRequest { session }).await.unwrap();
+        beat(session).await;
+        assert!(rig.queue.status().await.unwrap().workers.is_empty(), "it is over, whatever still comes of it");
+        assert!(rig.lease_as(session, &["default"], 1, Duration::ZERO).await.is_empty(), "it is given nothing more");
+        assert_eq!(rig.settle_as(session, &leases[0], success("1")).await, Settled::Stale);
+    }
+    let last = rig.next_of("a").await;
+    let waiting = rig.lease_as(OTHER, &["default"], 1, Duration::from_secs(60));
+    let (found, ended) = tokio::join!(waiting, rig.queue.goodbye(GoodbyeRequest { session: WORKER }));
+    ended.unwrap();
+    assert_eq!((found[0].job, found[0].attempt), (last.job, last.attempt + 1));
+    assert_eq!(rig.settle_as(OTHER, &found[0], success("2")).await, Settled::Settled);
+    assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
+    rig.queue.goodbye(GoodbyeRequest { session: OTHER }).await.unwrap();
+    rig.queue.goodbye(GoodbyeRequest { session: OTHER }).await.unwrap();
+}
+
 async fn a_lease_that_was_lost_on_the_way_is_taken_back_by_the_workers_beat(on: On) {
     let rig = Rig::with(on, |config| config.limits.lost_on_the_way = Duration::ZERO).await;
     rig.submit(&script(&["a", "b"], "p = | a\nq = | b\np()\nq()\n")).await;
@@ -354,6 +385,7 @@ async fn a_second_hub_on_the_same_queue_is_refused() {
 }
 
 on_both_stores! {
+    what_a_worker_held_that_says_goodbye_is_available_at_once_and_it_is_forgotten,
     a_chain_runs_step_by_step_and_hands_its_values_on,
     a_script_without_calls_is_over_at_once,
     a_job_with_several_parents_runs_once_with_their_values_in_order,

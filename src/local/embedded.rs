@@ -8,8 +8,8 @@ use bucket::value::Values;
 use bytes::Bytes;
 use hub::{Queue, QueueError};
 use protocol::api::{
-    BeatAnswer, BeatRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer, RunView,
-    SettleAnswer, SettleRequest,
+    BeatAnswer, BeatRequest, GoodbyeRequest, JobPage, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, ResultsAnswer,
+    RunView, SettleAnswer, SettleRequest,
 };
 use protocol::log::{LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::secret::{SecretText, SecretsAnswer, SecretsRequest};
@@ -113,6 +113,10 @@ impl worker::Hub for Embedded {
 
     async fn beat(&self, request: BeatRequest) -> Result<BeatAnswer, HubError> {
         answer(self.queue.beat(request).await)
+    }
+
+    async fn goodbye(&self, request: GoodbyeRequest) -> Result<(), HubError> {
+        answer(self.queue.goodbye(request).await)
     }
 
     async fn plan(&self, plan: Digest) -> Result<PlanAnswer, HubError> {

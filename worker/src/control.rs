@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use protocol::api::{Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
+use protocol::api::{GoodbyeRequest, Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
 use protocol::{Outcome, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -30,6 +30,9 @@ const MEMORY_SHORT: &str =
 
 /// Leases of one answer after which the next request need not wait for more slots to be free.
 const MANY: usize = 32;
+
+/// How long the last word to the hub may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 /// Why a worker cannot start. Once it runs, nothing but its shutdown ends it.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +169,7 @@ pub async fn run<H: Hub>(
     beat.abort();
     live_logs.abort();
     tidy.abort();
+    goodbye(&shared).await;
     Ok(shared.tally.summary())
 }
 
@@ -354,6 +358,16 @@ async fn finish<H>(settler: tokio::task::JoinHandle<()>, shared: &Shared<H>) {
     if tokio::time::timeout(shared.config.limits.settle_drain, settler).await.is_err() {
         tracing::warn!("the hub did not take the last outcomes; their jobs will run again");
         abort.abort();
+    }
+}
+
+/// Tells the hub that this session is over. One that does not hear it, or does not know the word, finds out by its silence.
+async fn goodbye<H: Hub>(shared: &Shared<H>) {
+    let request = GoodbyeRequest { session: shared.session };
+    match tokio::time::timeout(GOODBYE_MAX, shared.hub.goodbye(request)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("the hub did not take the goodbye: {error}"),
+        Err(_) => tracing::debug!("the hub did not take the goodbye in time"),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::api::{
-    ApiError, ApiErrorKind, BeatAnswer, BeatRequest, ErrorBody, Health, LeaseAnswer, LeaseRequest, PlanAnswer,
-    SettleAnswer, SettleRequest, Settled,
+    ApiError, ApiErrorKind, BeatAnswer, BeatRequest, ErrorBody, GoodbyeRequest, Health, LeaseAnswer, LeaseRequest,
+    PlanAnswer, SettleAnswer, SettleRequest, Settled,
 };
 use protocol::log::{LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::secret::{SecretsAnswer, SecretsRequest};
@@ -83,6 +83,17 @@ impl HttpHub {
             })
             .await?;
         self.parse(status, &body)
+    }
+
+    /// A request whose answer says nothing.
+    async fn tell<Q: Serialize>(&self, route: &str, request: &Q) -> Result<(), HubError> {
+        let body = Bytes::from(serde_json::to_vec(request).map_err(|error| self.nonsense(&error))?);
+        let send = || {
+            let request = self.request(Method::POST, route).header("content-type", "application/json");
+            request.body(body.clone()).timeout(ANSWER_TIMEOUT)
+        };
+        let (status, answer) = self.send(send).await?;
+        if status.is_success() { Ok(()) } else { Err(self.error(status, &answer)) }
     }
 
     async fn get<A: DeserializeOwned>(&self, route: &str) -> Result<A, HubError> {
@@ -191,6 +202,10 @@ impl Hub for HttpHub {
         self.post("beat", &request, ANSWER_TIMEOUT).await
     }
 
+    async fn goodbye(&self, request: GoodbyeRequest) -> Result<(), HubError> {
+        self.tell("goodbye", &request).await
+    }
+
     async fn plan(&self, plan: Digest) -> Result<PlanAnswer, HubError> {
         self.get(&format!("plans/{plan}")).await
     }
@@ -204,13 +219,7 @@ impl Hub for HttpHub {
     }
 
     async fn log(&self, request: LogRequest) -> Result<(), HubError> {
-        let body = Bytes::from(serde_json::to_vec(&request).map_err(|error| self.nonsense(&error))?);
-        let send = || {
-            let request = self.request(Method::POST, "logs").header("content-type", "application/json");
-            request.body(body.clone()).timeout(ANSWER_TIMEOUT)
-        };
-        let (status, answer) = self.send(send).await?;
-        if status.is_success() { Ok(()) } else { Err(self.error(status, &answer)) }
+        self.tell("logs", &request).await
     }
 
     async fn late_logs(&self, request: LateLogRequest) -> Result<LateLogAnswer, HubError> {

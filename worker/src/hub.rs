@@ -4,7 +4,8 @@ use std::future::Future;
 
 use bytes::Bytes;
 use protocol::api::{
-    ApiErrorKind, BeatAnswer, BeatRequest, LeaseAnswer, LeaseRequest, PlanAnswer, SettleAnswer, SettleRequest,
+    ApiErrorKind, BeatAnswer, BeatRequest, GoodbyeRequest, LeaseAnswer, LeaseRequest, PlanAnswer, SettleAnswer,
+    SettleRequest,
 };
 use protocol::log::{LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::secret::{SecretsAnswer, SecretsRequest};
@@ -18,6 +19,8 @@ pub trait Hub: Send + Sync + 'static {
     fn settle(&self, request: SettleRequest) -> impl Future<Output = Result<SettleAnswer, HubError>> + Send;
     /// Says which leases are held.
     fn beat(&self, request: BeatRequest) -> impl Future<Output = Result<BeatAnswer, HubError>> + Send;
+    /// Says that this session is over; nothing is lost where it fails.
+    fn goodbye(&self, request: GoodbyeRequest) -> impl Future<Output = Result<(), HubError>> + Send;
     /// The part of a plan that a worker needs.
     fn plan(&self, plan: Digest) -> impl Future<Output = Result<PlanAnswer, HubError>> + Send;
     /// The list of a bundle's files.

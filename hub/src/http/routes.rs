@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
 use protocol::api::{
-    ApiErrorKind, BeatRequest, Health, LeaseAnswer, LeaseRequest, Pause, SettleRequest, Settled, SubmitRequest,
+    ApiErrorKind, BeatRequest, GoodbyeRequest, Health, LeaseAnswer, LeaseRequest, Pause, SettleRequest, Settled,
+    SubmitRequest,
 };
 use protocol::{Digest, JobId, JobState, Manifest, PROTOCOL_VERSION, RunId};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,7 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/lease", post(lease))
         .route("/v1/settle", post(settle))
         .route("/v1/beat", post(beat))
+        .route("/v1/goodbye", post(goodbye))
         .merge(super::logs::routes())
         .merge(super::secrets::routes())
         .layer(DefaultBodyLimit::max(limits.request_bytes_max));
@@ -263,6 +265,14 @@ async fn beat(
     body: Result<Json<BeatRequest>, JsonRejection>,
 ) -> Answer<protocol::api::BeatAnswer> {
     json(hub.queue.beat(body?.0).await)
+}
+
+async fn goodbye(
+    State(hub): State<Hub>,
+    body: Result<Json<GoodbyeRequest>, JsonRejection>,
+) -> Result<StatusCode, Refusal> {
+    hub.queue.goodbye(body?.0).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]

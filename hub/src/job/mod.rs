@@ -5,7 +5,7 @@
 //! | waiting | submit, reset | the last parent succeeds; cancel; reset |
 //! | ready | submit, reset, waiting, parked, a lost or released lease | lease; cancel; reset |
 //! | parked | a pending answer, an error with retries left, a release with a delay | its time comes; cancel; reset |
-//! | leased | ready | settle; its session lapses; its time is over; cancel; reset |
+//! | leased | ready | settle; its session lapses or is over; its time is over; cancel; reset |
 //! | succeeded | leased (an item: made so) | reset |
 //! | failed | leased | reset |
 //! | cancelled | waiting, ready, parked, leased; made under a cancelled parent | reset |

@@ -48,7 +48,7 @@ pub struct Parked {
 
 /// A worker holds its token.
 ///
-/// Entered from ready only, by lease. Left by settle; when its session lapses, its worker never heard of it, or its time is over;
+/// Entered from ready only, by lease. Left by settle; when its session lapses or is over, its worker never heard of it, or its time is over;
 /// by cancel and by reset, after which the worker's token is stale. Not reaped: its run has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leased {
@@ -245,7 +245,7 @@ impl Leased {
         Self { held: Held { time_ms, ..self.held }, ..self }
     }
 
-    /// Its lease is void, as if it had never been given: its worker never heard of it.
+    /// Its lease is void, as if it had never been given: its worker never heard of it, or has ended in good order.
     #[must_use]
     pub fn give_back(self) -> Ready {
         Ready { past: self.past }

@@ -33,6 +33,9 @@ impl Queue {
         let request = LeaseRequest { slots, shared_slots, ..request };
         let mut waiting = self.shared.bell.waiters.wait(request.scopes.clone());
         loop {
+            if self.shared.sessions.is_over(request.session) {
+                return Ok(LeaseAnswer { leases: Vec::new() });
+            }
             let given = self.look(&request).await?;
             if is_served(&request, &given, waiting.woken_for()) {
                 waiting.is_served();

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use bucket::value::{ValueLimits, Values};
 use protocol::api::{
-    BeatAnswer, BeatRequest, MissingFiles, Pause, PlanAnswer, ResetAnswer, RunView, SETTLEMENTS_MAX, SettleAnswer,
-    SettleRequest, Settled, SubmitAnswer, SubmitRequest,
+    BeatAnswer, BeatRequest, GoodbyeRequest, MissingFiles, Pause, PlanAnswer, ResetAnswer, RunView, SETTLEMENTS_MAX,
+    SettleAnswer, SettleRequest, Settled, SubmitAnswer, SubmitRequest,
 };
 use protocol::{Digest, JobId, LeaseToken, Manifest, RunId};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,7 +22,7 @@ use crate::error::{HubError, QueueError};
 use crate::live_logs::LiveLogs;
 use crate::secrets::{self, keyring::Keyring};
 use crate::sessions::Sessions;
-use crate::store::postgres::{self, PostgresOptions};
+use crate::store::postgres::{self, Fleet, PostgresOptions};
 use crate::store::{Chance, EffectsSink, Store, StoreOptions, Submission};
 use crate::timers;
 
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub limits: Limits,
     pub keyring: Option<Keyring>,
     pub live_logs: LiveLogs,
+    /// What the hubs of one database tell each other of workers, where there are several.
+    pub fleet: Option<Fleet>,
     values: Option<Values>,
 }
 
@@ -97,12 +99,13 @@ impl Queue {
             limits: config.limits,
             keyring: config.keyring.clone(),
             live_logs: LiveLogs::new(config.limits.live_logs_max, config.limits.live_log_bytes_max),
+            fleet,
             values: config.bucket.clone().map(|bucket| Values::new(bucket, &config.data_dir, ValueLimits::default())),
         });
         if let Err(error) = secrets::reseal(&shared).await {
             tracing::error!(%error, "failed to seal secrets with the newest key");
         }
-        timers::start(&shared, &config.policy, fleet, &stop);
+        timers::start(&shared, &config.policy, &stop);
         Ok(Self { shared, _timers: Arc::new(stop.drop_guard()) })
     }
 
@@ -291,6 +294,24 @@ impl Queue {
             tracing::warn!(%session, jobs, "took back leases that the worker never heard of");
         }
         Ok(BeatAnswer { revoked, beat_ms: u64::try_from(limits.beat.as_millis()).unwrap_or(u64::MAX) })
+    }
+
+    /// A worker has ended in good order: its session is forgotten, and what it still held is available again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn goodbye(&self, GoodbyeRequest { session }: GoodbyeRequest) -> Result<(), QueueError> {
+        // First: a lease that is given from now on is watched anew.
+        self.shared.sessions.end(session, Instant::now());
+        let ended = self.store().end_session(session, now_ms()).await;
+        let jobs = ended.inspect_err(|_| self.shared.sessions.watch(session, Instant::now()))?;
+        tracing::info!(%session, jobs, "worker has ended");
+        if let Some(fleet) = &self.shared.fleet
+            && let Err(error) = fleet.forget(session).await
+        {
+            tracing::warn!(%error, %session, "failed to forget a worker that has ended; it is shown until it has been silent for long enough");
+        }
+        Ok(())
     }
 
     /// Cancels what has not ended of a run.

@@ -44,6 +44,26 @@ impl Store {
         .await
     }
 
+    /// Gives back all leases of a session that its worker has ended in good order: that costs nothing, and is no loss of a worker.
+    /// Answers with their number.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn end_session(&self, session: SessionId, now_ms: i64) -> Result<usize, QueueError> {
+        self.write(move |change| {
+            change.flush()?;
+            let leases = change.rows.leases_of(session)?;
+            change.load_jobs(leases.iter().map(|(job, ..)| *job))?;
+            for (job, ..) in &leases {
+                if let Some(job) = change.job(*job)?.and_then(Job::when) {
+                    give_back(change, job, "its worker has ended", now_ms)?;
+                }
+            }
+            Ok(leases.len())
+        })
+        .await
+    }
+
     /// Compares what a worker holds with what it was given: answers with the leases that are no longer its own, and those that
     /// it was given before `given_before_ms` and does not know of.
     ///
@@ -117,7 +137,7 @@ impl Store {
                 if tokens.contains(&token)
                     && let Some(job) = change.job(job)?.and_then(Job::when)
                 {
-                    give_back(change, job, now_ms)?;
+                    give_back(change, job, "the lease was lost on the way", now_ms)?;
                     taken += 1;
                 }
             }
@@ -183,8 +203,8 @@ fn lapse(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), Q
     carry_out(change, &run, job, &outcome, now_ms)
 }
 
-fn give_back(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), QueueError> {
-    let outcome = Outcome::Release { reason: "the lease was lost on the way".to_owned(), delay_ms: 0 };
+fn give_back(change: &mut Change<'_>, job: Job<Leased>, reason: &str, now_ms: i64) -> Result<(), QueueError> {
+    let outcome = Outcome::Release { reason: reason.to_owned(), delay_ms: 0 };
     let run = change.run(job.run)?;
     let job = job.go(|leased| Next::Ready(leased.give_back()));
     carry_out(change, &run, job, &outcome, now_ms)

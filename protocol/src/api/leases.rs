@@ -157,6 +157,13 @@ pub struct HeldLease {
     pub idle: bool,
 }
 
+/// Says that a session is over: its worker has handed in what it had, and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoodbyeRequest {
+    /// Who ends.
+    pub session: SessionId,
+}
+
 /// Answer to a beat.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BeatAnswer {

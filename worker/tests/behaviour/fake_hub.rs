@@ -10,8 +10,8 @@ use bucket::{Bucket, BucketUrl};
 use bue_worker::{Config, Hub, HubError, Summary, WorkerError, find_python};
 use bytes::Bytes;
 use protocol::api::{
-    ApiErrorKind, BeatAnswer, BeatRequest, Lease, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer, SettleAnswer,
-    SettleRequest, Settled, Settlement,
+    ApiErrorKind, BeatAnswer, BeatRequest, GoodbyeRequest, Lease, LeaseAnswer, LeaseRequest, LogRef, PlanAnswer,
+    SettleAnswer, SettleRequest, Settled, Settlement,
 };
 use protocol::log::{LateLog, LateLogAnswer, LateLogRequest, LogRequest};
 use protocol::plan::Settings;
@@ -49,7 +49,9 @@ pub struct FakeHub {
     pub late: Mutex<Vec<LateLog>>,
     /// How many more requests with late logs are answered as if nobody were there.
     pub late_outage: AtomicU32,
-    /// Whether it is a hub that does not know of late logs.
+    /// Leases that were still open at each goodbye.
+    pub goodbyes: Mutex<Vec<usize>>,
+    /// Whether it is a hub that knows neither late logs nor goodbyes.
     pub is_old: AtomicBool,
     /// Secrets that are set, by name.
     pub secrets: Mutex<BTreeMap<String, String>>,
@@ -154,6 +156,14 @@ impl Hub for FakeHub {
     async fn beat(&self, _request: BeatRequest) -> Result<BeatAnswer, HubError> {
         self.is_away()?;
         Ok(BeatAnswer { revoked: self.revoked.lock().unwrap().clone(), beat_ms: 50 })
+    }
+
+    async fn goodbye(&self, _request: GoodbyeRequest) -> Result<(), HubError> {
+        self.is_away()?;
+        self.knows_route()?;
+        let open = self.open.load(Ordering::SeqCst);
+        self.goodbyes.lock().unwrap().push(open);
+        Ok(())
     }
 
     async fn plan(&self, plan: Digest) -> Result<PlanAnswer, HubError> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bue_worker::{HttpHub, Hub, HubError};
-use protocol::api::{LeaseRequest, SettleRequest, Settled, Settlement};
+use protocol::api::{GoodbyeRequest, LeaseRequest, SettleRequest, Settled, Settlement};
 use protocol::{Digest, JobId, LeaseToken, Outcome, SessionId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -89,4 +89,14 @@ async fn an_error_without_a_body_of_ours_is_named_by_its_status() {
     let error = hub.manifest(Digest::of(b"x")).await.unwrap_err();
     assert!(!error.is_final());
     assert!(error.to_string().contains("503"), "{error}");
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_know_the_goodbye_is_told_from_one_that_does() {
+    let new = serve(|head| if head.starts_with("POST /v1/goodbye ") { (204, "") } else { (500, "") }).await;
+    let old = serve(|_| (404, r#"{"error":{"kind":"not_found","message":"there is no such route"}}"#)).await;
+    let request = GoodbyeRequest { session: SessionId([1; 8]) };
+    HttpHub::new(&new, || None).unwrap().goodbye(request).await.unwrap();
+    let error = HttpHub::new(&old, || None).unwrap().goodbye(request).await.unwrap_err();
+    assert!(error.is_final(), "{error}");
 }

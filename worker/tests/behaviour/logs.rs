@@ -127,7 +127,7 @@ async fn a_hub_that_is_away_for_a_moment_gets_the_log_later() {
 }
 
 #[tokio::test]
-async fn a_hub_that_knows_no_late_logs_holds_up_neither_work_nor_the_end() {
+async fn a_hub_that_knows_neither_late_logs_nor_goodbyes_holds_up_neither_work_nor_the_end() {
     let fleet = Fleet::with(|config| config.slots = 1);
     fleet.hub.is_old.store(true, Ordering::SeqCst);
     let lease = fleet.add(python("import time\ndef step():\n    print('before', flush=True)\n    time.sleep(600)\n"));
@@ -137,7 +137,7 @@ async fn a_hub_that_knows_no_late_logs_holds_up_neither_work_nor_the_end() {
     assert!(matches!(settlement.outcome, Outcome::Success { .. }), "{settlement:?}");
     let hub = std::sync::Arc::clone(&fleet.hub);
     fleet.stop().await;
-    assert!(hub.late.lock().unwrap().is_empty());
+    assert!(hub.late.lock().unwrap().is_empty() && hub.goodbyes.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

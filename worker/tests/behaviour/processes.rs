@@ -1,6 +1,7 @@
 //! Processes of steps: they end when their attempt ends, with all they have started.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::{ErrorKind, Outcome};
@@ -106,7 +107,7 @@ async fn there_are_never_more_leases_than_slots() {
     for lease in leases {
         fleet.hub.settlement(lease.job).await;
     }
-    assert_eq!(fleet.hub.open_max.load(std::sync::atomic::Ordering::SeqCst), 3);
+    assert_eq!(fleet.hub.open_max.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
@@ -133,7 +134,7 @@ async fn a_worker_whose_memory_is_short_runs_one_attempt_at_a_time() {
         let settlement = fleet.hub.settlement(lease.job).await;
         assert!(matches!(settlement.outcome, Outcome::Success { .. }), "{settlement:?}");
     }
-    assert_eq!(fleet.hub.open_max.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(fleet.hub.open_max.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -156,4 +157,25 @@ async fn a_step_that_ignores_the_signal_about_its_time_on_a_processor_is_killed_
     let code = "import signal\ndef step():\n    signal.signal(signal.SIGXCPU, signal.SIG_IGN)\n    while True:\n        pass\n";
     let error = fleet.error(python(code).set(|settings| settings.runtime.cpu_ms = Some(1_000))).await;
     assert_eq!(error.kind, ErrorKind::Cpu, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_says_goodbye_when_all_it_held_is_settled() {
+    let fleet = Fleet::with(|config| config.limits.drain = Duration::from_millis(10));
+    fleet.add(python("import time\ndef step():\n    print('begun', flush=True)\n    time.sleep(600)\n"));
+    until("the step", || fleet.hub.told.lock().unwrap().contains("begun")).await;
+    assert!(fleet.hub.goodbyes.lock().unwrap().is_empty());
+    let hub = std::sync::Arc::clone(&fleet.hub);
+    assert_eq!(fleet.stop().await.released, 1);
+    assert_eq!(*hub.goodbyes.lock().unwrap(), [0], "leases that were open at the goodbye");
+}
+
+#[tokio::test]
+async fn a_hub_that_is_away_holds_up_no_goodbye() {
+    let fleet = Fleet::start();
+    fleet.run(python("def step():\n    return 1\n")).await;
+    fleet.hub.outage.store(u32::MAX, Ordering::SeqCst);
+    let hub = std::sync::Arc::clone(&fleet.hub);
+    assert_eq!(fleet.stop().await.succeeded, 1);
+    assert!(hub.goodbyes.lock().unwrap().is_empty());
 }

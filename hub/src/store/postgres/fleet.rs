@@ -44,6 +44,14 @@ impl Fleet {
         Self { pool }
     }
 
+    /// Forgets a worker whose session is over. Another hub that heard from it forgets it when it has been silent for long enough.
+    pub(crate) async fn forget(&self, session: SessionId) -> Result<(), QueueError> {
+        let connection = self.pool.get().await?;
+        let statement = connection.prepare_cached("DELETE FROM sessions WHERE session = $1").await?;
+        connection.execute(&statement, &[&&session.0[..]]).await?;
+        Ok(())
+    }
+
     /// Tells whom this hub heard from, and answers with whom any hub heard from within `span`.
     pub(crate) async fn share(&self, heard: &[Heard], span: Duration) -> Result<Vec<Heard>, QueueError> {
         let connection = self.pool.get().await?;

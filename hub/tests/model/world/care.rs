@@ -21,6 +21,16 @@ impl World {
         self.transcript.note("taken", (session, taken));
     }
 
+    pub(super) async fn end_session(&mut self) {
+        let session = self.session();
+        let held = self.model.held_by(session);
+        assert_eq!(self.store().end_session(session, self.now_ms).await.unwrap(), held.len(), "leases of {session}");
+        for (job, _) in &held {
+            self.model.take_back(*job);
+        }
+        self.transcript.note("ended", (session, held.len()));
+    }
+
     /// A worker that has forgotten some leases, and remembers some that it lost.
     pub(super) async fn beat(&mut self) {
         let session = self.session();

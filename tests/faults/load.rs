@@ -145,14 +145,16 @@ const DONE_TWICE: &str = "SELECT count(*) FROM (SELECT job FROM attempts WHERE o
 
 /// Jobs of which the queue's history has a success, and those of which it has several.
 pub fn history(fleet: &mut Fleet, queue: &Queue<'_>) -> (usize, usize) {
-    let mut ask = |sql: &str| -> usize {
-        let text = match queue {
-            Queue::File(file) => ask_file(fleet, file, sql),
-            Queue::Database(server, database) => server.ask(database, &format!("SET search_path = bue; {sql}")),
-        };
-        text.trim().parse().unwrap()
+    (ask(fleet, queue, JOBS_DONE), ask(fleet, queue, DONE_TWICE))
+}
+
+/// Asks the queue's database for a number.
+pub fn ask(fleet: &mut Fleet, queue: &Queue<'_>, sql: &str) -> usize {
+    let text = match queue {
+        Queue::File(file) => ask_file(fleet, file, sql),
+        Queue::Database(server, database) => server.ask(database, &format!("SET search_path = bue; {sql}")),
     };
-    (ask(JOBS_DONE), ask(DONE_TWICE))
+    text.trim().parse().unwrap()
 }
 
 impl Queue<'_> {

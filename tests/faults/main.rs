@@ -4,6 +4,7 @@
 //! - [`database`]: PostgreSQL is restarted, connections are cut, one of two hubs is killed.
 //! - [`network`]: answers that are lost, workers that freeze, requests that come twice or out of order.
 //! - [`disk`]: no room for the queue. [`clock`]: a clock that is set.
+//! - [`rolling`]: no fault at all: each process is told to stop, and replaced.
 //! - [`load`]: the work that goes on meanwhile, and what must have come of it.
 
 #[path = "../fleet/mod.rs"]
@@ -18,4 +19,5 @@ mod load;
 mod network;
 mod processes;
 mod proxy;
+mod rolling;
 mod storm;

@@ -156,6 +156,18 @@ pub enum HubError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is nothing to copy.
+    #[error("there is no queue at {}", path.display())]
+    NoQueue {
+        /// Where it would be.
+        path: std::path::PathBuf,
+    },
+    /// Hubs that share a database must give jobs out in one order.
+    #[error("hubs that run on the queue database {path} have another REVERSE_PRIORITY")]
+    OtherOrder {
+        /// Its address without the password.
+        path: String,
+    },
     /// Another hub has it open.
     #[error("the queue database {} is in use by another hub", path.display())]
     InUse {

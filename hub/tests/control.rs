@@ -42,6 +42,20 @@ async fn one_job_and_what_follows_it_start_over(on: On) {
     assert!(matches!(rig.queue.reset_job(JobId(999)).await, Err(QueueError::NotFound { .. })));
 }
 
+async fn a_loop_that_has_begun_keeps_its_passes_when_its_source_starts_over(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a", "b"], "p = | a\nq = | b\nfor x in p():\n    q(x)\n")).await;
+    let source = rig.next_of("a").await;
+    rig.succeed(&source, "[1,2]").await;
+    let answer = rig.queue.reset_job(source.job).await.unwrap();
+    assert_eq!((answer.jobs, answer.loops_kept), (1, 1));
+    for (step, value) in [("a", "[3]"), ("b", "1"), ("b", "2")] {
+        rig.succeed(&rig.next_of(step).await, value).await;
+    }
+    assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
+    assert!(rig.lease(10).await.is_empty());
+}
+
 async fn what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed(on: On) {
     let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = a | b\nq = | b\np()\nq()\n")).await;
@@ -278,6 +292,7 @@ on_both_stores! {
     what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed,
     a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held,
     thousands_of_jobs_are_cancelled,
+    a_loop_that_has_begun_keeps_its_passes_when_its_source_starts_over,
     thousands_of_failed_jobs_start_over,
     a_job_that_does_not_run_can_be_explained,
     what_a_job_waits_for_is_told_by_its_last_attempt,

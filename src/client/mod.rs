@@ -154,13 +154,13 @@ impl Client {
     }
 
     /// Has the failed jobs of a run start over; tells how many there are.
-    pub async fn reset_failed(&self, run: &RunId) -> Result<u64, ClientError> {
-        Ok(self.post::<_, ResetAnswer>(&format!("runs/{run}/reset"), &()).await?.jobs)
+    pub async fn reset_failed(&self, run: &RunId) -> Result<ResetAnswer, ClientError> {
+        self.post(&format!("runs/{run}/reset"), &()).await
     }
 
     /// Has a job and what follows it start over; tells how many jobs that are.
-    pub async fn reset_job(&self, job: JobId) -> Result<u64, ClientError> {
-        Ok(self.post::<_, ResetAnswer>(&format!("jobs/{job}/reset"), &()).await?.jobs)
+    pub async fn reset_job(&self, job: JobId) -> Result<ResetAnswer, ClientError> {
+        self.post(&format!("jobs/{job}/reset"), &()).await
     }
 
     /// Has no further jobs started, of all or of some.

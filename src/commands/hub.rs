@@ -47,7 +47,10 @@ fn backup(context: &Context, file: &Path) -> Result {
 
 fn restore(context: &Context, file: &Path) -> Result {
     let folder = context.data_dir.create(Service::Hub)?;
-    ::hub::restore(&folder, file).map_err(failed)?;
+    ::hub::restore(&folder, file).map_err(|error| match error {
+        ::hub::HubError::InUse { .. } => Error::machine(&error).hint("end the hub first; `bue status` shows it"),
+        error => failed(error),
+    })?;
     output::note(&format!("the queue is that of {}; start the hub", file.display()));
     Ok(())
 }
@@ -101,6 +104,11 @@ pub fn failed(error: ::hub::HubError) -> Error {
         }
         HubError::Writer => {
             Error::machine(&error).hint("the log above has more; start the hub again: nothing that it answered is lost")
+        }
+        HubError::NoQueue { .. } => Error::machine(&error)
+            .hint("--data-dir names the folder of a hub that has one; a queue in PostgreSQL is copied with pg_dump"),
+        HubError::OtherOrder { .. } => {
+            Error::machine(&error).hint("start this one with theirs, or end them first: then this one's counts")
         }
         HubError::Copy { .. } | HubError::Serve(_) => Error::machine(&error),
     }

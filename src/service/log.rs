@@ -33,7 +33,16 @@ fn start_with(sources: &Sources, default: &str) -> Result {
     tracing::subscriber::set_global_default(subscriber).map_err(Error::internal)
 }
 
+/// Words that a filter may have without saying what they are about.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 fn filter(wanted: Option<&str>, default: &str) -> Result<EnvFilter> {
+    let hint = "write error, warn, info, debug, or filters such as `info,bue_hub=debug`";
+    let mut bare = wanted.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.contains('='));
+    if let Some(word) = bare.find(|word| !word.is_empty() && !LEVELS.contains(word)) {
+        // Taken for a module of that name, it would turn all else off.
+        return Err(Error::usage(format_args!("BUE_LOG has `{word}`, which is no level")).hint(hint));
+    }
     let text = match wanted {
         // A bare level is meant for us: what we build on has little to say to users.
         Some(level @ ("error" | "warn" | "info" | "debug" | "trace")) => {
@@ -42,10 +51,7 @@ fn filter(wanted: Option<&str>, default: &str) -> Result<EnvFilter> {
         Some(filters) => filters.to_owned(),
         None => default.to_owned(),
     };
-    EnvFilter::try_new(&text).map_err(|error| {
-        Error::usage(format_args!("BUE_LOG is `{text}`: {error}"))
-            .hint("write error, warn, info, debug, or filters such as `info,bue_hub=debug`")
-    })
+    EnvFilter::try_new(&text).map_err(|error| Error::usage(format_args!("BUE_LOG is `{text}`: {error}")).hint(hint))
 }
 
 #[cfg(test)]
@@ -57,6 +63,7 @@ mod tests {
         assert!(filter(Some("debug"), SERVICE_FILTER).is_ok());
         assert!(filter(Some("info,bue_hub=debug"), SERVICE_FILTER).is_ok());
         assert!(filter(None, SERVICE_FILTER).is_ok());
+        assert!(filter(Some("eror"), SERVICE_FILTER).unwrap_err().to_string().contains("`eror`"));
         let error = filter(Some("bue_hub=loudly"), SERVICE_FILTER).unwrap_err().to_string();
         assert!(error.contains("BUE_LOG"), "{error}");
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use protocol::api::{GoodbyeRequest, Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
 use protocol::{Outcome, SessionId};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ use crate::memory::{KillWatch, MemoryWatch};
 use crate::outage::Outage;
 use crate::pace::Pace;
 use crate::settler::{self, Parcel};
-use crate::slots::{self, Room, Slots};
+use crate::slots::{self, Room, Slots, Taken};
 use crate::{attempt, beat, descriptors, live_log, orphans, tidy};
 
 /// What the log says while there is too little memory.
@@ -93,6 +93,8 @@ pub(crate) struct Shared<H> {
     memory_outage: Outage,
     /// Attempts it would take now.
     free: AtomicU32,
+    /// Slots that are taken.
+    busy: Arc<AtomicU32>,
     host: String,
     tally: Tally,
 }
@@ -106,7 +108,7 @@ impl<H> Shared<H> {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
-            busy: u32::try_from(self.held.count()).unwrap_or(u32::MAX),
+            busy: self.busy.load(Ordering::Relaxed),
             scopes: self.config.scopes.clone(),
             python: self.config.python.version.clone(),
             sandbox: self.config.sandbox.level.summary(),
@@ -145,6 +147,7 @@ pub async fn run<H: Hub>(
         kills: KillWatch::begin(),
         memory_outage: Outage::new("enough memory"),
         free: AtomicU32::new(u32::try_from(config.slots).unwrap_or(u32::MAX)),
+        busy: Arc::default(),
         host: host_name(),
         tally: Tally::default(),
         config,
@@ -281,6 +284,7 @@ impl<H: Hub> Worker<H> {
         };
         let (shared, attempts) = (Arc::clone(&self.shared), Arc::clone(&self.attempts));
         let (outbox, stop) = (self.outbox.clone(), self.stop.clone());
+        let slot = Taken::new(slot, (!lease.shared).then(|| Arc::clone(&self.shared.busy)));
         self.running.spawn(async move {
             carry_out(&shared, attempts, &lease, &revoked, &stop, (&outbox, slot)).await;
             shared.held.drop(lease.token);
@@ -296,7 +300,7 @@ async fn carry_out<H: Hub>(
     lease: &Lease,
     revoked: &CancellationToken,
     stop: &CancellationToken,
-    (outbox, slot): (&Outbox, OwnedSemaphorePermit),
+    (outbox, slot): (&Outbox, Taken),
 ) {
     let end = attempt::End { revoked: revoked.clone(), handed_back: stop.clone() };
     let work = tokio::spawn({

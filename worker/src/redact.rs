@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE};
 
 /// Shorter values are not hidden, in bytes: they would be found everywhere.
 pub const SECRET_BYTES_HIDDEN_MIN: usize = 4;
@@ -155,20 +155,49 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
     forms.extend(lines.map(|line| line.as_bytes().to_vec()));
     if let Ok(json) = serde_json::to_string(value) {
         forms.push(json.as_bytes()[1..json.len() - 1].to_vec());
+        forms.push(in_ascii(&json[1..json.len() - 1]));
     }
-    forms.push(percent_encoded(value));
-    // Of the last bytes the text depends on what follows them.
-    let whole = &value.as_bytes()[..value.len() / 3 * 3];
-    if whole.len() >= LINE_BYTES_MIN {
-        forms.extend([STANDARD.encode(whole).into_bytes(), URL_SAFE.encode(whole).into_bytes()]);
+    for plain in [&b"-._~"[..], b"-._~/"] {
+        forms.push(percent_encoded(value, plain, "%20"));
+        forms.push(percent_encoded(value, plain, "+"));
+    }
+    for engine in [STANDARD, URL_SAFE] {
+        forms.push(engine.encode(value).into_bytes());
+        forms.extend((0..3).filter_map(|before| within_base64(&engine, value.as_bytes(), before)));
     }
     forms
 }
 
-fn percent_encoded(value: &str) -> Vec<u8> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let encode = |byte: u8| if is_plain(byte) { vec![byte] } else { format!("%{byte:02X}").into_bytes() };
+/// A text of JSON with everything beyond ASCII escaped.
+fn in_ascii(json: &str) -> Vec<u8> {
+    let mut text = String::new();
+    for character in json.chars() {
+        if character.is_ascii() {
+            text.push(character);
+        } else {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text.into_bytes()
+}
+
+fn percent_encoded(value: &str, plain: &[u8], space: &str) -> Vec<u8> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || plain.contains(&byte);
+    let encode = |byte: u8| match byte {
+        b' ' => space.as_bytes().to_vec(),
+        byte if is_plain(byte) => vec![byte],
+        byte => format!("%{byte:02X}").into_bytes(),
+    };
     value.bytes().flat_map(encode).collect()
+}
+
+/// What is always the same of base64 in which a value stands after so many bytes (modulo three), whatever these and those
+/// after it are; `None` where that is too little.
+fn within_base64(engine: &GeneralPurpose, value: &[u8], before: usize) -> Option<Vec<u8>> {
+    const BITS: usize = 6;
+    let text = engine.encode([&vec![0; before], value].concat()).into_bytes();
+    let (first, end) = ((8 * before).div_ceil(BITS), 8 * (before + value.len()) / BITS);
+    text.get(first..end).filter(|certain| certain.len() >= LINE_BYTES_MIN).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
@@ -219,10 +248,29 @@ mod tests {
         assert_eq!(hidden(&[value], &["p%22w%2Frd%2Blong%0A2nd%20line."]), "***.");
         let encoded = STANDARD.encode(format!("{value} and more"));
         assert!(hidden(&[value], &[&encoded]).starts_with("***"));
+        for before in ["", "u:", "us:", "usr:", "user:"] {
+            let encoded = STANDARD.encode(format!("{before}plainsecretvalue"));
+            let shown = hidden(&["plainsecretvalue"], &[&encoded]);
+            assert!(shown.contains("***") && shown.len() <= before.len() * 2 + 7, "{before}: {shown}");
+        }
+        assert_eq!(hidden(&["plainsecretvalue"], &[&STANDARD.encode("plainsecretvalue")]), "***");
         assert_eq!(
             hidden(&[value], &["12:00 p\"w/rd+long\n12:01 2nd line\n"]),
             "12:00 ***\n12:01 2nd line\n".replace("2nd line", "***")
         );
+    }
+
+    #[test]
+    fn a_value_is_hidden_as_python_writes_it() {
+        let value = "p@ss w/ord é𝄞";
+        for written in [
+            r"p@ss w/ord \u00e9\ud834\udd1e",
+            "p%40ss%20w/ord%20%C3%A9%F0%9D%84%9E",
+            "p%40ss%20w%2Ford%20%C3%A9%F0%9D%84%9E",
+            "p%40ss+w%2Ford+%C3%A9%F0%9D%84%9E",
+        ] {
+            assert_eq!(hidden(&[value], &[&format!("({written})")]), "(***)");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Room for attempts: slots of those with a process of their own, places of those that share an interpreter, and memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
 use crate::memory::Memory;
@@ -20,6 +21,31 @@ pub(crate) struct Slots {
     pub(crate) own: Arc<Semaphore>,
     /// Of attempts that share an interpreter.
     pub(crate) shared: Arc<Semaphore>,
+}
+
+/// A slot or place that an attempt has taken; it is free when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    _permit: OwnedSemaphorePermit,
+    /// Where it is counted; places in a shared interpreter are not.
+    busy: Option<Arc<AtomicU32>>,
+}
+
+impl Taken {
+    pub(crate) fn new(permit: OwnedSemaphorePermit, busy: Option<Arc<AtomicU32>>) -> Self {
+        if let Some(busy) = &busy {
+            busy.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { _permit: permit, busy }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(busy) = &self.busy {
+            busy.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// How many attempts can be taken now.

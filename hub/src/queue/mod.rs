@@ -358,7 +358,7 @@ impl Queue {
         let all = tokio::spawn(async move { shared.store.reset_failed(of).await });
         let jobs = all.await.map_err(|error| QueueError::Unavailable(error.to_string()))??;
         tracing::info!(%run, jobs, "failed jobs start over");
-        Ok(ResetAnswer { jobs })
+        Ok(ResetAnswer { jobs, loops_kept: 0 })
     }
 
     /// Makes a new run of the script and files of another one. A request that is repeated with its key makes no further run.
@@ -377,9 +377,9 @@ impl Queue {
     /// # Errors
     /// There is no such job, or it is an item.
     pub async fn reset_job(&self, job: JobId) -> Result<ResetAnswer, QueueError> {
-        let jobs = self.store().reset_job(job, now_ms()).await?;
-        tracing::info!(%job, jobs, "a job and what follows it start over");
-        Ok(ResetAnswer { jobs })
+        let reset = self.store().reset_job(job, now_ms()).await?;
+        tracing::info!(%job, jobs = reset.jobs, "a job and what follows it start over");
+        Ok(reset)
     }
 
     /// Holds back everything, a scope or a run: what runs goes on, nothing new is leased.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use protocol::api::ResetAnswer;
 use protocol::{ErrorKind, JobId, LeaseToken, Outcome, RunId, StepError};
 
 use super::Store;
@@ -71,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// There is no such job, or it is an item.
-    pub async fn reset_job(&self, job: JobId, now_ms: i64) -> Result<u64, QueueError> {
+    pub async fn reset_job(&self, job: JobId, now_ms: i64) -> Result<ResetAnswer, QueueError> {
         self.write(move |change| {
             let id = job_number(job);
             let found = change.job(id)?.ok_or_else(|| QueueError::not_found(format!("job {job}")))?;
@@ -83,10 +84,23 @@ impl Store {
             let family = with_descendants(change, [id])?;
             change.load_jobs(family.iter().copied())?;
             cut_short(change, &family, Cut::StartedOver, now_ms)?;
-            start_all_over(change, &family)
+            let loops_kept = loops_begun(change, &family)?;
+            Ok(ResetAnswer { jobs: start_all_over(change, &family)?, loops_kept })
         })
         .await
     }
+}
+
+/// Loops over values of these jobs that have begun: their passes keep the items that they were made of.
+fn loops_begun(change: &mut Change<'_>, jobs: &BTreeSet<i64>) -> Result<u64, QueueError> {
+    let mut begun = 0;
+    for id in jobs {
+        let Some(job) = change.job(*id)? else { continue };
+        if change.run(job.run)?.plan.feeds_loop(&job) && change.loop_of(*id)?.is_some_and(|of| of.length.is_some()) {
+            begun += 1;
+        }
+    }
+    Ok(begun)
 }
 
 /// A run of which somebody starts jobs over is no longer cancelled, though others of its jobs may be.

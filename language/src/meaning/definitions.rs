@@ -254,8 +254,10 @@ impl<'t> Definitions<'t> {
                 warn("step", step.name, "used");
             }
         }
-        for pipe in self.pipes.values().filter(|pipe| !pipe.called) {
-            warn("pipe", pipe.name, "called");
+        let mut uncalled: Vec<Span> = self.pipes.values().filter(|pipe| !pipe.called).map(|pipe| pipe.name).collect();
+        uncalled.sort_by_key(|name| name.start());
+        for name in uncalled {
+            warn("pipe", name, "called");
         }
     }
 }

@@ -209,6 +209,9 @@ pub struct ResultView {
 pub struct ResetAnswer {
     /// How many.
     pub jobs: u64,
+    /// Loops over values of theirs whose passes stay as they are: an item keeps its value.
+    #[serde(default)]
+    pub loops_kept: u64,
 }
 
 /// Why a job is, or is not, running.

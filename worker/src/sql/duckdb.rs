@@ -32,7 +32,11 @@ impl Engine for Duckdb {
         duckdb.changes_rows = statements.last().is_some_and(split::Statement::changes_rows);
         let mut inputs = Vec::with_capacity(frame.inputs.len());
         for (number, input) in frame.inputs.iter().enumerate() {
-            let table = if number == 0 { frame.function.clone() } else { format!("pipe{number}") };
+            let table = match (duckdb.tables.get(number), number) {
+                (Some(name), _) => name.clone(),
+                (None, 0) => frame.function.clone(),
+                (None, number) => format!("pipe{number}"),
+            };
             let place = frame.values.join(format!("input{number}.arrow"));
             inputs.push(Input::ArrowFile(arrow_file(&table, input, place)?));
         }

@@ -119,6 +119,12 @@ const BEGIN_TIME: &str = "WITH others AS (
     )
     UPDATE bue.numbers SET time_ms = began.time_ms FROM began RETURNING began.time_ms";
 
+/// Whether hubs run that have jobs go out in another order.
+const OTHER_ORDER: &str = "SELECT EXISTS (
+        SELECT 1 FROM pg_stat_activity, bue.numbers
+        WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid() AND reverse_priority <> $2
+    )";
+
 async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) -> Result<(), HubError> {
     let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
     let transaction = client.transaction().await.map_err(failed)?;
@@ -139,6 +145,10 @@ async fn migrate_on(client: &mut Client, place: &Place, reverse_priority: bool) 
         transaction.batch_execute(migration).await.map_err(failed)?;
     }
     transaction.execute("UPDATE bue.schema SET version = $1", &[&SCHEMA]).await.map_err(failed)?;
+    let other = transaction.query_one(OTHER_ORDER, &[&NAME, &reverse_priority]).await.map_err(failed)?;
+    if other.get(0) {
+        return Err(HubError::OtherOrder { path: place.shown() });
+    }
     let turn = "WITH turned AS (UPDATE numbers SET reverse_priority = $1 WHERE reverse_priority <> $1 RETURNING 1),
             ready AS (UPDATE ready SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned))
         UPDATE held SET rank = -rank WHERE EXISTS (SELECT 1 FROM turned)";

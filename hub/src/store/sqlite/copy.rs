@@ -17,7 +17,8 @@ pub fn backup(folder: &Path, file: &Path) -> Result<(), HubError> {
     let source = || open_reader(&path);
     let in_target = |source| HubError::DataDir { path: file.to_owned(), source };
     if file.exists() {
-        return Err(in_target(std::io::ErrorKind::AlreadyExists.into()));
+        let source = "it exists already: name another file, or remove it".into();
+        return Err(HubError::Copy { path: file.to_owned(), source });
     }
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
@@ -71,7 +72,7 @@ fn fold_log(path: &Path) {
 
 fn open_reader(path: &Path) -> Result<Connection, HubError> {
     if !path.exists() {
-        return Err(HubError::DataDir { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() });
+        return Err(HubError::NoQueue { path: path.to_owned() });
     }
     open::reader(path).map_err(|source| open::failed(path, source))
 }

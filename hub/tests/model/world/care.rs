@@ -65,8 +65,8 @@ impl World {
             return;
         }
         let reset = self.store().reset_job(id, self.now_ms).await.unwrap();
-        assert_eq!(reset, self.model.reset_job(id));
-        self.transcript.note("reset", (id, reset));
+        assert_eq!(reset.jobs, self.model.reset_job(id));
+        self.transcript.note("reset", (id, reset.jobs, reset.loops_kept));
     }
 
     pub(super) async fn reset_failed(&mut self) {

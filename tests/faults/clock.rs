@@ -139,7 +139,7 @@ fn a_database_whose_clock_is_set_back_and_forth_costs_no_lease_and_hides_no_lost
     let of_first = fleet.noted("hub");
     fleet.start_worker(&["-b", &of_first, "-n", "2"]);
     fleet.start_worker(&["-b", &of_first, "-n", "2"]);
-    let mut load = Load::start(&mut fleet, 100, &["-b", &of_first]);
+    let mut load = Load::start(&mut fleet, 300, &["-b", &of_first]);
     let mut others = Vec::new();
     for (number, offset) in ["-3d", "+3d"].into_iter().enumerate() {
         assert!(load.advances_by(10), "the load was over too early");

@@ -11,7 +11,7 @@ use crate::load::{Queue, ask, history};
 
 const PASSES: usize = 300;
 
-/// A loop over numbers, of which every tenth takes longer; each pass notes its beginning and its end.
+/// A loop over numbers, of which every fifth takes longer; each pass notes its beginning and its end.
 fn script(journal: &Path) -> String {
     let journal = journal.display();
     format!(
@@ -30,7 +30,7 @@ work:
         with open('{journal}', 'a') as file:
             file.write(f'{{word}} {{number}}\\n')
     note('begun')
-    time.sleep(1.5 if number % 10 == 0 else 0.02)
+    time.sleep(1.5 if number % 5 == 0 else 0.02)
     note('ended')
     return number`
 

@@ -134,9 +134,8 @@ fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, Er
     let stream = bucket::table::read_stream(BufReader::new(file)).map_err(|error| wrong(&error))?;
     let schema = stream.schema();
     let fields = schema.fields().iter();
-    let columns: Vec<Column> = fields
-        .map(|field| Column { name: field.name().clone(), declared: arrow_cells::declared(field.data_type()) })
-        .collect();
+    let columns: Vec<Column> =
+        fields.map(|field| Column { name: field.name().clone(), declared: arrow_cells::declared(field) }).collect();
     if columns.is_empty() {
         return Ok(Shape::Unknown);
     }

@@ -35,6 +35,11 @@ pub(super) async fn value(queue: &Queue, job: JobId, head: Option<u64>) -> Resul
             format!("cannot show the value of job {job}: {error}"),
             Some("`bue value JOB --head 20` shows its first rows, `--arrow FILE` fetches all of it"),
         ),
+        ValueError::Table(_) => Refusal::new(
+            ApiErrorKind::Invalid,
+            format!("cannot show the value of job {job}: {error}"),
+            Some("`bue value JOB --arrow FILE` fetches it as it is"),
+        ),
         error => refusal(&error),
     })?;
     Ok(Bytes::from(String::from(Box::<str>::from(text))))

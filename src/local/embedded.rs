@@ -141,10 +141,10 @@ impl worker::Hub for Embedded {
     }
 }
 
-/// A value that has no form as JSON is nobody's fault but that of who wants to see it so.
+/// A value that has no form as JSON, or too long a one, is nobody's fault but that of who wants to see it so.
 fn unreadable(error: &ValueError) -> Error {
     match error {
-        ValueError::Table(_) => Error::usage(error),
+        ValueError::Table(_) | ValueError::TooLarge { .. } => Error::usage(error),
         _ => Error::machine(error),
     }
 }

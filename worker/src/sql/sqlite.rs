@@ -66,6 +66,13 @@ impl Sink for Loader<'_> {
             let message = format!("input `{}` has columns that differ only in case from `{name}`", self.table);
             return Err(failure(ErrorKind::Input, format!("{message}; SQLite cannot tell them apart")));
         }
+        if let Some(column) = columns.iter().find(|column| column.name.contains('\0')) {
+            let message = format!("input `{}` cannot be made a table: the name {:?}", self.table, column.name);
+            return Err(failure(
+                ErrorKind::Input,
+                format!("{message} has a NUL character, which SQLite does not take"),
+            ));
+        }
         let refused = |error: rusqlite::Error| fault::of_input(self.table, &error);
         let table = quoted(self.table);
         let definitions: Vec<String> =

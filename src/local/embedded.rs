@@ -173,7 +173,7 @@ impl Runs for Embedded {
     async fn head(&self, job: JobId, count: u64) -> Result<String> {
         let view = self.queue.job(job).await.map_err(Error::internal)?;
         let value = view.value.ok_or_else(|| Error::internal(format_args!("job {job} has no value")))?;
-        let head = self.values.head(&value, count, SHOWN_BYTES_MAX).await;
+        let head = self.values.drawn(&value, count, SHOWN_BYTES_MAX).await;
         let head = head.map_err(|error| unreadable(&error))?;
         Ok(head.get().to_owned())
     }

@@ -74,9 +74,8 @@ async fn last_rows(runs: &impl Runs, results: &[ResultView]) -> Result<Option<St
         Err(error) if error.kind() == Kind::Usage => return Ok(None),
         text => text?,
     };
-    let parsed = serde_json::from_str(&text).ok();
     let name = result.variable.as_deref().unwrap_or(&result.pipe);
-    Ok(parsed.and_then(|value| rows(&value, length)).map(|rows| format!("{name} ({}):\n{rows}", describe(value))))
+    Ok(rows(&text, length).map(|rows| format!("{name} ({}):\n{rows}", describe(value))))
 }
 
 /// What it would cost to fetch it; `None` where that is not known.

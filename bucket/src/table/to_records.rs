@@ -32,11 +32,21 @@ pub(super) const JSON_EXTENSION: &str = "arrow.json";
 /// Name of the canonical Arrow extension for identifiers of 16 bytes.
 const UUID_EXTENSION: &str = "arrow.uuid";
 
+/// What stands for NaN and infinities, for which JSON has no numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoNumber {
+    /// Null: for programs.
+    Null,
+    /// The words `nan`, `inf` and `-inf`: for people.
+    Word,
+}
+
 /// Writes batches of one table as a JSON list of dicts, row by row.
 #[derive(Debug)]
 pub struct RecordsWriter<W> {
     out: W,
     rows: u64,
+    no_number: NoNumber,
 }
 
 impl<W: Write> RecordsWriter<W> {
@@ -44,9 +54,17 @@ impl<W: Write> RecordsWriter<W> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn new(mut out: W) -> std::io::Result<Self> {
+    pub fn new(out: W) -> std::io::Result<Self> {
+        Self::with(out, NoNumber::Null)
+    }
+
+    /// Begins the list, and says what stands for NaN and infinities.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn with(mut out: W, no_number: NoNumber) -> std::io::Result<Self> {
         out.write_all(b"[")?;
-        Ok(Self { out, rows: 0 })
+        Ok(Self { out, rows: 0, no_number })
     }
 
     /// Writes the next row.
@@ -54,11 +72,16 @@ impl<W: Write> RecordsWriter<W> {
     /// # Errors
     /// What cannot be shown as JSON; the errors of `out`, as [`TableError::NotJson`].
     pub fn row(&mut self, batch: &RecordBatch, row: usize) -> Result<(), TableError> {
-        let record = row_to_record(batch, row)?;
+        let record = record(batch, row, self.no_number)?;
         let separator = if self.rows == 0 { "" } else { "," };
         self.rows += 1;
         let written = self.out.write_all(separator.as_bytes()).and_then(|()| self.out.write_all(&record));
         written.map_err(|error| TableError::NotJson(serde_json::Error::io(error)))
+    }
+
+    /// What is written so far.
+    pub fn get_ref(&self) -> &W {
+        &self.out
     }
 
     /// Ends the list.
@@ -76,6 +99,10 @@ impl<W: Write> RecordsWriter<W> {
 /// # Errors
 /// What cannot be shown as JSON.
 pub fn row_to_record(batch: &RecordBatch, row: usize) -> Result<Vec<u8>, TableError> {
+    record(batch, row, NoNumber::Null)
+}
+
+fn record(batch: &RecordBatch, row: usize, no_number: NoNumber) -> Result<Vec<u8>, TableError> {
     let mut out = vec![b'{'];
     for (place, (field, column)) in batch.schema_ref().fields().iter().zip(batch.columns()).enumerate() {
         if place > 0 {
@@ -83,7 +110,7 @@ pub fn row_to_record(batch: &RecordBatch, row: usize) -> Result<Vec<u8>, TableEr
         }
         write_json(&mut out, field.name());
         out.push(b':');
-        Value { field, array: column.as_ref(), row }.write(&mut out)?;
+        Value { field, array: column.as_ref(), row, no_number }.write(&mut out)?;
     }
     out.push(b'}');
     Ok(out)
@@ -118,6 +145,7 @@ struct Value<'a> {
     field: &'a Field,
     array: &'a dyn Array,
     row: usize,
+    no_number: NoNumber,
 }
 
 impl Value<'_> {
@@ -136,11 +164,10 @@ impl Value<'_> {
             DataType::UInt16 => self.number::<UInt16Type>(out),
             DataType::UInt32 => self.number::<UInt32Type>(out),
             DataType::UInt64 => self.number::<UInt64Type>(out),
-            DataType::Float16 => write_json(out, &f64::from(self.array.as_primitive::<Float16Type>().value(self.row))),
+            DataType::Float16 => self.float(out, self.array.as_primitive::<Float16Type>().value(self.row).into()),
             // As the number that it is: whoever reads it reads 64 bits.
-            DataType::Float32 => write_json(out, &f64::from(self.array.as_primitive::<Float32Type>().value(self.row))),
-            // serde_json writes what is no number as null.
-            DataType::Float64 => self.number::<Float64Type>(out),
+            DataType::Float32 => self.float(out, self.array.as_primitive::<Float32Type>().value(self.row).into()),
+            DataType::Float64 => self.float(out, self.array.as_primitive::<Float64Type>().value(self.row)),
             DataType::Utf8 => self.text(out, self.array.as_string::<i32>().value(self.row)),
             DataType::LargeUtf8 => self.text(out, self.array.as_string::<i64>().value(self.row)),
             DataType::Utf8View => self.text(out, self.array.as_string_view().value(self.row)),
@@ -184,6 +211,15 @@ impl Value<'_> {
         write_json(out, &self.array.as_primitive::<T>().value(self.row));
     }
 
+    fn float(&self, out: &mut Vec<u8>, value: f64) {
+        match self.no_number {
+            NoNumber::Word if value.is_nan() => write_json(out, "nan"),
+            NoNumber::Word if value.is_infinite() => write_json(out, if value > 0.0 { "inf" } else { "-inf" }),
+            // serde_json writes what is no number as null.
+            _ => write_json(out, &value),
+        }
+    }
+
     fn text(&self, out: &mut Vec<u8>, text: &str) {
         let holds_json = is_marked(self.field, JSON_EXTENSION);
         // The mark is a claim of whoever wrote the table.
@@ -199,7 +235,7 @@ impl Value<'_> {
             if row > 0 {
                 out.push(b',');
             }
-            Value { field: item, array, row }.write(out)?;
+            Value { field: item, array, row, ..*self }.write(out)?;
         }
         out.push(b']');
         Ok(())
@@ -214,7 +250,7 @@ impl Value<'_> {
             }
             write_json(out, field.name());
             out.push(b':');
-            Value { field, array: column.as_ref(), row: self.row }.write(out)?;
+            Value { field, array: column.as_ref(), ..*self }.write(out)?;
         }
         out.push(b'}');
         Ok(())
@@ -233,9 +269,9 @@ impl Value<'_> {
             if row > 0 {
                 out.push(b',');
             }
-            Value { field: &key, array: entries.column(0).as_ref(), row }.write(out)?;
+            Value { field: &key, array: entries.column(0).as_ref(), row, ..*self }.write(out)?;
             out.push(b':');
-            Value { field: value, array: entries.column(1).as_ref(), row }.write(out)?;
+            Value { field: value, array: entries.column(1).as_ref(), row, ..*self }.write(out)?;
         }
         out.push(b'}');
         Ok(())
@@ -245,7 +281,7 @@ impl Value<'_> {
         let dictionary = self.array;
         downcast_dictionary_array! {
             dictionary => match dictionary.key(self.row) {
-                Some(row) => Value { field: self.field, array: dictionary.values().as_ref(), row }.write(out),
+                Some(row) => Value { array: dictionary.values().as_ref(), row, ..*self }.write(out),
                 None => {
                     out.extend_from_slice(b"null");
                     Ok(())

@@ -92,6 +92,14 @@ impl Error {
         self.kind
     }
 
+    /// What went wrong, in one sentence; empty where the user knows.
+    pub fn message(&self) -> &str {
+        match &self.message {
+            Message::Sentence(message) => message,
+            Message::Told => "",
+        }
+    }
+
     /// Tells the user on standard error, and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if let Message::Sentence(_) = self.message {

@@ -7,7 +7,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use bucket::table;
+use bucket::table::{self, NoNumber};
 use bucket::value::{Accepted, ValueLimits, Values};
 use bucket::{Bucket, BucketUrl};
 use protocol::frame::{Code, EndFrame, Input, OutputPlace, StartFrame};
@@ -154,9 +154,9 @@ pub fn write_arrow(arrow: &Path, target: &Path) -> Result {
 }
 
 /// The first rows of a file with an Arrow stream as a JSON list, and how many rows there are in all.
-pub fn first_rows(arrow: &Path, count: usize) -> Result<(String, u64)> {
+pub fn first_rows(arrow: &Path, count: usize, no_number: NoNumber) -> Result<(String, u64)> {
     let reader = BufReader::new(File::open(arrow).map_err(Error::machine)?);
-    let mut writer = table::RecordsWriter::new(Vec::new()).map_err(Error::machine)?;
+    let mut writer = table::RecordsWriter::with(Vec::new(), no_number).map_err(Error::machine)?;
     let mut rows = 0_u64;
     for batch in table::read_stream(reader).map_err(Error::machine)? {
         let batch = batch.map_err(Error::machine)?;

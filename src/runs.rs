@@ -19,7 +19,7 @@ pub trait Runs {
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer>;
     /// The value of a job, as JSON text.
     async fn value(&self, job: JobId) -> Result<String>;
-    /// The value of a job, as JSON text; of a list or table the first `count` elements.
+    /// The value of a job, as JSON text for being drawn; of a list or table the first `count` elements.
     async fn head(&self, job: JobId, count: u64) -> Result<String>;
     /// How the user gets at the whole value of a job.
     fn way_to_value(&self, job: JobId) -> String;

@@ -71,7 +71,7 @@ fn every_type_of_the_database_has_a_form_or_is_refused_by_name() {
     let found = value(&mut fleet, ORDERS, sql);
     let expected = json!([{"a": 1, "b": 2, "c": 9223372036854775807_i64, "d": 1.5, "e": null, "f": "123.450",
         "g": 1, "h": true, "i": "ü", "k": "AP8=", "l": "2026-02-03",
-        "m": "01:02:03.500", "n": "2026-02-03T01:02:03", "o": "2026-02-02T23:02:03+00:00",
+        "m": "01:02:03.500000", "n": "2026-02-03T01:02:03", "o": "2026-02-02T23:02:03+00:00",
         "p": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "q": {"a": [1, null]}, "s": [1, null, 3],
         "t": {"x": 1, "y": ["2026-02-03"]}, "u": {"k": 2}, "v": null, "w": "b"}]);
     assert_eq!(found, expected, "{found:#}");

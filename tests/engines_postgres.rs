@@ -118,7 +118,7 @@ fn every_type_of_the_database_has_a_form_or_is_refused_by_name() {
     let found = value(&mut fleet, ORDERS, sql);
     let expected = json!([{"a": 1, "b": 2, "c": 9223372036854775807_i64, "d": 1.5, "e": null, "f": "123.450",
         "g": "12345678901234567891.75", "h": true, "i": "ü", "j": "x", "k": "AP8=", "l": "2026-02-03",
-        "m": "01:02:03.500", "n": "2026-02-03T01:02:03", "o": "2026-02-02T23:02:03+00:00",
+        "m": "01:02:03.500000", "n": "2026-02-03T01:02:03", "o": "2026-02-02T23:02:03+00:00",
         "p": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "q": {"a": [1, null]}, "r": [2], "s": [1, null, 3], "t": [],
         "u": ["2026-02-03"], "v": null, "w": "Infinity", "y": "-0.05"}]);
     assert_eq!(found, expected, "{found:#}");
@@ -218,6 +218,70 @@ fn a_query_ends_with_the_worker_that_asked_it() {
     running.terminate();
     eventually("the end of the run", || running.has_ended().then_some(()));
     nobody_runs(&server, "orphan");
+}
+
+/// A script of one statement.
+fn statement(settings: &str, sql: &str) -> String {
+    format!("query:\n    postgres\n{settings}    nothing\n    `\n{sql}\n`\np = | query\np()\n")
+}
+
+/// Uploads a script and waits until the database runs the statement with this word.
+fn upload(server: &Server, fleet: &mut Fleet, text: &str, word: &str) -> String {
+    fleet.write("x.bue", text);
+    let run = fleet.bue(&["upload", "x.bue"]).expect(0).run();
+    eventually("the statement", || (count(server, word) == "1").then_some(()));
+    run
+}
+
+/// A fleet of one worker with one slot, and the database of its steps.
+fn fleet_of_one_slot(server: &Server) -> (Fleet, String) {
+    let database = server.database();
+    let mut fleet = server.fleet(&database).start(0);
+    fleet.start_worker(&["-n", "1"]);
+    (fleet, database)
+}
+
+/// No step is connected any more.
+fn nobody_is_there(server: &Server, database: &str) {
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND application_name LIKE 'bue step%'"
+    );
+    eventually("the end of the session", || (server.ask("postgres", &sql) == "0").then_some(()));
+}
+
+/// The only slot of a fleet is free again.
+fn another_goes_through(fleet: &mut Fleet) {
+    fleet.write("x.bue", &statement("", "SELECT 1 AS n"));
+    fleet.bue(&["upload", "x.bue", "--wait"]).expect(0);
+}
+
+#[test]
+fn a_statement_whose_run_is_cancelled_ends_in_the_database_and_frees_its_slot() {
+    let server = Server::shared();
+    let (mut fleet, database) = fleet_of_one_slot(&server);
+    // The second one takes no notice of being cancelled, only of nobody being there.
+    let stubborn = "DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(600), 'cancelled';\n\
+                    EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$";
+    for sql in ["SELECT pg_sleep(600), 'cancelled'", stubborn] {
+        let run = upload(&server, &mut fleet, &statement("", sql), "cancelled");
+        fleet.bue(&["cancel", &run]).expect(0);
+        nobody_is_there(&server, &database);
+        another_goes_through(&mut fleet);
+        assert_eq!(fleet.run_view(&run)["state"], "cancelled");
+    }
+}
+
+#[test]
+fn a_statement_whose_time_is_over_ends_in_the_database_and_frees_its_slot() {
+    let server = Server::shared();
+    let (mut fleet, database) = fleet_of_one_slot(&server);
+    let run = upload(&server, &mut fleet, &statement("    !timeout 2\n", "SELECT pg_sleep(600), 'overdue'"), "overdue");
+    nobody_is_there(&server, &database);
+    another_goes_through(&mut fleet);
+    let jobs: Value = serde_json::from_str(&fleet.bue(&["status", &run, "--json"]).expect(0).stdout).unwrap();
+    let error = &jobs["jobs"][0]["error"];
+    assert_eq!(error["kind"], "timeout", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("timeout of 2 s"), "{error}");
 }
 
 fn count(server: &Server, word: &str) -> String {

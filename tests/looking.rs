@@ -127,3 +127,47 @@ fn a_query_that_cannot_be_answered_says_why() {
     assert_ne!(ended.code, Some(0));
     ended.says(&["DuckDB needs the program bue-duckdb", "scripts/build-duckdb"]);
 }
+
+const FLOATS: &str = "\
+few:
+    duckdb
+    nothing
+    `SELECT 1e16::DOUBLE AS large, 0.1::DOUBLE AS tenth, -0.0::DOUBLE AS zero, 1.5e-7::DOUBLE AS small, 0.1::DOUBLE + 0.2::DOUBLE AS sum,
+    18446744073709551615 AS whole, 'nan'::DOUBLE AS n, 'inf'::DOUBLE AS p, '-inf'::FLOAT AS m, ['nan'::DOUBLE, 1.0] AS l, NULL AS nothing`
+many:
+    duckdb
+    nothing
+    `SELECT range + 0.5::DOUBLE AS f, 'inf'::DOUBLE AS p FROM range(300000)`
+few_floats = | few
+many_floats = | many
+m = many_floats()
+f = few_floats()
+";
+
+#[test]
+fn numbers_are_drawn_as_python_and_sql_show_them() {
+    let mut fleet = Fleet::empty().start(1);
+    fleet.write("s/x.bue", FLOATS);
+    let uploaded = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0);
+    let run = uploaded.stderr.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let cells = |text: &str| -> Vec<String> {
+        let row = text.lines().nth(3).unwrap_or_else(|| panic!("no row in:\n{text}"));
+        row.trim_matches('│').split('┆').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let few = job(&mut fleet, &run, "few");
+    let shown = fleet.bue(&["value", &few, "--head", "5"]).expect(0).stdout;
+    let expected =
+        ["1e+16", "0.1", "-0.0", "1.5e-07", "0.30000000000000004", "18446744073709551615", "nan", "inf", "-inf"];
+    assert_eq!(cells(&shown)[..9], expected, "{shown}");
+    // The run's results are drawn alike.
+    assert!(uploaded.stdout.contains("1e+16") && uploaded.stdout.contains("-inf"), "{}", uploaded.stdout);
+    let many = job(&mut fleet, &run, "many");
+    let shown = fleet.bue(&["value", &many, "--head", "3"]).expect(0).stdout;
+    assert_eq!(cells(&shown), ["0.5", "inf"], "{shown}");
+    assert!(shown.contains("2.5") && !shown.contains("3.5") && shown.contains("300,000 rows in all"), "{shown}");
+    let query = fleet.bue(&["query", &run, "SELECT n, p, large FROM few"]).expect(0).stdout;
+    assert_eq!(cells(&query), ["nan", "inf", "1e+16"], "{query}");
+    // Programs get what JSON has.
+    let json = fleet.bue(&["query", &run, "SELECT n, p, large FROM few", "--json"]).expect(0).stdout;
+    assert_eq!(json.trim(), r#"[{"n":null,"p":null,"large":1e+16}]"#);
+}

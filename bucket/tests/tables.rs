@@ -140,7 +140,7 @@ fn every_type_of_arrow_with_a_form_in_json_is_shown() {
     let arrays: Vec<(ArrayRef, &str)> = vec![
         (Arc::new(Int8Array::from(vec![-1])), "-1"),
         (Arc::new(UInt64Array::from(vec![u64::MAX])), "18446744073709551615"),
-        (Arc::new(Float32Array::from(vec![0.1])), "0.1"),
+        (Arc::new(Float32Array::from(vec![0.1])), "0.10000000149011612"),
         (Arc::new(Float64Array::from(vec![f64::NAN])), "null"),
         (Arc::new(Float64Array::from(vec![f64::INFINITY])), "null"),
         (Arc::new(LargeStringArray::from(vec!["a"])), "\"a\""),
@@ -148,7 +148,10 @@ fn every_type_of_arrow_with_a_form_in_json_is_shown() {
         (Arc::new(BinaryArray::from(vec![&[0_u8, 255][..]])), "\"AP8=\""),
         (Arc::new(Date32Array::from(vec![19_723])), "\"2024-01-01\""),
         (Arc::new(Time64MicrosecondArray::from(vec![3_723_000_001])), "\"01:02:03.000001\""),
+        (Arc::new(Time64MicrosecondArray::from(vec![3_723_500_000])), "\"01:02:03.500000\""),
         (Arc::new(TimestampMicrosecondArray::from(vec![1_704_067_200_000_000])), "\"2024-01-01T00:00:00\""),
+        (Arc::new(TimestampMillisecondArray::from(vec![1_704_067_200_250])), "\"2024-01-01T00:00:00.250000\""),
+        (Arc::new(TimestampNanosecondArray::from(vec![1])), "\"1970-01-01T00:00:00.000000001\""),
         (
             Arc::new(TimestampSecondArray::from(vec![1_704_067_200]).with_timezone("-03:30")),
             "\"2023-12-31T20:30:00-03:30\"",
@@ -175,6 +178,16 @@ fn what_has_no_form_in_json_is_an_error_that_names_the_column() {
     assert!(records(&duration).unwrap_err().to_string().contains("`x` has the type Duration"));
     let far = one_column(Arc::new(Date32Array::from(vec![i32::MAX])));
     assert!(matches!(records(&far), Err(TableError::OutOfCalendar { index: 0, .. })));
+}
+
+#[test]
+fn bytes_that_are_marked_as_uuids_are_their_text() {
+    let bytes = FixedSizeBinaryArray::try_from_iter([[0x6b_u8; 16]].iter()).unwrap();
+    let metadata = HashMap::from([("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())]);
+    let field = Field::new("x", DataType::FixedSizeBinary(16), true).with_metadata(metadata);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![Arc::new(bytes.clone())]).unwrap();
+    assert_eq!(records(&batch).unwrap(), r#"[{"x":"6b6b6b6b-6b6b-6b6b-6b6b-6b6b6b6b6b6b"}]"#);
+    assert_eq!(records(&one_column(Arc::new(bytes))).unwrap(), r#"[{"x":"a2tra2tra2tra2tra2traw=="}]"#);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn open(frame: &StartFrame, bounds: &DuckdbFrame) -> duckdb::Result<Connection> 
     let spill = literal(&frame.values.join(SPILL_NAME));
     let exported = bounds.parquet.as_deref().map(literal).unwrap_or_default();
     connection.execute_batch(&format!(
-        "SET temp_directory = {spill}; SET max_temp_directory_size = '{}B'; SET allowed_paths = [{exported}]; \
+        "SET TimeZone = 'UTC'; SET temp_directory = {spill}; SET max_temp_directory_size = '{}B'; SET allowed_paths = [{exported}]; \
          SET enable_external_access = false",
         bounds.spill_bytes_max
     ))?;

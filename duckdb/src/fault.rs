@@ -17,8 +17,31 @@ pub(super) fn message(error: &duckdb::Error) -> String {
 pub(super) fn of_statement(error: &duckdb::Error, statement: &Statement<'_>) -> ErrorFrame {
     let text = text(error);
     let line = statement.line + line(&text).unwrap_or(1).saturating_sub(1);
-    failure(ErrorKind::Sql, format!("{} ({}, line {line})", words(&text), statement.script))
+    let (kind, words, way_out) = with_way_out(words(&text));
+    failure(kind, format!("{words} ({}, line {line}){way_out}", statement.script))
 }
+
+/// Where a bound of the step was met: its kind, what happened, and what the author can do about it. What the database itself
+/// advises then, its settings, is locked.
+fn with_way_out(words: String) -> (ErrorKind, String, &'static str) {
+    if words.starts_with("Permission Error") {
+        (ErrorKind::Sql, words, ENCLOSED)
+    } else if words.ends_with("the configuration has been locked") {
+        (ErrorKind::Sql, words, LOCKED)
+    } else if words.starts_with("Out of Memory Error") {
+        let what = words.split(" Possible solutions").next().unwrap_or_default();
+        (ErrorKind::Memory, what.trim_end_matches([' ', ';']).to_owned(), MEMORY)
+    } else {
+        (ErrorKind::Sql, words, "")
+    }
+}
+
+const ENCLOSED: &str = "; a step's statements reach nothing but its own tables: no file, no network, no extension. A Python step before \
+     it can read what they need";
+const LOCKED: &str = "; the worker sets the bounds of its steps: BUE_DUCKDB_MEMORY_BYTES_MAX, BUE_DUCKDB_THREADS_MAX, \
+     BUE_DUCKDB_SPILL_BYTES_MAX";
+const MEMORY: &str = "; BUE_DUCKDB_MEMORY_BYTES_MAX and half of `!memory` set how much memory the statements may use, \
+     BUE_DUCKDB_SPILL_BYTES_MAX how much disk for what memory does not hold";
 
 fn text(error: &duckdb::Error) -> String {
     match error {
@@ -67,5 +90,13 @@ mod tests {
             "Binder Error: Referenced column \"nmae\" not found in FROM clause!; Candidate bindings: \"name\"";
         assert_eq!(words(TEXT), expected);
         assert_eq!(line("Out of Memory Error: failed"), None);
+    }
+
+    #[test]
+    fn what_the_database_advises_in_vain_gives_way_to_what_helps() {
+        let text = "Out of Memory Error: no room (1/1 used)\n\nPossible solutions:\n* Reducing the number of threads (SET threads=X)";
+        let (kind, words, way_out) = with_way_out(words(text));
+        assert_eq!((kind, words.as_str()), (ErrorKind::Memory, "Out of Memory Error: no room (1/1 used)"));
+        assert!(way_out.contains("`!memory`"));
     }
 }

@@ -33,8 +33,13 @@ pub(super) fn load(connection: &Connection, name: &str, path: &Path) -> Result<S
     let stream = StreamReader::try_new(BufReader::new(file), None).map_err(unreadable)?;
     let schema = handed_over(&stream.schema());
     if schema.fields().is_empty() {
-        return Ok(Shape::Unknown);
+        let rows: Result<usize, ArrowError> = stream.map(|batch| Ok(batch?.num_rows())).sum();
+        return match rows.map_err(unreadable)? {
+            0 => Ok(Shape::Unknown),
+            rows => Err(without_columns(name, rows)),
+        };
     }
+    check_names(name, &schema)?;
     let columns: Vec<String> = schema
         .fields()
         .iter()
@@ -53,6 +58,25 @@ pub(super) fn load(connection: &Connection, name: &str, path: &Path) -> Result<S
         eprintln!("warning: column `{}` of input `{name}` has nanoseconds; DuckDB keeps microseconds", field.name());
     }
     Ok(Shape::Table)
+}
+
+/// The error of rows in which there is nothing.
+fn without_columns(table: &str, rows: usize) -> ErrorFrame {
+    let message = format!("input `{table}` has {rows} rows and no column");
+    failure(ErrorKind::Input, format!("{message}; return a table with columns from the step before"))
+}
+
+/// Refuses what DuckDB takes for no name.
+fn check_names(table: &str, schema: &Schema) -> Result<(), ErrorFrame> {
+    for name in schema.fields().iter().map(|field| field.name()) {
+        if name.is_empty() {
+            return Err(refused(table, "a column has the empty name, which DuckDB does not take; give it one"));
+        }
+        if name.contains('\0') {
+            return Err(refused(table, &format!("the name {name:?} has a NUL character, which DuckDB does not take")));
+        }
+    }
+    Ok(())
 }
 
 fn refused(table: &str, reason: &str) -> ErrorFrame {

@@ -155,7 +155,8 @@ impl Table {
         self.bytes += bytes;
         if self.bytes > self.bytes_max {
             let message = format!("the result is over the limit of {} bytes", self.bytes_max);
-            return Err(failure(ErrorKind::Value, message));
+            let way_out = "select less, or let the worker take more: BUE_WORKER_VALUE_BYTES_MAX";
+            return Err(failure(ErrorKind::Value, format!("{message}; {way_out}")));
         }
         self.waiting_rows += batch.num_rows();
         self.waiting_bytes += bytes;

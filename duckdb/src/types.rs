@@ -35,7 +35,7 @@ pub(super) fn sql(field: &Field) -> Option<String> {
             },
             _ => return None,
         },
-        DataType::Decimal128(digits, scale) => format!("DECIMAL({digits}, {scale})"),
+        DataType::Decimal128(digits, scale @ 0..) => format!("DECIMAL({digits}, {scale})"),
         data_type => scalar(data_type)?.to_owned(),
     })
 }
@@ -75,7 +75,11 @@ pub(super) fn handed_over(data_type: &DataType) -> DataType {
         DataType::Decimal32(digits, scale) | DataType::Decimal64(digits, scale) => {
             DataType::Decimal128(*digits, *scale)
         }
-        DataType::Decimal256(digits, scale) if *digits <= DIGITS_MAX => DataType::Decimal128(*digits, *scale),
+        DataType::Decimal256(digits, scale @ 0..) if *digits <= DIGITS_MAX => DataType::Decimal128(*digits, *scale),
+        // Numbers of whole hundreds, thousands …, which are whole numbers here.
+        DataType::Decimal128(digits, scale @ ..0) if digits.saturating_add(scale.unsigned_abs()) <= DIGITS_MAX => {
+            DataType::Decimal128(digits + scale.unsigned_abs(), 0)
+        }
         DataType::Dictionary(_, values) => handed_over(values),
         // A day has no nanoseconds in DuckDB, and neither has an instant.
         DataType::Time64(TimeUnit::Nanosecond) => DataType::Time64(TimeUnit::Microsecond),
@@ -105,5 +109,24 @@ pub(super) fn may_lose_digits(data_type: &DataType) -> bool {
         DataType::Struct(fields) => fields.iter().any(|field| may_lose_digits(field.data_type())),
         DataType::Map(entries, _) => may_lose_digits(entries.data_type()),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_of_any_scale_have_a_type_where_their_digits_have_room() {
+        for (given, expected) in [
+            (DataType::Decimal32(5, 2), Some("DECIMAL(5, 2)")),
+            (DataType::Decimal256(38, 10), Some("DECIMAL(38, 10)")),
+            (DataType::Decimal256(39, 10), None),
+            (DataType::Decimal128(5, -2), Some("DECIMAL(7, 0)")),
+            (DataType::Decimal128(38, -2), None),
+        ] {
+            let handed = Field::new("x", handed_over(&given), true);
+            assert_eq!(sql(&handed).as_deref(), expected, "{given}");
+        }
     }
 }

@@ -183,9 +183,9 @@ impl Client {
         self.text(&format!("jobs/{job}/value")).await
     }
 
-    /// The value of a job, as JSON text; of a list or table the first `count` elements.
+    /// The value of a job, as JSON text for being drawn; of a list or table the first `count` elements.
     pub async fn head(&self, job: JobId, count: u64) -> Result<String, ClientError> {
-        self.text(&format!("jobs/{job}/value?head={count}")).await
+        self.text(&format!("jobs/{job}/value?head={count}&drawn={count}")).await
     }
 
     /// The hub at a glance.

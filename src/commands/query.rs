@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bucket::table::NoNumber;
 use bucket::value::Accepted;
 use protocol::ValueRef;
 use protocol::api::JobView;
@@ -34,13 +35,12 @@ pub fn run(context: &Context, arguments: &QueryArguments) -> Result {
         let table = Named { name: "value".to_owned(), content: Input::ArrowFile(arrow) };
         return value::write(context, &desk, table, &arguments.export);
     }
-    let count = if arguments.json { usize::MAX } else { ROWS_MAX };
-    let (text, rows) = fetched::first_rows(&arrow, count)?;
     if arguments.json {
+        let (text, _) = fetched::first_rows(&arrow, usize::MAX, NoNumber::Null)?;
         return output::print_content(&text);
     }
-    let parsed = serde_json::from_str(&text).map_err(Error::internal)?;
-    match rows_of(&parsed, rows, ROWS_MAX) {
+    let (text, rows) = fetched::first_rows(&arrow, ROWS_MAX, NoNumber::Word)?;
+    match rows_of(&text, rows, ROWS_MAX) {
         Some(drawn) => output::print(&drawn),
         None => {
             output::note("the query returned no rows");

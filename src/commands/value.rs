@@ -38,8 +38,7 @@ async fn print(client: &Client, arguments: &ValueArguments) -> Result {
     };
     let value = value_of(client, arguments).await?;
     let text = client.head(arguments.job, count).await?;
-    let parsed: serde_json::Value = serde_json::from_str(&text).map_err(Error::internal)?;
-    match rows_of(&parsed, value.length.unwrap_or_default(), count as usize) {
+    match rows_of(&text, value.length.unwrap_or_default(), count as usize) {
         Some(rows) => output::print(&rows),
         None => output::print_content(&text),
     }

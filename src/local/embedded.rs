@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bucket::value::Values;
+use bucket::value::{ValueError, Values};
 use bytes::Bytes;
 use hub::{Queue, QueueError};
 use protocol::api::{
@@ -53,7 +53,7 @@ impl Embedded {
 
     /// A value as JSON text.
     pub async fn read(&self, value: &ValueRef) -> Result<Box<serde_json::value::RawValue>> {
-        self.values.read(value, SHOWN_BYTES_MAX).await.map_err(Error::machine)
+        self.values.read(value, SHOWN_BYTES_MAX).await.map_err(|error| unreadable(&error))
     }
 
     fn remember(&self, answer: &LeaseAnswer) {
@@ -160,6 +160,14 @@ impl worker::Hub for Embedded {
     }
 }
 
+/// A value that has no form as JSON, or too long a one, is nobody's fault but that of who wants to see it so.
+fn unreadable(error: &ValueError) -> Error {
+    match error {
+        ValueError::Table(_) | ValueError::TooLarge { .. } => Error::usage(error),
+        _ => Error::machine(error),
+    }
+}
+
 impl Runs for Embedded {
     async fn run_after(&self, run: &RunId, version: u64) -> Result<RunView> {
         self.queue.run(run.clone(), Some(version), NEWS_WAIT).await.map_err(Error::internal)
@@ -184,7 +192,8 @@ impl Runs for Embedded {
     async fn head(&self, job: JobId, count: u64) -> Result<String> {
         let view = self.queue.job(job).await.map_err(Error::internal)?;
         let value = view.value.ok_or_else(|| Error::internal(format_args!("job {job} has no value")))?;
-        let head = self.values.head(&value, count, SHOWN_BYTES_MAX).await.map_err(Error::machine)?;
+        let head = self.values.drawn(&value, count, SHOWN_BYTES_MAX).await;
+        let head = head.map_err(|error| unreadable(&error))?;
         Ok(head.get().to_owned())
     }
 

@@ -5,7 +5,7 @@ use protocol::{Diagnostic, DiagnosticKind, ErrorKind, JobId, JobState, Place, Pl
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::local::Embedded;
 use crate::output;
 use crate::runs::Runs;
@@ -62,6 +62,9 @@ pub struct CallResult {
     job: JobId,
     status: &'static str,
     value: Option<Box<RawValue>>,
+    /// Why there is none: the value has no form as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_error: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -105,12 +108,18 @@ impl CallResult {
     pub async fn all(runs: &impl Runs, answer: &ResultsAnswer) -> Result<Vec<Self>> {
         let mut results = Vec::with_capacity(answer.results.len());
         for result in &answer.results {
+            let (value, value_error) = match Self::value(runs, result).await {
+                Ok(value) => (value, None),
+                Err(error) if error.kind() == Kind::Usage => (None, Some(error.message().to_owned())),
+                Err(error) => return Err(error),
+            };
             results.push(Self {
                 pipe: result.pipe.clone(),
                 variable: result.variable.clone(),
                 job: result.job,
                 status: status(result.state),
-                value: Self::value(runs, result).await?,
+                value,
+                value_error,
             });
         }
         Ok(results)

@@ -6,6 +6,7 @@ pub mod failures;
 pub mod json;
 pub mod plan;
 pub mod progress;
+mod record;
 pub mod results;
 pub mod value;
 

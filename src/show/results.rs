@@ -5,7 +5,7 @@ use protocol::api::{ResultView, ResultsAnswer, RunView};
 use protocol::{JobState, Place, ValueRef};
 
 use super::value::{ROWS_MAX, describe, drawn, rows, shortened};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::output;
 use crate::runs::Runs;
 
@@ -49,7 +49,11 @@ async fn cell(runs: &impl Runs, result: &ResultView) -> Result<String> {
     match &result.value {
         None => Ok(String::new()),
         Some(value) if size(value).is_some_and(|size| size <= FETCHED_BYTES_MAX) => {
-            Ok(shortened(&json(runs, result, value).await?))
+            match json(runs, result, value).await {
+                // It has no form as JSON.
+                Err(error) if error.kind() == Kind::Usage => Ok(describe(value)),
+                text => Ok(shortened(&text?)),
+            }
         }
         Some(value) => Ok(format!("{} ({})", describe(value), runs.way_to_value(result.job))),
     }
@@ -66,10 +70,12 @@ async fn last_rows(runs: &impl Runs, results: &[ResultView]) -> Result<Option<St
         return Ok(None);
     };
     let Some(length) = value.passes() else { return Ok(None) };
-    let text = runs.head(result.job, ROWS_MAX as u64).await?;
-    let parsed = serde_json::from_str(&text).ok();
+    let text = match runs.head(result.job, ROWS_MAX as u64).await {
+        Err(error) if error.kind() == Kind::Usage => return Ok(None),
+        text => text?,
+    };
     let name = result.variable.as_deref().unwrap_or(&result.pipe);
-    Ok(parsed.and_then(|value| rows(&value, length)).map(|rows| format!("{name} ({}):\n{rows}", describe(value))))
+    Ok(rows(&text, length).map(|rows| format!("{name} ({}):\n{rows}", describe(value))))
 }
 
 /// What it would cost to fetch it; `None` where that is not known.

@@ -2,8 +2,9 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use protocol::{ValueKind, ValueRef};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
+use super::record::{Record, records};
 use crate::output;
 
 /// Characters of a value in a cell.
@@ -42,14 +43,14 @@ pub fn shortened(text: &str) -> String {
     cut(&flat(text), CELL_CHARACTERS_MAX)
 }
 
-/// The first rows of a table of `rows` rows, where `value` is a list of the first of its records.
-pub fn rows(value: &Value, rows: u64) -> Option<String> {
-    rows_of(value, rows, ROWS_MAX)
+/// The first rows of a table of `rows` rows, where `json` is a list of the first of its records.
+pub fn rows(json: &str, rows: u64) -> Option<String> {
+    rows_of(json, rows, ROWS_MAX)
 }
 
 /// The same, with another bound.
-pub fn rows_of(value: &Value, rows: u64, rows_max: usize) -> Option<String> {
-    let records: Vec<&Map<String, Value>> = value.as_array()?.iter().map(Value::as_object).collect::<Option<_>>()?;
+pub fn rows_of(json: &str, rows: u64, rows_max: usize) -> Option<String> {
+    let records = records(json)?;
     let records = &records[..records.len().min(rows_max)];
     let columns = columns(records);
     if columns.is_empty() {
@@ -61,7 +62,7 @@ pub fn rows_of(value: &Value, rows: u64, rows_max: usize) -> Option<String> {
     }
     let mut table = drawn(&shown);
     for record in records {
-        table.add_row(shown.iter().map(|column| record.get(*column).map_or_else(String::new, field)));
+        table.add_row(shown.iter().map(|column| record.get(column).map_or_else(String::new, field)));
     }
     let mut text = table.to_string();
     if rows > records.len() as u64 {
@@ -71,9 +72,9 @@ pub fn rows_of(value: &Value, rows: u64, rows_max: usize) -> Option<String> {
 }
 
 /// The union of the keys of the rows that are shown, in order of appearance.
-fn columns<'a>(records: &[&'a Map<String, Value>]) -> Vec<&'a str> {
+fn columns<'a>(records: &'a [Record<'_>]) -> Vec<&'a str> {
     let mut columns: Vec<&str> = Vec::new();
-    for key in records.iter().flat_map(|record| record.keys()) {
+    for (key, _) in records.iter().flat_map(|record| &record.0) {
         if !columns.contains(&key.as_str()) {
             columns.push(key);
         }
@@ -81,12 +82,36 @@ fn columns<'a>(records: &[&'a Map<String, Value>]) -> Vec<&'a str> {
     columns
 }
 
-fn field(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => cut(&flat(text), FIELD_CHARACTERS_MAX),
-        other => cut(&other.to_string(), FIELD_CHARACTERS_MAX),
+fn field(value: &RawValue) -> String {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'n') => String::new(),
+        // The text was read as JSON before, so it parses.
+        Some(b'"') => cut(&flat(&serde_json::from_str::<String>(text).unwrap_or_default()), FIELD_CHARACTERS_MAX),
+        Some(b'-' | b'0'..=b'9') => cut(&number(text), FIELD_CHARACTERS_MAX),
+        _ => cut(&flat(text), FIELD_CHARACTERS_MAX),
     }
+}
+
+/// A whole number as it is, of any size; a float as Python and SQL show it.
+fn number(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(value) if text.contains(['.', 'e', 'E']) && value.is_finite() => float(value),
+        _ => text.to_owned(),
+    }
+}
+
+/// The shortest digits that are this number: `0.1`, `100.0`, `1e+16`, `1.5e-07`, `-0.0`.
+fn float(value: f64) -> String {
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if !(-4..16).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.unsigned_abs());
+    }
+    let plain = value.to_string();
+    if plain.contains('.') { plain } else { plain + ".0" }
 }
 
 /// On one line, without characters that would command the terminal.
@@ -107,14 +132,36 @@ mod tests {
 
     #[test]
     fn a_list_of_records_is_shown_as_rows() {
-        let value = serde_json::json!([{"a": 1, "b": "x\ny\u{1b}"}, {"a": null, "c": [1]}]);
-        let text = rows(&value, 2).unwrap();
+        let text = rows(r#"[{"a": 1, "b": "x\ny\u001b"}, {"a": null, "c": [1]}]"#, 2).unwrap();
         for part in ["a", "b", "c", r"x y\u001b", "[1]"] {
             assert!(text.contains(part), "{text}");
         }
-        assert!(rows(&serde_json::json!([1, 2]), 2).is_none());
-        assert!(rows(&serde_json::json!([]), 0).is_none());
-        assert!(rows(&serde_json::json!({"a": 1}), 1).is_none());
+        for no_rows in ["[1, 2]", "[]", "{\"a\": 1}", "7"] {
+            assert!(rows(no_rows, 2).is_none(), "{no_rows}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_shown_as_python_and_sql_show_them() {
+        for (json, shown) in [
+            ("1e16", "1e+16"),
+            ("1E+16", "1e+16"),
+            ("9999999999999998.0", "9999999999999998.0"),
+            ("0.1", "0.1"),
+            ("100.0", "100.0"),
+            ("-0.0", "-0.0"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("1.5e-7", "1.5e-07"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+            ("5e-324", "5e-324"),
+            ("0.30000000000000004", "0.30000000000000004"),
+            ("18446744073709551616", "18446744073709551616"),
+            ("1e400", "1e400"),
+            ("-7", "-7"),
+        ] {
+            assert_eq!(number(json), shown);
+        }
     }
 
     #[test]
@@ -122,7 +169,7 @@ mod tests {
         let text = shortened(&format!("\"{}\"", "ü".repeat(500)));
         assert_eq!(text.chars().count(), CELL_CHARACTERS_MAX);
         assert!(text.ends_with('…'));
-        let many: Vec<Value> = (0..50).map(|n| serde_json::json!({"n": n})).collect();
-        assert!(rows(&Value::Array(many), 50).unwrap().ends_with("… 50 rows in all"));
+        let many: Vec<String> = (0..50).map(|n| format!("{{\"n\": {n}}}")).collect();
+        assert!(rows(&format!("[{}]", many.join(",")), 50).unwrap().ends_with("… 50 rows in all"));
     }
 }

@@ -1,35 +1,22 @@
-//! A real S3 service of somebody else: SeaweedFS, as `scripts/test` installs it, on free ports and a folder of its own.
+//! A real S3 service of somebody else: SeaweedFS.
 
 #![allow(dead_code, missing_docs, reason = "each test file uses a part of it")]
 
-use std::fs;
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+mod server;
 
-use tempfile::TempDir;
+use server::Server;
 
 use crate::fleet::{Fleet, eventually};
 
-const KEYS: &str = r#"{"identities":[{"name":"ada","credentials":[{"accessKey":"key","secretKey":"secret"}],
-    "actions":["Admin","Read","Write","List","Tagging"]}]}"#;
-
 /// A running server.
 pub struct Weed {
-    child: Child,
-    folder: TempDir,
-    ports: Vec<u16>,
+    server: Server,
 }
 
 impl Weed {
     /// Starts it and waits until its bucket takes objects.
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("s3.json"), KEYS).unwrap();
-        fs::create_dir(folder.path().join("data")).unwrap();
-        let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
-        let child = serve(&folder, &ports);
-        let weed = Self { child, folder, ports };
+        let weed = Self { server: Server::start() };
         weed.wait();
         weed
     }
@@ -37,68 +24,30 @@ impl Weed {
     /// A fleet that keeps its values there.
     pub fn fleet(&self) -> Fleet {
         Fleet::empty()
-            .with("BUE_BUCKET", &self.url())
+            .with("BUE_BUCKET", &self.server.url())
             .with("AWS_ACCESS_KEY_ID", "key")
             .with("AWS_SECRET_ACCESS_KEY", "secret")
     }
 
-    fn url(&self) -> String {
-        format!("s3://values/prefix?endpoint=http://127.0.0.1:{}", self.ports[0])
-    }
-
     /// Ends it as a crash does.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.server.kill();
     }
 
     /// Starts it again, with what it had.
     pub fn restart(&mut self) {
-        self.child = serve(&self.folder, &self.ports);
+        self.server.restart();
         self.wait();
     }
 
     fn wait(&self) {
         bucket::install_tls();
         let keys = bucket::Credentials::new("key", "secret");
-        let bucket = bucket::Bucket::open(&self.url().parse().unwrap(), Some(&keys)).unwrap();
+        let bucket = bucket::Bucket::open(&self.server.url().parse().unwrap(), Some(&keys)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         eventually("SeaweedFS", || {
             let put = runtime.block_on(bucket.put("ready", bytes::Bytes::from_static(b"x")));
             put.is_ok().then_some(())
         });
     }
-}
-
-impl Drop for Weed {
-    fn drop(&mut self) {
-        // It has ended already, or does so now.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn serve(folder: &TempDir, ports: &[u16]) -> Child {
-    let program = std::env::var_os("BUE_WEED").map_or_else(|| PathBuf::from("weed"), PathBuf::from);
-    let path = folder.path();
-    let mut command = Command::new(&program);
-    command.arg("mini").arg(format!("-dir={}", path.join("data").display()));
-    command.arg(format!("-s3.config={}", path.join("s3.json").display()));
-    let places = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-admin.ui=false", "-webdav=false"];
-    command.args(places);
-    for (name, port) in ["s3.port", "master.port", "volume.port", "filer.port"].iter().zip(ports) {
-        command.arg(format!("-{name}={port}"));
-    }
-    let log = fs::OpenOptions::new().create(true).append(true).open(path.join("log")).unwrap();
-    let child = command.current_dir(path).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
-    child.unwrap_or_else(|error| panic!("{} does not start ({error}): scripts/test installs it", program.display()))
-}
-
-/// Below those from which it makes further ones by adding ten thousand.
-fn free_port() -> u16 {
-    let of_the_system = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let port = (0..1_000).map(|_| of_the_system() % 20_000 + 10_000).find(|port| {
-        TcpListener::bind(("127.0.0.1", *port)).is_ok() && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok()
-    });
-    port.expect("a free port")
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::api::{Lease, PlanAnswer};
-use protocol::frame::{Code, Input, StartFrame};
+use protocol::frame::{Code, DuckdbFrame, Input, StartFrame};
 use protocol::{ErrorKind, Language, PROTOCOL_VERSION, Source, Step, StepError};
 
 use crate::config::Config;
@@ -49,7 +49,7 @@ impl Assignment<'_> {
             _ => None,
         };
         let duckdb = match self.step.language {
-            Language::Duckdb => Some(self.engines.duckdb_frame(&config.program, limits).map_err(Trouble::Step)?),
+            Language::Duckdb => Some(self.duckdb(config)?),
             _ => None,
         };
         Ok(StartFrame {
@@ -69,6 +69,15 @@ impl Assignment<'_> {
             postgres,
             duckdb,
         })
+    }
+
+    fn duckdb(&self, config: &Config) -> Result<DuckdbFrame, Trouble> {
+        let mut frame = self.engines.duckdb_frame(&config.program, &config.limits).map_err(Trouble::Step)?;
+        if let Some(bytes) = self.step.settings.runtime.memory_bytes {
+            // The other half is for what the database does not count, and for the result.
+            frame.memory_bytes_max = frame.memory_bytes_max.min(bytes / 2);
+        }
+        Ok(frame)
     }
 
     /// The folder the script is in, as the step sees it.

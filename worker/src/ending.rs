@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use protocol::api::Lease;
 use protocol::frame::EndFrame;
-use protocol::{ErrorKind, Step, StepError};
+use protocol::{ErrorKind, Language, Step, StepError};
 use sandbox::Bounds;
 
 use crate::process::Exit;
@@ -70,6 +70,14 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
         Ending::OutOfMemory => {
             let message = format!(
                 "{who} was ended by the kernel, which had no memory left for it; `!memory` sets how much it may use"
+            );
+            (ErrorKind::Memory, message)
+        }
+        // The programs of databases give up so, and are not able to say more.
+        Ending::Exit(Exit::Signal(number)) if number == Signal::SIGABRT as i32 && step.language != Language::Python => {
+            let message = format!(
+                "{who} was ended by {}, as happens where no memory is left for it; `!memory` sets how much it may use",
+                signal_name(number)
             );
             (ErrorKind::Memory, message)
         }

@@ -70,6 +70,14 @@ pub enum TableError {
         /// Name of the column.
         column: String,
     },
+    /// The values of a column are not what they should be, such as text that is no UTF-8.
+    #[error("the column `{column}` of the table cannot be read: {reason}")]
+    Column {
+        /// Name of the column.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The Arrow stream does not hold together.
     #[error("the table is not a whole Arrow stream: {0}")]
     Malformed(String),

@@ -3,13 +3,13 @@
 //! Streams come out of processes that run users' code, so [`scan_stream`] looks at the framing before anything trusts
 //! the sizes written in it.
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_ipc::{MessageHeader, root_as_message};
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 use super::error::TableError;
 use super::to_records::check_names;
@@ -109,6 +109,26 @@ pub fn read_stream<R: Read>(stream: R) -> Result<StreamReader<R>, TableError> {
     let reader = StreamReader::try_new(stream, None)?;
     check_names(&reader.schema())?;
     Ok(reader)
+}
+
+/// The error of a stream whose batches cannot be read for this reason; names the first column that cannot.
+pub fn at_column(reason: ArrowError, mut stream: impl Read + Seek) -> TableError {
+    let mut names = Vec::new();
+    if stream.rewind().is_ok()
+        && let Ok(reader) = StreamReader::try_new(BufReader::new(&mut stream), None)
+    {
+        names.extend(reader.schema().fields().iter().map(|field| field.name().clone()));
+    }
+    let mut fault = |place| {
+        stream.rewind().ok()?;
+        let mut reader = StreamReader::try_new(BufReader::new(&mut stream), Some(vec![place])).ok()?;
+        reader.find_map(Result::err)
+    };
+    let found = names.iter().enumerate().find_map(|(place, name)| Some((name, fault(place)?)));
+    match found {
+        Some((column, reason)) => TableError::Column { column: column.clone(), reason: reason.to_string() },
+        None => reason.into(),
+    }
 }
 
 /// Writes a table as one stream.

@@ -2,16 +2,18 @@
 //!
 //! | the column is | the records have |
 //! |---|---|
-//! | integers, floats | numbers; NaN and infinities are null |
+//! | integers, floats | numbers, of 32 bits exactly what they are in 64; NaN and infinities are null |
 //! | bool, text, null | the same |
 //! | binary | base64 text |
-//! | date, time, timestamp | ISO 8601 text; a timestamp with a zone ends with its offset, `+00:00` for zones known by name |
+//! | 16 bytes marked `arrow.uuid` | the text of the UUID |
+//! | date, time, timestamp | ISO 8601 text, a fraction of a second with six digits or nine; a timestamp with a zone ends with its offset, `+00:00` for zones known by name |
 //! | decimal | its digits as text |
 //! | list, struct, map with text keys | lists and dicts |
 //! | utf8 marked `arrow.json` | what the JSON says |
 //! | dictionary | what it stands for |
 //! | anything else | an error that names the column |
 
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use arrow_array::cast::AsArray;
@@ -27,12 +29,24 @@ use super::error::TableError;
 
 /// Name of the canonical Arrow extension for text that holds JSON.
 pub(super) const JSON_EXTENSION: &str = "arrow.json";
+/// Name of the canonical Arrow extension for identifiers of 16 bytes.
+const UUID_EXTENSION: &str = "arrow.uuid";
+
+/// What stands for NaN and infinities, for which JSON has no numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoNumber {
+    /// Null: for programs.
+    Null,
+    /// The words `nan`, `inf` and `-inf`: for people.
+    Word,
+}
 
 /// Writes batches of one table as a JSON list of dicts, row by row.
 #[derive(Debug)]
 pub struct RecordsWriter<W> {
     out: W,
     rows: u64,
+    no_number: NoNumber,
 }
 
 impl<W: Write> RecordsWriter<W> {
@@ -40,9 +54,17 @@ impl<W: Write> RecordsWriter<W> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn new(mut out: W) -> std::io::Result<Self> {
+    pub fn new(out: W) -> std::io::Result<Self> {
+        Self::with(out, NoNumber::Null)
+    }
+
+    /// Begins the list, and says what stands for NaN and infinities.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn with(mut out: W, no_number: NoNumber) -> std::io::Result<Self> {
         out.write_all(b"[")?;
-        Ok(Self { out, rows: 0 })
+        Ok(Self { out, rows: 0, no_number })
     }
 
     /// Writes the next row.
@@ -50,11 +72,16 @@ impl<W: Write> RecordsWriter<W> {
     /// # Errors
     /// What cannot be shown as JSON; the errors of `out`, as [`TableError::NotJson`].
     pub fn row(&mut self, batch: &RecordBatch, row: usize) -> Result<(), TableError> {
-        let record = row_to_record(batch, row)?;
+        let record = record(batch, row, self.no_number)?;
         let separator = if self.rows == 0 { "" } else { "," };
         self.rows += 1;
         let written = self.out.write_all(separator.as_bytes()).and_then(|()| self.out.write_all(&record));
         written.map_err(|error| TableError::NotJson(serde_json::Error::io(error)))
+    }
+
+    /// What is written so far.
+    pub fn get_ref(&self) -> &W {
+        &self.out
     }
 
     /// Ends the list.
@@ -72,6 +99,10 @@ impl<W: Write> RecordsWriter<W> {
 /// # Errors
 /// What cannot be shown as JSON.
 pub fn row_to_record(batch: &RecordBatch, row: usize) -> Result<Vec<u8>, TableError> {
+    record(batch, row, NoNumber::Null)
+}
+
+fn record(batch: &RecordBatch, row: usize, no_number: NoNumber) -> Result<Vec<u8>, TableError> {
     let mut out = vec![b'{'];
     for (place, (field, column)) in batch.schema_ref().fields().iter().zip(batch.columns()).enumerate() {
         if place > 0 {
@@ -79,15 +110,25 @@ pub fn row_to_record(batch: &RecordBatch, row: usize) -> Result<Vec<u8>, TableEr
         }
         write_json(&mut out, field.name());
         out.push(b':');
-        Value { field, array: column.as_ref(), row }.write(&mut out)?;
+        Value { field, array: column.as_ref(), row, no_number }.write(&mut out)?;
     }
     out.push(b'}');
     Ok(out)
 }
 
+/// Whether a column of bytes says of itself that it holds UUIDs.
+#[must_use]
+pub fn holds_uuids(field: &Field) -> bool {
+    is_marked(field, UUID_EXTENSION) && *field.data_type() == DataType::FixedSizeBinary(16)
+}
+
+fn is_marked(field: &Field, extension: &str) -> bool {
+    field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == extension)
+}
+
 /// Refuses a table that JSON cannot name the columns of.
 pub(super) fn check_names(schema: &Schema) -> Result<(), TableError> {
-    let mut names = std::collections::HashSet::new();
+    let mut names = HashSet::new();
     match schema.fields().iter().find(|field| !names.insert(field.name())) {
         Some(field) => Err(TableError::DuplicateColumn { column: field.name().clone() }),
         None => Ok(()),
@@ -104,6 +145,7 @@ struct Value<'a> {
     field: &'a Field,
     array: &'a dyn Array,
     row: usize,
+    no_number: NoNumber,
 }
 
 impl Value<'_> {
@@ -122,15 +164,18 @@ impl Value<'_> {
             DataType::UInt16 => self.number::<UInt16Type>(out),
             DataType::UInt32 => self.number::<UInt32Type>(out),
             DataType::UInt64 => self.number::<UInt64Type>(out),
-            DataType::Float16 => write_json(out, &f32::from(self.array.as_primitive::<Float16Type>().value(self.row))),
-            // serde_json writes what is no number as null.
-            DataType::Float32 => self.number::<Float32Type>(out),
-            DataType::Float64 => self.number::<Float64Type>(out),
+            DataType::Float16 => self.float(out, self.array.as_primitive::<Float16Type>().value(self.row).into()),
+            // As the number that it is: whoever reads it reads 64 bits.
+            DataType::Float32 => self.float(out, self.array.as_primitive::<Float32Type>().value(self.row).into()),
+            DataType::Float64 => self.float(out, self.array.as_primitive::<Float64Type>().value(self.row)),
             DataType::Utf8 => self.text(out, self.array.as_string::<i32>().value(self.row)),
             DataType::LargeUtf8 => self.text(out, self.array.as_string::<i64>().value(self.row)),
             DataType::Utf8View => self.text(out, self.array.as_string_view().value(self.row)),
             DataType::Binary => base64(out, self.array.as_binary::<i32>().value(self.row)),
             DataType::LargeBinary => base64(out, self.array.as_binary::<i64>().value(self.row)),
+            DataType::FixedSizeBinary(_) if holds_uuids(self.field) => {
+                write_json(out, &uuid(self.array.as_fixed_size_binary().value(self.row)));
+            }
             DataType::FixedSizeBinary(_) => base64(out, self.array.as_fixed_size_binary().value(self.row)),
             DataType::BinaryView => base64(out, self.array.as_binary_view().value(self.row)),
             DataType::Decimal32(..) => {
@@ -166,11 +211,20 @@ impl Value<'_> {
         write_json(out, &self.array.as_primitive::<T>().value(self.row));
     }
 
+    fn float(&self, out: &mut Vec<u8>, value: f64) {
+        match self.no_number {
+            NoNumber::Word if value.is_nan() => write_json(out, "nan"),
+            NoNumber::Word if value.is_infinite() => write_json(out, if value > 0.0 { "inf" } else { "-inf" }),
+            // serde_json writes what is no number as null.
+            _ => write_json(out, &value),
+        }
+    }
+
     fn text(&self, out: &mut Vec<u8>, text: &str) {
-        let holds_json = self.field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == JSON_EXTENSION);
+        let holds_json = is_marked(self.field, JSON_EXTENSION);
         // The mark is a claim of whoever wrote the table.
-        match serde_json::from_str::<&RawValue>(text) {
-            Ok(value) if holds_json => out.extend_from_slice(value.get().as_bytes()),
+        match holds_json.then(|| serde_json::from_str::<&RawValue>(text)) {
+            Some(Ok(value)) => out.extend_from_slice(value.get().as_bytes()),
             _ => write_json(out, text),
         }
     }
@@ -181,7 +235,7 @@ impl Value<'_> {
             if row > 0 {
                 out.push(b',');
             }
-            Value { field: item, array, row }.write(out)?;
+            Value { field: item, array, row, ..*self }.write(out)?;
         }
         out.push(b']');
         Ok(())
@@ -196,7 +250,7 @@ impl Value<'_> {
             }
             write_json(out, field.name());
             out.push(b':');
-            Value { field, array: column.as_ref(), row: self.row }.write(out)?;
+            Value { field, array: column.as_ref(), ..*self }.write(out)?;
         }
         out.push(b'}');
         Ok(())
@@ -204,17 +258,20 @@ impl Value<'_> {
 
     fn map(&self, out: &mut Vec<u8>) -> Result<(), TableError> {
         let entries = self.array.as_map().value(self.row);
-        let (DataType::Utf8, [_, field]) = (entries.column(0).data_type(), &entries.fields()[..]) else {
+        let [key, value] = &entries.fields()[..] else { return Err(self.unsupported()) };
+        if !matches!(key.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
             return Err(self.unsupported());
-        };
+        }
+        // A key is text, whatever it claims to hold.
+        let key = key.as_ref().clone().with_metadata(HashMap::new());
         out.push(b'{');
         for row in 0..entries.len() {
             if row > 0 {
                 out.push(b',');
             }
-            write_json(out, entries.column(0).as_string::<i32>().value(row));
+            Value { field: &key, array: entries.column(0).as_ref(), row, ..*self }.write(out)?;
             out.push(b':');
-            Value { field, array: entries.column(1).as_ref(), row }.write(out)?;
+            Value { field: value, array: entries.column(1).as_ref(), row, ..*self }.write(out)?;
         }
         out.push(b'}');
         Ok(())
@@ -224,7 +281,7 @@ impl Value<'_> {
         let dictionary = self.array;
         downcast_dictionary_array! {
             dictionary => match dictionary.key(self.row) {
-                Some(row) => Value { field: self.field, array: dictionary.values().as_ref(), row }.write(out),
+                Some(row) => Value { array: dictionary.values().as_ref(), row, ..*self }.write(out),
                 None => {
                     out.extend_from_slice(b"null");
                     Ok(())
@@ -269,7 +326,7 @@ impl Value<'_> {
     where
         i64: From<T::Native>,
     {
-        self.array.as_primitive::<T>().value_as_time(self.row).map(|time| time.to_string())
+        self.array.as_primitive::<T>().value_as_time(self.row).map(|time| with_whole_fraction(time.to_string()))
     }
 
     /// The wall clock of the zone where its offset is known, else that of UTC, and the offset.
@@ -286,7 +343,7 @@ impl Value<'_> {
             let sign = if minutes < 0 { '-' } else { '+' };
             format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
         });
-        Some(format!("{wall_clock:?}{}", suffix.unwrap_or_default()))
+        Some(with_whole_fraction(format!("{wall_clock:?}")) + &suffix.unwrap_or_default())
     }
 
     fn unsupported(&self) -> TableError {
@@ -306,6 +363,19 @@ fn offset_minutes(zone: &str) -> i64 {
         Some(sign * (hours.parse::<u8>().ok()? as i64 * 60 + minutes.parse::<u8>().ok()? as i64))
     };
     parse().unwrap_or(0)
+}
+
+/// A moment with a fraction as Python's `isoformat` writes it: six digits, or nine where those are needed.
+fn with_whole_fraction(text: String) -> String {
+    match text.rsplit_once('.') {
+        Some((_, milliseconds)) if milliseconds.len() == 3 => text + "000",
+        _ => text,
+    }
+}
+
+fn uuid(bytes: &[u8]) -> String {
+    let digits = hex::encode(bytes);
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
 fn base64(out: &mut Vec<u8>, bytes: &[u8]) {

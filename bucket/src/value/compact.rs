@@ -38,7 +38,7 @@ pub(super) struct Compact {
 pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -> Result<Compact, ValueError> {
     let scan = table::scan_stream(&mut stream, bytes)?;
     stream.rewind().map_err(|error| TableError::Malformed(error.to_string()))?;
-    let reader = table::read_stream(BufReader::with_capacity(1 << 20, stream))?;
+    let mut reader = table::read_stream(BufReader::with_capacity(1 << 20, &mut stream))?;
     let schema = reader.schema();
     let in_folder = |source| ValueError::io(folder, source);
     let mut file = tempfile::tempfile_in(folder).map_err(in_folder)?;
@@ -53,8 +53,14 @@ pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -
     let piece_max = if is_divisible { PAGE } else { WHOLE };
     let mut pages = Pages { length: scan.rows, head, pages: Vec::new() };
     let mut first = 0;
-    for batch in reader {
-        let batch = batch.map_err(TableError::from)?;
+    while let Some(batch) = reader.next() {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => {
+                drop(reader);
+                return Err(table::at_column(error, stream).into());
+            }
+        };
         for part in table::cut(&batch, piece_max) {
             writer.write(&part).map_err(|error| unwritten(error, folder))?;
             pages.pages.push(writer.get_mut().page(first));

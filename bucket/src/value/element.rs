@@ -45,10 +45,15 @@ impl Values {
         index_object: PageIndex,
         index: u64,
     ) -> Result<(Arc<List>, u64), ValueError> {
-        let pages = self.indexes.get(index_object.sha256, || self.fetch_index(key, index_object)).await?;
+        let pages = self.pages(key, index_object).await?;
         let page = *pages.page_of(index)?;
         let list = self.lists.get(pages.name_of(&page), || self.fetch_page(key, format, &pages, page)).await?;
         Ok((list, page.first))
+    }
+
+    /// Where the pages of a list are.
+    pub(super) async fn pages(&self, key: &str, index: PageIndex) -> Result<Arc<Pages>, ValueError> {
+        self.indexes.get(index.sha256, || self.fetch_index(key, index)).await
     }
 
     async fn fetch_index(&self, key: &str, index: PageIndex) -> Result<Pages, ValueError> {

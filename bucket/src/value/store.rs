@@ -155,8 +155,8 @@ fn table_shape(mut stream: impl Read + Seek, bytes: u64) -> Result<Shape, ValueE
     let scan = table::scan_stream(&mut stream, bytes)?;
     let again = stream.rewind();
     again.map_err(|error| table::TableError::Malformed(error.to_string()))?;
-    for batch in table::read_stream(stream)? {
-        batch.map_err(table::TableError::from)?;
+    if let Some(error) = table::read_stream(&mut stream)?.find_map(Result::err) {
+        return Err(table::at_column(error, stream).into());
     }
     Ok(Shape { kind: ValueKind::Table, length: Some(scan.rows) })
 }

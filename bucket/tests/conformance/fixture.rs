@@ -1,13 +1,21 @@
 //! Buckets to test, each used by one test alone.
 
+use std::time::{Duration, Instant};
+
 use bue_bucket::server::{Limits, ServerConfig, serve};
 use bue_bucket::{Bucket, BucketUrl, Credentials};
+use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// URL of an S3 bucket to test instead of our own server, with its key pair in the usual `AWS_*` variables.
 const OTHER_S3_VARIABLE: &str = "BUE_TEST_S3_URL";
+
+/// Longest time for a service to be there.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A bucket, the folder in it that the test may use, and what keeps it alive.
 pub struct Fixture {
@@ -50,4 +58,21 @@ pub async fn s3() -> Fixture {
     let shutdown = CancellationToken::new();
     tokio::spawn(serve(listener, config, shutdown.clone()));
     Fixture { bucket, place, scratch, _server: Some(shutdown.drop_guard()) }
+}
+
+/// A bucket of a service of somebody else, which has just been started at `url`.
+pub async fn other_s3(url: &str) -> Bucket {
+    bue_bucket::install_tls();
+    let bucket = Bucket::open(&url.parse().unwrap(), Some(&Credentials::new("key", "secret"))).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = bucket.put("ready", Bytes::from_static(b"x")).await {
+        assert!(Instant::now() < deadline, "waited in vain for {url}: {error}");
+        tokio::time::sleep(PAUSE).await;
+    }
+    bucket
+}
+
+/// A place in that bucket.
+pub fn in_bucket(bucket: &Bucket, place: &str) -> Fixture {
+    Fixture { bucket: bucket.clone(), place: place.to_owned(), scratch: tempfile::tempdir().unwrap(), _server: None }
 }

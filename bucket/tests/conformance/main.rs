@@ -2,6 +2,8 @@
 
 mod behaviours;
 mod fixture;
+#[path = "../../../tests/weed/server.rs"]
+mod seaweedfs;
 
 /// One test for each behaviour, on the bucket that `$open` gives.
 macro_rules! conformance {
@@ -18,10 +20,28 @@ macro_rules! conformance {
     };
 }
 
+/// All behaviours one after another, on one service: it takes seconds to start.
+macro_rules! one_service {
+    ($kind:ident, $start:path, [$($behaviour:ident),* $(,)?]) => {
+        mod $kind {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn does_all_that_a_bucket_does() {
+                let service = $start();
+                let bucket = super::fixture::other_s3(&service.url()).await;
+                $(
+                    println!("{}", stringify!($behaviour));
+                    let fixture = super::fixture::in_bucket(&bucket, stringify!($behaviour));
+                    super::behaviours::$behaviour(&fixture).await;
+                )*
+            }
+        }
+    };
+}
+
 /// The same list for all.
 macro_rules! all_behaviours {
-    ($kind:ident, $open:path) => {
-        conformance!(
+    ($way:ident, $kind:ident, $open:path) => {
+        $way!(
             $kind,
             $open,
             [
@@ -46,5 +66,6 @@ macro_rules! all_behaviours {
     };
 }
 
-all_behaviours!(folder, crate::fixture::folder);
-all_behaviours!(s3, crate::fixture::s3);
+all_behaviours!(conformance, folder, crate::fixture::folder);
+all_behaviours!(conformance, s3, crate::fixture::s3);
+all_behaviours!(one_service, weed, crate::seaweedfs::Server::start);

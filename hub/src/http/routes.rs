@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Refusal;
 use super::auth::{Token, require};
+use super::shown::Part;
 use crate::config::Config;
 use crate::queue::Queue;
 
@@ -278,6 +279,8 @@ async fn goodbye(
 #[derive(Deserialize)]
 struct Head {
     head: Option<u64>,
+    /// Goes before `head`, which hubs know that do not know it.
+    drawn: Option<u64>,
 }
 
 async fn value(
@@ -286,6 +289,11 @@ async fn value(
     query: Result<Query<Head>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let job: JobId = parse(&job)?;
-    let text = super::shown::value(&hub.queue, job, query?.head).await?;
+    let part = match query?.0 {
+        Head { drawn: Some(count), .. } => Part::Drawn(count),
+        Head { head: Some(count), .. } => Part::Head(count),
+        Head { .. } => Part::Whole,
+    };
+    let text = super::shown::value(&hub.queue, job, part).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }

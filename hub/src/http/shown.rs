@@ -12,21 +12,33 @@ use crate::queue::Queue;
 /// Most elements that are read one by one.
 const HEAD_MAX: u64 = 1_000;
 
-/// The value of a job as JSON text; of a list or table no more than the first `head` elements.
-pub(super) async fn value(queue: &Queue, job: JobId, head: Option<u64>) -> Result<Bytes, Refusal> {
+/// How much of a value is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    Whole,
+    /// Of a list or table so many elements.
+    Head(u64),
+    /// The same for being drawn: words stand for NaN and infinities of a table.
+    Drawn(u64),
+}
+
+/// The value of a job, or a part of it, as JSON text.
+pub(super) async fn value(queue: &Queue, job: JobId, part: Part) -> Result<Bytes, Refusal> {
     let view = queue.job(job).await?;
     let Some(value) = view.value else {
         let message = format!("job {job} (`{}`) has no value: it {}", view.name, word(view.state));
         return Err(Refusal::new(ApiErrorKind::NotFound, message, None));
     };
-    if let (Place::Json(text), None) = (&value.place, head) {
+    if let (Place::Json(text), Part::Whole) = (&value.place, part) {
         return Ok(Bytes::copy_from_slice(text.get().as_bytes()));
     }
     let limit = queue.limits().shown_value_bytes_max;
-    let read = match head {
-        Some(count) if count > HEAD_MAX => return Err(too_many(count)),
-        Some(count) => values(queue)?.head(&value, count, limit).await,
-        None => values(queue)?.read(&value, limit).await,
+    let read = match part {
+        Part::Head(count) | Part::Drawn(count) if count > HEAD_MAX => return Err(too_many(count)),
+        Part::Head(count) => values(queue)?.head(&value, count, limit).await,
+        Part::Drawn(count) => values(queue)?.drawn(&value, count, limit).await,
+        Part::Whole => values(queue)?.read(&value, limit).await,
     };
     let text = read.map_err(|error| match error {
         ValueError::Bucket(BucketError::NotFound { .. }) => lost(job, &error),
@@ -34,6 +46,11 @@ pub(super) async fn value(queue: &Queue, job: JobId, head: Option<u64>) -> Resul
             ApiErrorKind::TooLarge,
             format!("cannot show the value of job {job}: {error}"),
             Some("`bue value JOB --head 20` shows its first rows, `--arrow FILE` fetches all of it"),
+        ),
+        ValueError::Table(_) => Refusal::new(
+            ApiErrorKind::Invalid,
+            format!("cannot show the value of job {job}: {error}"),
+            Some("`bue value JOB --arrow FILE` fetches it as it is"),
         ),
         error => refusal(&error),
     })?;

@@ -1,19 +1,22 @@
 """Columns of an Arrow record batch as lists of plain values."""
 
 import json
+import struct
 import sys
 from array import array
 
 (_NULL, _INT, _FLOAT, _BINARY, _TEXT, _BOOL, _DECIMAL, _DATE, _TIME, _TIMESTAMP) = range(1, 11)
 (_LIST, _STRUCT) = (12, 13)
 (_LARGE_BINARY, _LARGE_TEXT, _LARGE_LIST) = (19, 20, 21)
-_FIXED_LIST = 16
+(_FIXED_BINARY, _FIXED_LIST, _MAP) = (15, 16, 17)
+_FORMLESS = {11: "intervals", 14: "unions", 18: "durations"}
 
-_EXTENSION_KEY, _JSON_EXTENSION = "ARROW:extension:name", "arrow.json"
+_EXTENSION_KEY, _JSON_EXTENSION, _UUID_EXTENSION = "ARROW:extension:name", "arrow.json", "arrow.uuid"
 _PER_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
 _INTEGERS = {(8, True): "b", (8, False): "B", (16, True): "h", (16, False): "H", (32, True): "i", (32, False): "I"}
 _INTEGERS.update({(64, True): "q", (64, False): "Q"})
 _WIDTHS = {"f": 4, "d": 8}
+_UUID_GROUPS = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
 
 
 class Unsupported(Exception):
@@ -21,9 +24,9 @@ class Unsupported(Exception):
 
 
 class Field:
-    """A column's name, type (number and table of the schema), children, and whether its text is JSON."""
+    """A column's name, type (number and table of the schema), children, and the extension it is marked with."""
 
-    __slots__ = ("name", "kind", "type", "children", "is_json")
+    __slots__ = ("name", "kind", "type", "children", "extension")
 
 
 def field(entry):
@@ -36,7 +39,7 @@ def field(entry):
     result.type = entry.table(3)
     result.children = [field(child) for child in entry.tables(5)]
     metadata = {pair.text(0): pair.text(1) for pair in entry.tables(6)}
-    result.is_json = metadata.get(_EXTENSION_KEY) == _JSON_EXTENSION
+    result.extension = metadata.get(_EXTENSION_KEY)
     return result
 
 
@@ -52,6 +55,8 @@ class Reader:
     def column(self, field):
         """The values of the next column."""
         read = _READERS.get(field.kind)
+        if field.kind in _FORMLESS:
+            raise _without_form(field, _FORMLESS[field.kind])
         if read is None:
             raise Unsupported(f"a column `{field.name}` of a type that is not known here")
         count, absent = next(self._nodes)
@@ -60,8 +65,8 @@ class Reader:
         validity = self._buffer()
         self._present = present = _bits(validity, count) if absent else None
         values = read(self, field, count)
-        if field.is_json:
-            values = [json.loads(value) if value else None for value in values]
+        if field.extension == _JSON_EXTENSION and field.kind in (_TEXT, _LARGE_TEXT):
+            values = [_meant(value) for value in values]
         return [value if there else None for value, there in zip(values, present)] if absent else values
 
     def _buffer(self):
@@ -89,10 +94,12 @@ class Reader:
 
     def floats(self, field, count):
         precision = field.type.number(0, "h")
-        if precision == 0:
-            raise Unsupported(f"a column `{field.name}` of half-precision floats")
+        values = self._halves(count) if precision == 0 else self._numbers("df"[precision == 1], count)
         # NaN and infinities are no JSON-like values.
-        return [value if value - value == 0.0 else None for value in self._numbers("df"[precision == 1], count)]
+        return [value if value - value == 0.0 else None for value in values]
+
+    def _halves(self, count):
+        return struct.unpack_from(f"<{count}e", self._buffer())
 
     def bools(self, field, count):
         return _bits(self._buffer(), count)
@@ -104,6 +111,15 @@ class Reader:
         from base64 import b64encode
 
         return [b64encode(item).decode("ascii") for item in self._slices(field.kind == _LARGE_BINARY, count)]
+
+    def fixed_binaries(self, field, count):
+        from base64 import b64encode
+
+        width, data = field.type.number(0, "i"), self._buffer()
+        items = [data[place * width : (place + 1) * width] for place in range(count)]
+        if field.extension == _UUID_EXTENSION and width == 16:
+            return [_uuid(item.hex()) for item in items]
+        return [b64encode(item).decode("ascii") for item in items]
 
     def _slices(self, large, count):
         offsets = self._offsets(large, count)
@@ -147,11 +163,11 @@ class Reader:
         from datetime import date
 
         per_second = _PER_SECOND[field.type.number(0, "h")]
-        zone = "+00:00" if field.type.text(1) else ""
+        shift, zone = _zone(field.type.text(1))
         epoch, per_day = date(1970, 1, 1).toordinal(), 86_400 * per_second
         result = []
         for number in self._moments("q", count):
-            day, rest = divmod(number, per_day)
+            day, rest = divmod(number + shift * per_second, per_day)
             try:
                 text = date.fromordinal(epoch + day).isoformat()
             except (ValueError, OverflowError):
@@ -168,6 +184,15 @@ class Reader:
         size = field.type.number(0, "i")
         items = self.column(field.children[0])
         return [items[place * size : (place + 1) * size] for place in range(count)]
+
+    def maps(self, field, count):
+        offsets = self._offsets(False, count)
+        (entry,) = field.children
+        key, value = (child.name for child in entry.children)
+        if entry.children[0].kind not in (_TEXT, _LARGE_TEXT):
+            raise _without_form(field, "maps whose keys are no text")
+        entries = [(item[key], item[value]) for item in self.column(entry)]
+        return [dict(entries[start:end]) for start, end in zip(offsets, offsets[1:])]
 
     def structs(self, field, count):
         columns = [self.column(child) for child in field.children]
@@ -191,8 +216,43 @@ _READERS = {
     _LIST: Reader.lists,
     _LARGE_LIST: Reader.lists,
     _FIXED_LIST: Reader.fixed_lists,
+    _FIXED_BINARY: Reader.fixed_binaries,
+    _MAP: Reader.maps,
     _STRUCT: Reader.structs,
 }
+
+
+def _without_form(field, what):
+    message = f"the column `{field.name}` holds {what}, which plain data has no form for"
+    advice = "convert it to text or a number, or ask for the table by an annotation such as pandas.DataFrame"
+    return ValueError(f"{message}; {advice}")
+
+
+def _meant(text):
+    """What a text that is marked as JSON says; the text itself where it only claims to be JSON."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return text
+
+
+def _refuse(word):
+    raise ValueError(word)
+
+
+def _uuid(digits):
+    return "-".join(digits[start:end] for start, end in _UUID_GROUPS)
+
+
+def _zone(name):
+    """Seconds east of UTC and the end of the text, for a zone such as ``+02:00``; that of UTC for zones known by name."""
+    if not name:
+        return 0, ""
+    sign, hours, colon, minutes = name[:1], name[1:3], name[3:4], name[4:]
+    if sign in "+-" and colon == ":" and (hours + minutes).isdigit() and len(minutes) == 2:
+        seconds = int(hours) * 3_600 + int(minutes) * 60
+        return (-seconds if sign == "-" else seconds), name
+    return 0, "+00:00"
 
 
 def _out_of_calendar(field):

@@ -82,7 +82,14 @@ def _with_pyarrow(path, error):
         import pyarrow.ipc
     except ImportError:
         raise ValueError(f"the table has {error}; install pyarrow in the environment of the step") from None
-    from .values import plain
+    from . import arrow_plain
 
     with pyarrow.OSFile(path, "rb") as file:
-        return plain(pyarrow.ipc.open_stream(file).read_all().to_pylist())
+        table = arrow_plain.table(pyarrow, pyarrow.ipc.open_stream(file).read_all())
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    try:
+        return _rows(memoryview(sink.getvalue()))
+    except Unsupported as error:
+        raise ValueError(f"the table has {error}; convert it to text or a number") from None

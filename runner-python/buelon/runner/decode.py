@@ -40,7 +40,10 @@ def _in_form(entry, form, name):
         return wanted.of_file(form, content, name)
     except Failure:
         raise
-    except Exception as error:
+    except BaseException as error:
+        # What goes wrong inside of polars is no `Exception`.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise Failure("input", f"the argument `{name}` cannot be read: {error}") from None
 
 

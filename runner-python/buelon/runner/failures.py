@@ -19,6 +19,12 @@ class Failure(Exception):
         self.trace = trace
 
 
+def no_form(column, kind, advice):
+    """The failure for a column of a returned table that Arrow has no type for."""
+    message = f"the column `{column}` of the returned table has the type {kind}, which a table has no form for"
+    return Failure("value", f"{message}; {advice}")
+
+
 def type_of(value):
     """The name of the value's type with its article: "an int", "a set"."""
     name = type(value).__name__

@@ -5,7 +5,7 @@ None of these is imported here: a value can only be of a module that the step ha
 
 import sys
 
-from . import columns
+from . import columns, failures
 
 _BATCH_ROWS_MAX = 65_536
 _BATCH_BYTES_MAX = 8 << 20
@@ -63,7 +63,10 @@ def _write_polars(polars, frame, path):
     import io
     import struct
 
+    from . import in_polars
+
     end = b"\xff\xff\xff\xff\0\0\0\0"
+    in_polars.refuse_formless(frame)
     rows = _batch_rows(frame.height, frame.estimated_size())
     with open(path, "wb") as file:
         for start in range(0, max(frame.height, 1), rows):
@@ -96,19 +99,36 @@ def _write_pandas(frame, path):
         import pyarrow.ipc
     except ImportError:
         return _write_records(frame, path)
-    table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    return write_table(table, path)
+    _check_names(frame)
+    frame = in_pandas.with_exact_times(frame)
+    if in_pandas.is_mixed(frame):
+        return _write_records(frame, path)
+    try:
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    except (pyarrow.ArrowException, OverflowError, TypeError):
+        # Some column holds values that no type of Arrow has together.
+        return _write_records(frame, path)
+    for name, field in zip(frame.columns, table.schema):
+        if str(field.type).startswith("extension<pandas."):
+            # Numbers in a table that say nothing to anybody but pandas: months that are counted, for example.
+            raise failures.no_form(name, frame[name].dtype, "make text of it, as in `.astype(str)`")
+    return write_table(in_pandas.with_known_codes(pyarrow, table), path)
+
+
+def _check_names(frame):
+    names = set()
+    for name in map(str, frame.columns):
+        if name in names:
+            raise failures.Failure("value", f"two columns of the returned table have the same name, `{name}`")
+        names.add(name)
 
 
 def _write_records(frame, path):
     """Without pyarrow, columns of plain values are a table all the same; others are a list of dicts."""
     from . import arrow_write
 
+    _check_names(frame)
     names = [str(name) for name in frame.columns]
-    if len(set(names)) < len(names):
-        from .failures import Failure
-
-        raise Failure("value", "two columns of the returned table have the same name")
     if not len(frame):
         with open(path, "wb") as file:
             arrow_write.write(file, [columns.Column(name, "null", []) for name in names])

@@ -2,12 +2,15 @@
 
 import datetime
 import decimal
+import json
 import sys
+import uuid
 
 import numpy
 import pandas
 import polars
 import pyarrow
+import pyarrow.compute
 import pyarrow.ipc
 import pytest
 
@@ -73,16 +76,114 @@ def test_what_other_writers_write_is_read_as_plain_values(tmp_path):
 
 def test_text_marked_as_json_is_nested_again(tmp_path):
     field = pyarrow.field("tags", pyarrow.string(), metadata={"ARROW:extension:name": "arrow.json"})
-    table = pyarrow.table([['["a"]', None]], schema=pyarrow.schema([field]))
+    table = pyarrow.table([['["a"]', None, "{broken", "NaN", ""]], schema=pyarrow.schema([field]))
     with pyarrow.OSFile(str(tmp_path / "x"), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
         writer.write(table)
-    assert arrow_read.read(str(tmp_path / "x")) == [{"tags": ["a"]}, {"tags": None}]
+    assert [row["tags"] for row in arrow_read.read(str(tmp_path / "x"))] == [["a"], None, "{broken", "NaN", ""]
 
 
-def test_columns_that_are_not_read_here_are_left_to_pyarrow(tmp_path):
-    table = pyarrow.table({"kind": pyarrow.array(["a", "b", "a"]).dictionary_encode()})
-    rows, _ = read_back(table, tmp_path)
-    assert rows == [{"kind": "a"}, {"kind": "b"}, {"kind": "a"}]
+MOMENT = datetime.datetime(2026, 2, 3, 1, 2, 3, 400_000)
+UUID = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+PLAIN = {
+    "zone": (pyarrow.array([MOMENT, None], pyarrow.timestamp("us", "Europe/Berlin")), "2026-02-03T01:02:03.400000+00:00"),
+    "offset": (pyarrow.array([MOMENT, None], pyarrow.timestamp("ms", "-03:30")), "2026-02-02T21:32:03.400000-03:30"),
+    "decimal": (pyarrow.array([decimal.Decimal("0E-10"), None], pyarrow.decimal128(20, 10)), "0.0000000000"),
+    "hundreds": (pyarrow.array([decimal.Decimal("12300"), None], pyarrow.decimal128(5, -2)), "12300"),
+    "bytes": (pyarrow.array([b"\0\xff", None], pyarrow.binary(2)), "AP8="),
+    "uuid": (pyarrow.array([UUID.bytes, None], pyarrow.binary(16)).cast(pyarrow.uuid()), str(UUID)),
+    "half": (pyarrow.array([0.5, None], pyarrow.float16()), 0.5),
+    "map": (pyarrow.array([[("k", 1), ("z", None)], None], pyarrow.map_(pyarrow.string(), pyarrow.int8())), {"k": 1, "z": None}),
+}
+
+
+@pytest.mark.parametrize("is_left_to_pyarrow", [False, True])
+def test_a_table_looks_the_same_whoever_reads_it(tmp_path, is_left_to_pyarrow):
+    columns = {name: array for name, (array, _) in PLAIN.items()}
+    first, second = {name: value for name, (_, value) in PLAIN.items()}, dict.fromkeys(PLAIN)
+    if is_left_to_pyarrow:
+        columns["kind"] = pyarrow.array(["a", None]).dictionary_encode()
+        first["kind"], second["kind"] = "a", None
+    rows, _ = read_back(pyarrow.table(columns), tmp_path)
+    assert rows == [first, second]
+
+
+@pytest.mark.parametrize(
+    "array, values",
+    [
+        (pyarrow.array(["a", None]).dictionary_encode(), ["a", None]),
+        (pyarrow.array([2**53 + 1, None]).dictionary_encode(), [2**53 + 1, None]),
+        (pyarrow.array([b"a", None]).dictionary_encode(), ["YQ==", None]),
+        (pyarrow.array(["a", None], pyarrow.string_view()), ["a", None]),
+        (pyarrow.array([b"a", None], pyarrow.binary_view()), ["YQ==", None]),
+        (pyarrow.array([[1, None], None], pyarrow.list_view(pyarrow.int8())), [[1, None], None]),
+        (pyarrow.compute.run_end_encode(pyarrow.array([1, 1, None])), [1, 1, None]),
+        (pyarrow.array([["a"], None], pyarrow.list_(pyarrow.string_view())), [["a"], None]),
+        (pyarrow.array([["a"], None], pyarrow.list_(pyarrow.string_view(), 1)), [["a"], None]),
+        (
+            pyarrow.array([{"a": "x"}, None], pyarrow.struct([("a", pyarrow.dictionary(pyarrow.int8(), pyarrow.string()))])),
+            [{"a": "x"}, None],
+        ),
+        (
+            pyarrow.array([[("k", 1)], None], pyarrow.map_(pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), pyarrow.int8())),
+            [{"k": 1}, None],
+        ),
+    ],
+    ids=lambda part: str(getattr(part, "type", "")),
+)
+def test_columns_that_are_not_read_here_are_left_to_pyarrow(tmp_path, array, values):
+    rows, _ = read_back(pyarrow.table({"x": array}), tmp_path)
+    assert [row["x"] for row in rows] == values
+
+
+def test_what_plain_data_has_no_form_for_is_named(tmp_path):
+    for array, what in (
+        (pyarrow.array([1], pyarrow.duration("s")), "durations"),
+        (pyarrow.array([(1, 2, 3)], pyarrow.month_day_nano_interval()), "intervals"),
+        (pyarrow.array([[(1, 1)]], pyarrow.map_(pyarrow.int8(), pyarrow.int8())), "maps whose keys are no text"),
+    ):
+        encoded(pyarrow.table({"x": array}), tmp_path)
+        with pytest.raises(Failure, match=f"the column `x` holds {what}, which plain data has no form for; convert it"):
+            decode.decode({"arrow_file": str(tmp_path / "value.arrow")})
+
+
+def test_a_column_of_several_kinds_keeps_each_value_of_a_pandas_table(tmp_path):
+    day, aware = MOMENT.date(), MOMENT.replace(tzinfo=datetime.timezone.utc)
+    for values, texts in (
+        ([1, "x"], [1, "x"]),
+        ([2**70, 1], [2**70, 1]),
+        ([2**53 + 1, 0.5], [2**53 + 1, 0.5]),
+        ([day, MOMENT], ["2026-02-03", "2026-02-03T01:02:03.400000"]),
+        ([MOMENT, aware], ["2026-02-03T01:02:03.400000", "2026-02-03T01:02:03.400000+00:00"]),
+    ):
+        place = encoded(pandas.DataFrame({"x": pandas.Series(values, dtype=object)}), tmp_path)["place"]
+        rows = json.loads(place["json"]) if "json" in place else arrow_read.read(str(tmp_path / "value.arrow"))
+        assert rows == [{"x": text} for text in texts]
+    with pytest.raises(Failure, match=r"\[1\].x is a bytes"):
+        encoded(pandas.DataFrame({"x": ["a", b"b"]}), tmp_path)
+
+
+def test_nothing_of_a_pandas_table_is_lost_on_the_way_to_arrow(tmp_path):
+    nanosecond = pandas.Series([pandas.Timestamp(1, unit="ns"), pandas.NaT], dtype=object)
+    frame = pandas.DataFrame({"t": nanosecond, "c": pandas.Categorical(["a", None]), "s": pandas.arrays.SparseArray([1, 0])})
+    rows, _ = read_back(frame[["t", "c"]], tmp_path)
+    assert rows == [{"t": "1970-01-01T00:00:00.000000001", "c": "a"}, {"t": None, "c": None}]
+    # Its codes are those of the categories also where nothing is.
+    assert polars.read_ipc_stream(tmp_path / "value.arrow")["c"].to_list() == ["a", None]
+    rows, _ = read_back(frame[["s"]], tmp_path)
+    assert rows == [{"s": 1}, {"s": 0}]
+    for values, kind in ((pandas.period_range("2026-01", periods=1, freq="M"), "period"), (pandas.interval_range(0, 1), "interval")):
+        with pytest.raises(Failure, match=f"the column `x` of the returned table has the type {kind}.*astype"):
+            encoded(pandas.DataFrame({"x": values}), tmp_path)
+
+
+def test_what_polars_would_spoil_is_refused(tmp_path):
+    for series, kind in (
+        (polars.Series("x", [object()], dtype=polars.Object), "Object"),
+        (polars.Series("x", [2**70], dtype=polars.Int128), "Int128"),
+        (polars.Series("x", [{"a": [1]}], dtype=polars.Struct({"a": polars.List(polars.Int128)})), "Int128"),
+    ):
+        with pytest.raises(Failure, match=f"the column `x` of the returned table has the type {kind}, .*cast it"):
+            encoded(polars.DataFrame([series]), tmp_path)
 
 
 def test_a_pandas_table_is_a_table(tmp_path):

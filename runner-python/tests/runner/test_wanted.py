@@ -81,6 +81,34 @@ def test_whole_numbers_with_nulls_stay_whole_in_pandas(tmp_path):
     assert frame[["n", "u", "b"]].isna().loc[1].all()
 
 
+def test_whole_numbers_inside_of_other_values_stay_whole_in_pandas(tmp_path):
+    def step(frame: pandas.DataFrame): ...
+
+    large = 2**53 + 1
+    columns = {
+        "dict": [{"n": large, "b": True}, {"n": None, "b": None}],
+        "list_of_dicts": [[{"n": large}, {"n": None}], None],
+        "lists": [[[large, None]], None],
+        "dict_of_lists": [{"l": [large, None]}, None],
+    }
+    arrays = {name: pyarrow.array(values) for name, values in columns.items()}
+    arrays["map"] = pyarrow.array([[("k", large), ("z", None)], None], pyarrow.map_(pyarrow.string(), pyarrow.int64()))
+    arrays["pair"] = pyarrow.array([[large, 1], None], pyarrow.list_(pyarrow.int64(), 2))
+    encode.encode(pyarrow.table(arrays), str(tmp_path), 1_000, 10**9)
+    frame = argument(step, {"arrow_file": str(tmp_path / "value.arrow")})
+    for name, array in arrays.items():
+        assert frame[name].tolist() == array.to_pylist(), name
+
+
+def test_a_table_that_its_reader_panics_at_is_an_error_of_the_input(tmp_path):
+    def step(orders: polars.DataFrame): ...
+
+    encode.encode(pyarrow.table({"x": pyarrow.array([1], pyarrow.decimal256(50, 0))}), str(tmp_path), 1_000, 10**9)
+    with pytest.raises(Failure, match="the argument `orders` cannot be read") as failure:
+        argument(step, {"arrow_file": str(tmp_path / "value.arrow")})
+    assert failure.value.kind == "input"
+
+
 def test_whole_numbers_of_records_stay_whole_in_every_form():
     large = 2**53 + 1
 

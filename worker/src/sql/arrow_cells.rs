@@ -11,19 +11,23 @@ use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
-use bucket::table::{TableError, row_to_record};
+use arrow_schema::{DataType, Field};
+use bucket::table::{TableError, holds_uuids, row_to_record};
 use rusqlite::types::{Value, ValueRef};
 
 use super::cell::{self, Beyond64Bit, Record};
 
-/// What SQLite calls the type; empty where a column may hold several.
-pub(super) fn declared(data_type: &DataType) -> &'static str {
+/// What SQLite calls the type of a column; empty where it may hold several.
+pub(super) fn declared(field: &Field) -> &'static str {
+    if holds_uuids(field) { "TEXT" } else { declared_type(field.data_type()) }
+}
+
+fn declared_type(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Null => "",
         DataType::Boolean => "INTEGER",
         DataType::Float16 | DataType::Float32 | DataType::Float64 => "REAL",
-        DataType::Dictionary(_, values) => declared(values),
+        DataType::Dictionary(_, values) => declared_type(values),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BLOB",
         integer if integer.is_integer() => "INTEGER",
         _ => "TEXT",
@@ -46,7 +50,7 @@ impl Batch {
     pub(super) fn new(batch: &RecordBatch) -> Result<Self, TableError> {
         let columns = (0..batch.num_columns()).map(|place| {
             let array = batch.column(place);
-            if is_direct(array.data_type()) {
+            if is_direct(array.data_type()) && !holds_uuids(batch.schema_ref().field(place)) {
                 return Ok(Cells::Array(Arc::clone(array)));
             }
             if let Some(dictionary) = array.as_any_dictionary_opt().filter(|it| is_direct(it.values().data_type())) {
@@ -71,7 +75,7 @@ impl Batch {
 fn is_direct(data_type: &DataType) -> bool {
     use DataType::{Boolean, Float32, Float64, LargeUtf8, Null, Utf8, Utf8View};
     data_type.is_integer()
-        || declared(data_type) == "BLOB" && !matches!(data_type, DataType::Dictionary(..))
+        || declared_type(data_type) == "BLOB" && !matches!(data_type, DataType::Dictionary(..))
         || matches!(data_type, Null | Boolean | Float32 | Float64 | Utf8 | LargeUtf8 | Utf8View)
 }
 
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     fn value(array: ArrayRef) -> (&'static str, Value) {
-        let declared = declared(array.data_type());
+        let declared = declared_type(array.data_type());
         let batch = Batch::new(&RecordBatch::try_from_iter([("x", array)]).unwrap()).unwrap();
         let value = Value::try_from(batch.value(0, 0).unwrap()).unwrap();
         (declared, value)

@@ -63,7 +63,7 @@ fn read_json(table: &str, text: &str, sink: &mut dyn Sink) -> Result<Shape, Erro
         });
     }
     if names.is_empty() {
-        return Ok(Shape::Unknown);
+        return Err(without_columns(table, records.len()));
     }
     let mut rows = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
@@ -134,11 +134,14 @@ fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, Er
     let stream = bucket::table::read_stream(BufReader::new(file)).map_err(|error| wrong(&error))?;
     let schema = stream.schema();
     let fields = schema.fields().iter();
-    let columns: Vec<Column> = fields
-        .map(|field| Column { name: field.name().clone(), declared: arrow_cells::declared(field.data_type()) })
-        .collect();
+    let columns: Vec<Column> =
+        fields.map(|field| Column { name: field.name().clone(), declared: arrow_cells::declared(field) }).collect();
     if columns.is_empty() {
-        return Ok(Shape::Unknown);
+        let rows = stream.map(|batch| Ok(batch?.num_rows())).sum::<Result<usize, arrow_schema::ArrowError>>();
+        return match rows.map_err(|error| wrong(&error))? {
+            0 => Ok(Shape::Unknown),
+            rows => Err(without_columns(table, rows)),
+        };
     }
     sink.columns(&columns)?;
     let mut first_index = 0;
@@ -168,6 +171,12 @@ fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, Er
 fn beyond(what: Beyond64Bit, table: &str, index: usize, column: &str) -> ErrorFrame {
     let message = format!("column `{column}` of input `{table}` holds {what}, in [{index}]");
     failure(ErrorKind::Input, format!("{message}; return it as text"))
+}
+
+/// The error of rows in which there is nothing.
+pub(super) fn without_columns(table: &str, rows: usize) -> ErrorFrame {
+    let message = format!("input `{table}` has {rows} rows and no column");
+    failure(ErrorKind::Input, format!("{message}; return a table with columns from the step before"))
 }
 
 fn unreadable(table: &str, reason: &str) -> ErrorFrame {

@@ -15,6 +15,7 @@ mod postgres;
 mod result;
 mod split;
 mod sqlite;
+mod sqlite_fault;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -86,4 +87,13 @@ fn write(frame: &EndFrame) -> std::io::Result<()> {
 
 fn failure(kind: ErrorKind, message: String) -> ErrorFrame {
     ErrorFrame { kind, message, trace: None }
+}
+
+/// The error of a result that takes more than a value may.
+fn too_large(bytes_max: u64) -> ErrorFrame {
+    let message = format!("the result is over the limit of {bytes_max} bytes");
+    failure(
+        ErrorKind::Value,
+        format!("{message}; select less, or let the worker take more: BUE_WORKER_VALUE_BYTES_MAX"),
+    )
 }

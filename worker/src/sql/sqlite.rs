@@ -14,7 +14,7 @@ use rusqlite::{Batch, Connection, Statement};
 use super::column::{NotText, Values};
 use super::input::{self, Shape, Sink};
 use super::result::{self, Column};
-use super::{Engine, Sql, failure};
+use super::{Engine, Sql, failure, sqlite_fault as fault, too_large};
 
 /// Pragmas that tell something and change nothing outside of this database.
 const PRAGMAS: [&str; 7] =
@@ -25,11 +25,11 @@ pub(super) struct Sqlite;
 
 impl Engine for Sqlite {
     fn run(&self, frame: &StartFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame> {
-        let mut connection = Connection::open_in_memory().map_err(|error| sql_error(&error, sql))?;
+        let mut connection = Connection::open_in_memory().map_err(|error| fault::of_statement(&error, sql))?;
         let unknown = load(&mut connection, &frame.function, &frame.inputs)?;
-        guard(&mut connection).map_err(|error| sql_error(&error, sql))?;
+        guard(&mut connection).map_err(|error| fault::of_statement(&error, sql))?;
         let (columns, rows) =
-            execute(&connection, sql, frame.value_bytes_max).map_err(|error| explain(error, &unknown))?;
+            execute(&connection, sql, frame.value_bytes_max).map_err(|error| fault::explain(error, &unknown))?;
         // What the result is written from is no longer needed.
         drop(connection);
         result::write(columns, rows, &frame.values)
@@ -41,7 +41,7 @@ fn load(connection: &mut Connection, first: &str, inputs: &[Input]) -> Result<Ve
     let mut unknown = Vec::new();
     for (number, input) in inputs.iter().enumerate() {
         let name = if number == 0 { first.to_owned() } else { format!("pipe{number}") };
-        let refused = |error: rusqlite::Error| input_error(&name, &error);
+        let refused = |error: rusqlite::Error| fault::of_input(&name, &error);
         let transaction = connection.transaction().map_err(refused)?;
         let mut loader = Loader { connection: &transaction, table: &name, insert: None };
         if input::read(&name, input, &mut loader)? == Shape::Unknown {
@@ -66,7 +66,14 @@ impl Sink for Loader<'_> {
             let message = format!("input `{}` has columns that differ only in case from `{name}`", self.table);
             return Err(failure(ErrorKind::Input, format!("{message}; SQLite cannot tell them apart")));
         }
-        let refused = |error: rusqlite::Error| input_error(self.table, &error);
+        if let Some(column) = columns.iter().find(|column| column.name.contains('\0')) {
+            let message = format!("input `{}` cannot be made a table: the name {:?}", self.table, column.name);
+            return Err(failure(
+                ErrorKind::Input,
+                format!("{message} has a NUL character, which SQLite does not take"),
+            ));
+        }
+        let refused = |error: rusqlite::Error| fault::of_input(self.table, &error);
         let table = quoted(self.table);
         let definitions: Vec<String> =
             columns.iter().map(|column| format!("{} {}", quoted(&column.name), column.declared)).collect();
@@ -83,7 +90,7 @@ impl Sink for Loader<'_> {
         let Some(insert) = &mut self.insert else { return Ok(()) };
         let bound =
             row.iter().enumerate().try_for_each(|(place, value)| insert.raw_bind_parameter(place + 1, Bound(*value)));
-        bound.and_then(|()| insert.raw_execute()).map(drop).map_err(|error| input_error(self.table, &error))
+        bound.and_then(|()| insert.raw_execute()).map(drop).map_err(|error| fault::of_input(self.table, &error))
     }
 }
 
@@ -128,7 +135,7 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
 
 /// Runs all statements; the columns of the last one, and the number of its rows.
 fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<(Vec<Column>, usize), ErrorFrame> {
-    let refused = |error: rusqlite::Error| sql_error(&error, sql);
+    let refused = |error: rusqlite::Error| fault::of_statement(&error, sql);
     let mut batch = Batch::new(connection, sql.text);
     let (mut last, mut count) = (Vec::new(), 0);
     while let Some(mut statement) = batch.next().map_err(refused)? {
@@ -145,8 +152,7 @@ fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<(Ve
             }
             count += 1;
             if bytes > bytes_max {
-                let message = format!("the result is over the limit of {bytes_max} bytes");
-                return Err(failure(ErrorKind::Value, message));
+                return Err(too_large(bytes_max));
             }
         }
     }
@@ -186,45 +192,4 @@ fn check_names(columns: &[Column]) -> Result<(), ErrorFrame> {
             Err(failure(ErrorKind::Sql, message))
         }
     }
-}
-
-/// The database's message, with the place in the script where it is known.
-fn sql_error(error: &rusqlite::Error, sql: &Sql<'_>) -> ErrorFrame {
-    let message = match error {
-        rusqlite::Error::SqlInputError { msg, sql: rest, offset, .. } => {
-            // `rest` begins with the statement that is wrong, and ends where the whole ends.
-            let start = sql.text.len().saturating_sub(rest.len());
-            let before = usize::try_from(*offset).ok().and_then(|offset| sql.text.get(..start + offset));
-            match before {
-                Some(before) => {
-                    let line = sql.line as usize + before.matches('\n').count();
-                    format!("{msg} ({}, line {line})", sql.script)
-                }
-                None => format!("{msg} ({})", sql.script),
-            }
-        }
-        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
-        other => other.to_string(),
-    };
-    failure(ErrorKind::Sql, message)
-}
-
-fn input_error(table: &str, error: &rusqlite::Error) -> ErrorFrame {
-    let message = match error {
-        rusqlite::Error::SqlInputError { msg, .. } | rusqlite::Error::SqliteFailure(_, Some(msg)) => msg.clone(),
-        other => other.to_string(),
-    };
-    failure(ErrorKind::Input, format!("input `{table}` cannot be made a table: {message}"))
-}
-
-/// A missing table that came as an empty list is no mistake of the statement's.
-fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
-    let missing = error.message.strip_prefix("no such table: ").unwrap_or_default();
-    let missing = missing.split(" (").next().unwrap_or_default();
-    if let Some(name) = unknown.iter().find(|name| name.eq_ignore_ascii_case(missing)) {
-        error.kind = ErrorKind::Input;
-        error.message =
-            format!("input `{name}` is an empty list, so its columns are unknown; return a table with columns");
-    }
-    error
 }

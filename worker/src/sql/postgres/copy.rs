@@ -20,6 +20,7 @@ use super::fault;
 use super::kind::{Kind, holds_json};
 use crate::sql::cell::Record;
 use crate::sql::failure;
+use crate::sql::input::without_columns;
 
 /// What is sent at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -37,6 +38,7 @@ pub(super) enum Shape {
 pub(super) async fn load(client: &Client, name: &str, input: &Input) -> Result<Shape, ErrorFrame> {
     let batches = Batches::open(input).map_err(|error| refused(name, &error.to_string()))?;
     let schema = batches.schema();
+    check_names(name, &schema)?;
     let kinds = kinds(name, &schema)?;
     let columns: Vec<String> = schema
         .fields()
@@ -48,7 +50,11 @@ pub(super) async fn load(client: &Client, name: &str, input: &Input) -> Result<S
     let create = format!("CREATE TEMPORARY TABLE {table} ({}) ON COMMIT DROP", columns.join(", "));
     client.batch_execute(&create).await.map_err(|error| fault::of_input(&error, name))?;
     if columns.is_empty() {
-        return Ok(Shape::Unknown);
+        let rows: Result<usize, ArrowError> = batches.map(|batch| Ok(batch?.num_rows())).sum();
+        return match rows.map_err(|error| refused(name, &error.to_string()))? {
+            0 => Ok(Shape::Unknown),
+            rows => Err(without_columns(name, rows)),
+        };
     }
     fill(client, name, &schema, &kinds, batches).await?;
     // Without it the database would plan for a table of which it knows nothing.
@@ -60,13 +66,25 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn kinds(table: &str, schema: &Schema) -> Result<Vec<Kind>, ErrorFrame> {
-    let too_long = |name: &&str| name.len() > NAME_BYTES_MAX;
+/// Refuses what PostgreSQL takes for no name.
+fn check_names(table: &str, schema: &Schema) -> Result<(), ErrorFrame> {
     let names = std::iter::once(table).chain(schema.fields().iter().map(|field| field.name().as_str()));
-    if let Some(name) = names.into_iter().find(too_long) {
-        let message = format!("the name `{name}` is longer than PostgreSQL's {NAME_BYTES_MAX} bytes");
+    for name in names {
+        let message = if name.is_empty() {
+            "a column has the empty name, which PostgreSQL does not take; give it one".to_owned()
+        } else if name.contains('\0') {
+            format!("the name {name:?} has a NUL character, which PostgreSQL does not take")
+        } else if name.len() > NAME_BYTES_MAX {
+            format!("the name `{name}` is longer than PostgreSQL's {NAME_BYTES_MAX} bytes")
+        } else {
+            continue;
+        };
         return Err(refused(table, &message));
     }
+    Ok(())
+}
+
+fn kinds(table: &str, schema: &Schema) -> Result<Vec<Kind>, ErrorFrame> {
     let kind = |field: &Arc<Field>| {
         let kind = match field.data_type() {
             DataType::Dictionary(_, values) => Kind::of(&field.as_ref().clone().with_data_type((**values).clone())),

@@ -2,6 +2,7 @@
 
 use arrow_schema::extension::EXTENSION_TYPE_NAME_KEY;
 use arrow_schema::{DataType, Field};
+use bucket::table::holds_uuids;
 use tokio_postgres::types::Type;
 
 /// Name of the Arrow extension for text that holds JSON.
@@ -25,6 +26,10 @@ impl Kind {
     pub(super) fn of(field: &Field) -> Option<Self> {
         if holds_json(field) {
             return Some(Self::Json);
+        }
+        if holds_uuids(field) {
+            // Its binary form is the sixteen bytes.
+            return Some(Self::Scalar(Type::UUID));
         }
         match field.data_type() {
             DataType::Decimal32(digits, scale)

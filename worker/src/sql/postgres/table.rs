@@ -19,7 +19,7 @@ use tokio_postgres::{Column, Row};
 
 use super::takers::{Take, Widest};
 use super::{numeric, rows};
-use crate::sql::failure;
+use crate::sql::{failure, too_large};
 
 /// Name of the file for the table.
 const NAME: &str = "value.arrow";
@@ -91,8 +91,7 @@ impl TableWriter {
         self.batch_bytes += bytes;
         self.bytes += bytes;
         if self.bytes > self.bytes_max {
-            let message = format!("the result is over the limit of {} bytes", self.bytes_max);
-            return Err(failure(ErrorKind::Value, message));
+            return Err(too_large(self.bytes_max));
         }
         if self.batch_rows >= BATCH_ROWS_MAX || self.batch_bytes >= BATCH_BYTES {
             self.write_batch().map_err(unwritten)?;

@@ -1,0 +1,23 @@
+"""Tables of polars: what its own writer would spoil is refused."""
+
+from .failures import no_form
+
+_FORMLESS = frozenset(("Object", "Int128", "UInt128"))
+"""Of objects polars writes where they are in memory; its widest numbers nobody else reads."""
+
+
+def refuse_formless(frame):
+    """Raises ``Failure`` for a column that a table has no form for."""
+    for name, dtype in frame.schema.items():
+        word = _formless(dtype)
+        if word is not None:
+            raise no_form(name, word, "cast it, as in `.cast(polars.String)`")
+
+
+def _formless(dtype):
+    """The name of such a type, where it is one or has one inside."""
+    name = getattr(dtype, "__name__", None) or type(dtype).__name__
+    if name in _FORMLESS:
+        return name
+    parts = [getattr(dtype, "inner", None), *(field.dtype for field in getattr(dtype, "fields", None) or ())]
+    return next((word for word in map(_formless, filter(None, parts)) if word is not None), None)

@@ -1,6 +1,6 @@
 //! Addresses, the settings of sessions, the pool, migrations.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::config::SslMode;
@@ -36,6 +36,9 @@ const SESSION: &str = "-c search_path=bue -c jit=off -c plan_cache_mode=force_ge
 /// What connections of hubs are called.
 const NAME: &str = "bue-hub";
 
+/// How long hubs with another order of priorities are waited for, and between two looks.
+const OTHERS_END: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(100);
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -102,7 +105,14 @@ pub(super) async fn migrate(place: &Place, reverse_priority: bool) -> Result<(),
     let failed = |error: tokio_postgres::Error| place.failed(Box::new(Told::of(&error)));
     let (mut client, connection) = place.config.connect(place.tls.clone()).await.map_err(failed)?;
     let serving = tokio::spawn(connection);
-    let outcome = migrate_on(&mut client, place, reverse_priority).await;
+    let begun = Instant::now();
+    let outcome = loop {
+        match migrate_on(&mut client, place, reverse_priority).await {
+            // One that is ending is waited for.
+            Err(HubError::OtherOrder { .. }) if begun.elapsed() < OTHERS_END => tokio::time::sleep(LOOK).await,
+            outcome => break outcome,
+        }
+    };
     drop(client);
     let _ = serving.await;
     outcome

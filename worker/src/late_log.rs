@@ -32,7 +32,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(crate) struct LateLogs(mpsc::Sender<LateLog>);
 
 impl LateLogs {
-    /// A place for them, and what is to be [run](run).
+    /// A place for them, and what is to be [run].
     pub(crate) fn new() -> (Self, mpsc::Receiver<LateLog>) {
         let (logs, inbox) = mpsc::channel(WAITING_MAX);
         (Self(logs), inbox)

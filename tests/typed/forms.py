@@ -61,7 +61,9 @@ def is_same(plain, value):
     if isinstance(value, list):
         return type(plain) is list and len(plain) == len(value) and all(map(is_same, plain, value))
     if isinstance(value, dict):
-        return type(plain) is dict and list(plain) == list(value) and all(is_same(plain[key], value[key]) for key in value)
+        return (
+            type(plain) is dict and list(plain) == list(value) and all(is_same(plain[key], value[key]) for key in value)
+        )
     if value is None or value != value:
         return plain is None
     return type(plain) is type(value) and plain == value
@@ -69,4 +71,3 @@ def is_same(plain, value):
 
 def keep(row):
     return row
-

@@ -245,7 +245,7 @@ def _uuid(digits):
 
 
 def _zone(name):
-    """Seconds east of UTC and the end of the text, for a zone such as ``+02:00``; that of UTC for zones known by name."""
+    """Seconds east of UTC and the end of the text, for a zone such as ``+02:00``; UTC for zones known by name."""
     if not name:
         return 0, ""
     sign, hours, colon, minutes = name[:1], name[1:3], name[3:4], name[4:]

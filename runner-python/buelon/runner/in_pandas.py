@@ -1,8 +1,9 @@
 """Tables as pandas has them, without what its own conversion loses.
 
-pandas makes floats of whole numbers with a null among them, which alters those beyond 53 bits, and objects of such bools.
-Here a column of those gets the type of pandas that knows nulls: ``Int64`` and its like, ``boolean``; a column that has such
-nulls inside of its lists, dicts or maps holds plain values of Python. All other columns are what pandas makes of them.
+pandas makes floats of whole numbers with a null among them, which alters those beyond 53 bits, and objects of such
+bools. Here a column of those gets the type of pandas that knows nulls: ``Int64`` and its like, ``boolean``; a column
+that has such nulls inside of its lists, dicts or maps holds plain values of Python. All other columns are what pandas
+makes of them.
 """
 
 import datetime
@@ -94,14 +95,17 @@ def are_exact(whole):
 
 
 def is_mixed(frame):
-    """Whether a column of objects holds values of several kinds of which pyarrow would make one: dates of moments, bytes of text."""
+    """Whether a column of objects holds values of several kinds of which pyarrow would make one.
+
+    It makes dates of moments and bytes of text.
+    """
     return any(len(set(map(_family, column[column.notna()]))) > 1 for _, column in _object_columns(frame))
 
 
 def _object_columns(frame):
     """Columns of several kinds of objects, or of datetimes, each with its place."""
     for place, dtype in enumerate(frame.dtypes):
-        if dtype != object:
+        if str(dtype) != "object":
             continue
         column = frame.iloc[:, place]
         kinds = set(map(type, column)) - {_NONE, float}
@@ -132,7 +136,7 @@ def with_exact_times(frame):
 
 
 def with_known_codes(pyarrow, table):
-    """The table of a frame; in its categories -1 stands for nothing, which not all readers of Arrow bear, even where it is not to be read."""
+    """The table of a frame without the -1 that stands for nothing in its categories: some readers do not bear it."""
     for place, field in enumerate(table.schema):
         column = table.column(place)
         if pyarrow.types.is_dictionary(field.type) and column.null_count:

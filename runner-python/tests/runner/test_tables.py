@@ -85,14 +85,20 @@ def test_text_marked_as_json_is_nested_again(tmp_path):
 MOMENT = datetime.datetime(2026, 2, 3, 1, 2, 3, 400_000)
 UUID = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 PLAIN = {
-    "zone": (pyarrow.array([MOMENT, None], pyarrow.timestamp("us", "Europe/Berlin")), "2026-02-03T01:02:03.400000+00:00"),
+    "zone": (
+        pyarrow.array([MOMENT, None], pyarrow.timestamp("us", "Europe/Berlin")),
+        "2026-02-03T01:02:03.400000+00:00",
+    ),
     "offset": (pyarrow.array([MOMENT, None], pyarrow.timestamp("ms", "-03:30")), "2026-02-02T21:32:03.400000-03:30"),
     "decimal": (pyarrow.array([decimal.Decimal("0E-10"), None], pyarrow.decimal128(20, 10)), "0.0000000000"),
     "hundreds": (pyarrow.array([decimal.Decimal("12300"), None], pyarrow.decimal128(5, -2)), "12300"),
     "bytes": (pyarrow.array([b"\0\xff", None], pyarrow.binary(2)), "AP8="),
     "uuid": (pyarrow.array([UUID.bytes, None], pyarrow.binary(16)).cast(pyarrow.uuid()), str(UUID)),
     "half": (pyarrow.array([0.5, None], pyarrow.float16()), 0.5),
-    "map": (pyarrow.array([[("k", 1), ("z", None)], None], pyarrow.map_(pyarrow.string(), pyarrow.int8())), {"k": 1, "z": None}),
+    "map": (
+        pyarrow.array([[("k", 1), ("z", None)], None], pyarrow.map_(pyarrow.string(), pyarrow.int8())),
+        {"k": 1, "z": None},
+    ),
 }
 
 
@@ -120,11 +126,15 @@ def test_a_table_looks_the_same_whoever_reads_it(tmp_path, is_left_to_pyarrow):
         (pyarrow.array([["a"], None], pyarrow.list_(pyarrow.string_view())), [["a"], None]),
         (pyarrow.array([["a"], None], pyarrow.list_(pyarrow.string_view(), 1)), [["a"], None]),
         (
-            pyarrow.array([{"a": "x"}, None], pyarrow.struct([("a", pyarrow.dictionary(pyarrow.int8(), pyarrow.string()))])),
+            pyarrow.array(
+                [{"a": "x"}, None], pyarrow.struct([("a", pyarrow.dictionary(pyarrow.int8(), pyarrow.string()))])
+            ),
             [{"a": "x"}, None],
         ),
         (
-            pyarrow.array([[("k", 1)], None], pyarrow.map_(pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), pyarrow.int8())),
+            pyarrow.array(
+                [[("k", 1)], None], pyarrow.map_(pyarrow.dictionary(pyarrow.int8(), pyarrow.string()), pyarrow.int8())
+            ),
             [{"k": 1}, None],
         ),
     ],
@@ -164,14 +174,19 @@ def test_a_column_of_several_kinds_keeps_each_value_of_a_pandas_table(tmp_path):
 
 def test_nothing_of_a_pandas_table_is_lost_on_the_way_to_arrow(tmp_path):
     nanosecond = pandas.Series([pandas.Timestamp(1, unit="ns"), pandas.NaT], dtype=object)
-    frame = pandas.DataFrame({"t": nanosecond, "c": pandas.Categorical(["a", None]), "s": pandas.arrays.SparseArray([1, 0])})
+    frame = pandas.DataFrame(
+        {"t": nanosecond, "c": pandas.Categorical(["a", None]), "s": pandas.arrays.SparseArray([1, 0])}
+    )
     rows, _ = read_back(frame[["t", "c"]], tmp_path)
     assert rows == [{"t": "1970-01-01T00:00:00.000000001", "c": "a"}, {"t": None, "c": None}]
     # Its codes are those of the categories also where nothing is.
     assert polars.read_ipc_stream(tmp_path / "value.arrow")["c"].to_list() == ["a", None]
     rows, _ = read_back(frame[["s"]], tmp_path)
     assert rows == [{"s": 1}, {"s": 0}]
-    for values, kind in ((pandas.period_range("2026-01", periods=1, freq="M"), "period"), (pandas.interval_range(0, 1), "interval")):
+    for values, kind in (
+        (pandas.period_range("2026-01", periods=1, freq="M"), "period"),
+        (pandas.interval_range(0, 1), "interval"),
+    ):
         with pytest.raises(Failure, match=f"the column `x` of the returned table has the type {kind}.*astype"):
             encoded(pandas.DataFrame({"x": values}), tmp_path)
 

@@ -19,7 +19,7 @@ use crate::late_log::{self, LateLogs};
 use crate::live_log::LiveLogs;
 use crate::memory::{KillWatch, MemoryWatch};
 use crate::outage::Outage;
-use crate::pace::Pace;
+use crate::pace::{self, Pace};
 use crate::settler::{self, Parcel};
 use crate::slots::{self, Room, Slots, Taken};
 use crate::{attempt, beat, descriptors, live_log, orphans, tidy};
@@ -230,7 +230,7 @@ impl<H: Hub> Worker<H> {
     async fn lease(&self, slots: &Slots, pace: &mut Pace, given: &mut usize) -> Option<Vec<Lease>> {
         // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
         drop(slots.own.acquire().await.ok()?);
-        pace.keep(*given >= MANY || self.shared.held.count() == 0).await;
+        pace.keep(*given >= MANY || self.shared.held.count() < pace::COMPANY).await;
         let room = self.room(slots).await;
         let request = LeaseRequest {
             session: self.shared.session,

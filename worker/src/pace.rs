@@ -1,11 +1,14 @@
 //! Requests to the hub that come thick and fast are spread: what gathers meanwhile goes in one.
 //!
-//! A request that comes after a quiet time goes at once, and so does one that nobody else could join: a single step never
+//! A request that comes after a quiet time goes at once, and so does one that hardly anybody could join: a single step never
 //! waits for company.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// Attempts that must run for a request to wait for what they bring: fewer bring too little to be worth it.
+pub(crate) const COMPANY: usize = 4;
 
 /// The pace of one kind of request.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backoff::Backoff;
 use crate::control::Shared;
 use crate::hub::{Hub, HubError};
-use crate::pace::Pace;
+use crate::pace::{self, Pace};
 
 /// One outcome on its way, and who waits for the hub's word on it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) async fn run<H: Hub>(shared: Arc<Shared<H>>, mut parcels: mpsc::Recei
     let mut pace = Pace::new(shared.config.limits.request_pause);
     while parcels.recv_many(&mut batch, BATCH_MAX).await > 0 {
         // Whoever still runs may bring the next one, unless there is no room for it.
-        pace.keep(batch.len() >= BATCH_MAX || shared.held.count() <= batch.len()).await;
+        pace.keep(batch.len() >= BATCH_MAX || shared.held.count() < batch.len() + pace::COMPANY).await;
         while batch.len() < BATCH_MAX
             && let Ok(parcel) = parcels.try_recv()
         {

@@ -30,18 +30,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn lapse(&self, session: SessionId, now_ms: i64) -> Result<usize, QueueError> {
-        self.write(move |change| {
-            change.flush()?;
-            let leases = change.rows.leases_of(session)?;
-            change.load_jobs(leases.iter().map(|(job, ..)| *job))?;
-            for (job, ..) in &leases {
-                if let Some(job) = change.job(*job)?.and_then(Job::when) {
-                    lapse(change, job, now_ms)?;
-                }
-            }
-            Ok(leases.len())
-        })
-        .await
+        self.write(move |change| each_of(change, session, |change, job| lapse(change, job, now_ms))).await
     }
 
     /// Gives back all leases of a session that its worker has ended in good order: that costs nothing, and is no loss of a worker.
@@ -51,15 +40,7 @@ impl Store {
     /// The database failed.
     pub async fn end_session(&self, session: SessionId, now_ms: i64) -> Result<usize, QueueError> {
         self.write(move |change| {
-            change.flush()?;
-            let leases = change.rows.leases_of(session)?;
-            change.load_jobs(leases.iter().map(|(job, ..)| *job))?;
-            for (job, ..) in &leases {
-                if let Some(job) = change.job(*job)?.and_then(Job::when) {
-                    give_back(change, job, "its worker has ended", now_ms)?;
-                }
-            }
-            Ok(leases.len())
+            each_of(change, session, |change, job| give_back(change, job, "its worker has ended", now_ms))
         })
         .await
     }
@@ -188,6 +169,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// Does something with each lease of a session; answers with their number.
+fn each_of(
+    change: &mut Change<'_>,
+    session: SessionId,
+    deed: impl Fn(&mut Change<'_>, Job<Leased>) -> Result<(), QueueError>,
+) -> Result<usize, QueueError> {
+    change.flush()?;
+    let leases = change.rows.leases_of(session)?;
+    change.load_jobs(leases.iter().map(|(job, ..)| *job))?;
+    for (job, ..) in &leases {
+        if let Some(job) = change.job(*job)?.and_then(Job::when) {
+            deed(change, job)?;
+        }
+    }
+    Ok(leases.len())
 }
 
 fn lapse(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), QueueError> {

@@ -2,10 +2,12 @@
 
 mod rig;
 
+use std::time::Duration;
+
 use protocol::api::{AttemptView, Lease, SettleRequest, Settlement};
 use protocol::log::{LateLog, LateLogRequest};
 use protocol::{ErrorKind, Outcome, StepError};
-use rig::{On, Rig, WORKER, script, success};
+use rig::{OTHER, On, Rig, WORKER, script, success};
 
 async fn settle_in(rig: &Rig, lease: &Lease, outcome: Outcome, sandbox: Option<&str>) {
     let (job, attempt, token) = (lease.job, lease.attempt, lease.token);
@@ -67,7 +69,22 @@ async fn the_sandbox_of_an_attempt_that_was_ended_comes_late(on: On) {
     assert_eq!((history[0].outcome.as_str(), history[0].sandbox.as_deref()), ("cancelled", Some("full")));
 }
 
+async fn an_attempt_whose_worker_was_lost_is_in_the_history_with_what_that_worker_brings_late(on: On) {
+    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(300)).await;
+    rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let lost = rig.next_of("a").await;
+    let found = rig.lease_as(OTHER, &["default"], 1, Duration::from_secs(10)).await;
+    rig.settle_as(OTHER, &found[0], success("1")).await;
+    let late = LateLog { job: lost.job, attempt: lost.attempt, log: None, sandbox: Some("off".to_owned()) };
+    rig.queue.keep_late_logs(LateLogRequest { session: WORKER, logs: vec![late] }).await.unwrap();
+    let history = history(&rig, &lost).await;
+    let told = history.iter().map(|attempt| (attempt.number, attempt.outcome.as_str(), attempt.sandbox.as_deref()));
+    assert_eq!(told.collect::<Vec<_>>(), [(1, "lost", Some("off")), (2, "success", None)]);
+    assert_eq!(history[0].error.as_ref().map(|error| error.kind), Some(ErrorKind::Lost));
+}
+
 on_both_stores! {
+    an_attempt_whose_worker_was_lost_is_in_the_history_with_what_that_worker_brings_late,
     each_attempt_has_its_number_its_times_its_outcome_and_its_sandbox,
     a_worker_that_tells_no_sandbox_or_nonsense_settles_all_the_same,
     the_sandbox_of_an_attempt_that_was_ended_comes_late,

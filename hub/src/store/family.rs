@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use protocol::api::ResetAnswer;
-use protocol::{ErrorKind, JobId, LeaseToken, Outcome, RunId, StepError};
+use protocol::{ErrorKind, JobId, RunId, StepError};
 
 use super::Store;
 use super::change::Change;
 use super::job::Job;
 use super::passes::{self, close_loops};
-use super::row::{Attempt, job_number};
-use super::settle::attempt;
+use super::row::job_number;
+use super::settle::cut_short;
 use crate::error::QueueError;
 use crate::job::{Leased, Standing, State};
 
@@ -83,7 +83,7 @@ impl Store {
             go_on(change, found.run, true)?;
             let family = with_descendants(change, [id])?;
             change.load_jobs(family.iter().copied())?;
-            cut_short(change, &family, Cut::StartedOver, now_ms)?;
+            cut_all_short(change, &family, Cut::StartedOver, now_ms)?;
             let loops_kept = loops_begun(change, &family)?;
             Ok(ResetAnswer { jobs: start_all_over(change, &family)?, loops_kept })
         })
@@ -132,19 +132,16 @@ impl Cut {
 }
 
 /// Adds the attempts of those jobs that run to the history, for their leases are about to be taken.
-fn cut_short<'j>(
+fn cut_all_short<'j>(
     change: &mut Change<'_>,
     jobs: impl IntoIterator<Item = &'j i64>,
     cut: Cut,
     now_ms: i64,
 ) -> Result<(), QueueError> {
-    let (outcome, message) = cut.words();
-    let error = Outcome::Error(StepError::new(ErrorKind::Cancelled, message));
+    let (word, message) = cut.words();
     for id in jobs {
         let Some(job) = change.job(*id)?.and_then(Job::when::<Leased>) else { continue };
-        // Under no token: what the worker hands in later is stale, not a repetition.
-        let attempt = attempt(&job, LeaseToken([0; 16]), job.standing().held().session, &error, now_ms)?;
-        change.add_attempt(Attempt { outcome, ..attempt });
+        cut_short(change, &job, word, StepError::new(ErrorKind::Cancelled, message), now_ms)?;
     }
     Ok(())
 }
@@ -191,7 +188,7 @@ fn cancel<'j>(
     now_ms: i64,
 ) -> Result<(), QueueError> {
     change.load_jobs(jobs.into_iter().copied())?;
-    cut_short(change, jobs, Cut::Cancelled, now_ms)?;
+    cut_all_short(change, jobs, Cut::Cancelled, now_ms)?;
     for id in jobs {
         if let Some(job) = change.job(*id)?.and_then(|job| job.go(Standing::cancel).gone()) {
             change.put_job(job)?;
@@ -218,7 +215,7 @@ pub(super) fn reset(change: &mut Change<'_>, job: i64, now_ms: i64) -> Result<()
     }
     let family = with_descendants(change, ancestors)?;
     change.load_jobs(family.iter().copied())?;
-    cut_short(change, family.iter().filter(|id| **id != job), Cut::StartedOver, now_ms)?;
+    cut_all_short(change, family.iter().filter(|id| **id != job), Cut::StartedOver, now_ms)?;
     start_all_over(change, &family)?;
     Ok(())
 }

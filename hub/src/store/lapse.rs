@@ -9,7 +9,7 @@ use super::Store;
 use super::change::Change;
 use super::job::Job;
 use super::lease::time_ms;
-use super::settle::{attempt, carry_out};
+use super::settle::{carry_out, cut_short};
 use crate::error::QueueError;
 use crate::job::{Leased, Next, Rules};
 
@@ -190,15 +190,18 @@ fn each_of(
 
 fn lapse(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<(), QueueError> {
     let run = change.run(job.run)?;
-    let job = job.go(|leased| leased.lapse(&change.options.policy));
-    let outcome = match job.standing() {
-        Next::Failed(failed) => Outcome::Error(StepError::new(
-            ErrorKind::Lost,
-            format!("{} workers in a row were lost while they ran it", failed.tally().losses),
-        )),
-        _ => Outcome::Release { reason: "the worker was not heard from".to_owned(), delay_ms: 0 },
+    let next = job.clone().go(|leased| leased.lapse(&change.options.policy));
+    let failed = match next.standing() {
+        Next::Failed(failed) => {
+            let losses = failed.tally().losses;
+            Some(StepError::new(ErrorKind::Lost, format!("{losses} workers in a row were lost while they ran it")))
+        }
+        _ => None,
     };
-    carry_out(change, &run, job, &outcome, now_ms)
+    let lost = failed.clone().unwrap_or_else(|| StepError::new(ErrorKind::Lost, "its worker was not heard from"));
+    cut_short(change, &job, "lost", lost, now_ms)?;
+    let released = || Outcome::Release { reason: "the worker was not heard from".to_owned(), delay_ms: 0 };
+    carry_out(change, &run, next, &failed.map_or_else(released, Outcome::Error), now_ms)
 }
 
 fn give_back(change: &mut Change<'_>, job: Job<Leased>, reason: &str, now_ms: i64) -> Result<(), QueueError> {
@@ -212,11 +215,10 @@ fn time_out(change: &mut Change<'_>, job: Job<Leased>, now_ms: i64) -> Result<()
     let run = change.run(job.run)?;
     let settings = &run.plan.step(job.step)?.settings;
     let message = format!("no outcome within its time limit of {} ms", settings.timeout_ms);
-    let outcome = Outcome::Error(StepError::new(ErrorKind::Timeout, message));
+    let error = StepError::new(ErrorKind::Timeout, message);
     let random = change.chance.fraction()?;
-    // Under no token: what the worker hands in later is stale, not a repetition.
-    let attempt = attempt(&job, LeaseToken([0; 16]), job.standing().held().session, &outcome, now_ms)?;
-    change.add_attempt(attempt);
+    cut_short(change, &job, "error", error.clone(), now_ms)?;
+    let outcome = Outcome::Error(error);
     let rules = Rules::new(&change.options.policy, settings);
     let job = job.go(|leased| leased.settle(&outcome, &rules, now_ms, random));
     carry_out(change, &run, job, &outcome, now_ms)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::api::{SettleRequest, Settled, Settlement};
-use protocol::{LeaseToken, Outcome, SessionId};
+use protocol::{LeaseToken, Outcome, SessionId, StepError};
 
 use super::Store;
 use super::change::{Change, RunEntry};
@@ -81,7 +81,7 @@ fn settle(
 }
 
 /// The attempt that a lease stood for, now that it is over.
-pub(super) fn attempt(
+fn attempt(
     job: &Job<Leased>,
     token: LeaseToken,
     session: SessionId,
@@ -101,6 +101,22 @@ pub(super) fn attempt(
         log: None,
         sandbox: None,
     })
+}
+
+/// Adds an attempt to the history that its worker does not hand in: its lease is about to be taken. `word` is what it says of the
+/// outcome.
+pub(super) fn cut_short(
+    change: &mut Change<'_>,
+    job: &Job<Leased>,
+    word: &'static str,
+    error: StepError,
+    now_ms: i64,
+) -> Result<(), QueueError> {
+    // Under no token: what the worker hands in later is stale, not a repetition.
+    let token = LeaseToken([0; 16]);
+    let attempt = attempt(job, token, job.standing().held().session, &Outcome::Error(error), now_ms)?;
+    change.add_attempt(Attempt { outcome: word, ..attempt });
+    Ok(())
 }
 
 /// What a worker tells of a sandbox, where it is fit to be kept: a word or a short list.

@@ -388,6 +388,7 @@ impl Reference {
     pub fn lapse(&mut self, session: SessionId) -> usize {
         let held = self.held_by(session);
         for (id, _) in &held {
+            self.record(*id, self.jobs[id].attempts, LeaseToken([0; 16]));
             let job = self.jobs.get_mut(id).unwrap();
             job.losses += 1;
             let is = if job.losses >= self.policy.losses_max { Is::Failed } else { Is::Ready };

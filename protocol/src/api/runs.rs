@@ -150,7 +150,7 @@ pub struct JobView {
 /// An attempt that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptView {
-    /// Its number, from 1. One that is missing was lost with its worker, or is no longer kept.
+    /// Its number, from 1. One that is missing was never begun, or handed back, or is no longer kept.
     pub number: u32,
     /// The worker that was at it.
     pub worker: SessionId,
@@ -159,7 +159,7 @@ pub struct AttemptView {
     /// When it was over.
     pub ended_ms: i64,
     /// What came of it: `success`, `pending`, `reset`, `cancel`, `error` or `release`, as its worker said; `cancelled`, or `reset` with an
-    /// error, where it was ended while it ran.
+    /// error, where it was ended while it ran; `lost` with its worker.
     pub outcome: String,
     /// Its error, without the traceback.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -67,8 +67,7 @@ impl Client {
         token: impl Fn() -> Option<String> + Send + Sync + 'static,
         patience: Patience,
     ) -> Result<Self, ClientError> {
-        bucket::install_tls();
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).no_proxy().build();
+        let http = bucket::http_client(&address.url()).connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true).build();
         let http = http.map_err(|error| ClientError::unreachable(&address, &error))?;
         Ok(Self { address, http, token: Box::new(token), patience })
     }

@@ -45,8 +45,7 @@ pub async fn until_ready<T, G>(
 
 /// Waits for any answer at all: that it wants a token is one.
 async fn first_answer(url: &str) -> Result {
-    bucket::install_tls();
-    let client = reqwest::Client::builder().no_proxy().build().map_err(Error::machine)?;
+    let client = bucket::http_client(url).build().map_err(Error::machine)?;
     while client.get(url).timeout(ANSWER_TIMEOUT).send().await.is_err() {
         tokio::time::sleep(PAUSE).await;
     }

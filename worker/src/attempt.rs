@@ -35,12 +35,12 @@ use crate::orphans::Mark;
 use crate::outage::Outage;
 use crate::process::{Exit, Pipes, Process};
 use crate::runner::{Isolation, Runner};
-use crate::scratch::{Scratch, Scratches};
+use crate::scratch::{Keep, Scratch, Scratches};
 use crate::shared::SharedInterpreters;
 use crate::step_process::{self, Conversation, Ending};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
-use crate::warm::{KeptCell, Warm};
+use crate::warm::{Place, Warm};
 
 /// Why attempts are handed back at the end of a worker.
 pub(crate) const SHUTDOWN: &str = "the worker shuts down";
@@ -112,9 +112,9 @@ impl<H: Hub> Attempts<H> {
         }
         let runner = runner.seen_at(enclosure.seen_along(runner.folder()));
         let seen = enclosure.step_folder();
-        let scratches =
-            Scratches::open(&root.join("scratch"), shared.session, seen, shared.config.limits.idle_cells_max)
-                .map_err(unusable)?;
+        let limits = &shared.config.limits;
+        let keep = Keep { folders_max: limits.idle_cells_max, processes_max: limits.stand_by_max };
+        let scratches = Scratches::open(&root.join("scratch"), shared.session, seen, keep).map_err(unusable)?;
         if enclosure.other_identity().is_some() && !enclosure.has_own_root() {
             enclosure::let_pass(&root.join("scratch")).map_err(unusable)?;
         }
@@ -166,7 +166,7 @@ impl<H: Hub> Attempts<H> {
             return self.run_shared(lease, &plan, step, end).await;
         }
         let mut scratch = self.filled_scratch(&plan, end).await?;
-        let cell = scratch.take_cell();
+        let place = scratch.take_place();
         let root = self.root_in(&scratch);
         let seen_root = scratch.seen(&root);
         let environment = self.environment(lease, &plan, step, &root, end).await?;
@@ -177,7 +177,7 @@ impl<H: Hub> Attempts<H> {
         self.hand_over_arguments(&scratch, &inputs)?;
         let mut declared = self.declared(lease, step, end).await?;
         declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
-        let conversation = self.converse(&assignment, inputs, cell, &declared, end).await?;
+        let conversation = self.converse(&assignment, inputs, place, &declared, end).await?;
         let (ending, log, cell) = (conversation.ending, conversation.log, conversation.cell);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
         let outcome = match ending::by_bound(ending, bounds) {
@@ -199,8 +199,10 @@ impl<H: Hub> Attempts<H> {
             Err(Trouble::Stopped) => Done::release(SHUTDOWN, Duration::ZERO).outcome,
             Err(trouble) => return Err(trouble),
         };
-        if cell.is_some() && self.enclosure.leaves_nothing() {
-            scratch.keep_cell(cell);
+        if let Some(cell) = cell
+            && self.enclosure.leaves_nothing()
+        {
+            scratch.keep_place(Place::Cell(cell));
             self.scratches.give_back(plan.bundle, scratch);
         }
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await })
@@ -314,7 +316,7 @@ impl<H: Hub> Attempts<H> {
         &self,
         assignment: &Assignment<'_>,
         inputs: Vec<Input>,
-        cell: Option<Arc<KeptCell>>,
+        place: Option<Place>,
         declared: &Declared,
         end: &End,
     ) -> Result<Conversation, Trouble> {
@@ -327,7 +329,7 @@ impl<H: Hub> Attempts<H> {
         let mut launch = self.launch(assignment, &mark)?;
         launch.environment.extend(declared.variables.clone());
         let interpreter = self.interpreter_of(assignment);
-        let (started, mut input) = self.start(&launch, assignment, interpreter.as_deref(), cell).await;
+        let (started, mut input) = self.start(&launch, assignment, interpreter.as_deref(), place).await;
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
@@ -379,10 +381,10 @@ impl<H: Hub> Attempts<H> {
         launch: &Launch,
         assignment: &Assignment<'_>,
         interpreter: Option<&Interpreter>,
-        cell: Option<Arc<KeptCell>>,
+        place: Option<Place>,
     ) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
         if let Some(interpreter) = interpreter {
-            match interpreter.warm.fork(assignment.scratch.number(), cell).await {
+            match interpreter.warm.fork(assignment.scratch.number(), place).await {
                 Ok(started) => {
                     self.warm_outage.worked();
                     self.start_outage.worked();

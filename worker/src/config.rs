@@ -158,6 +158,8 @@ pub struct Limits {
     pub warm_max: usize,
     /// Scratch folders that hold a bundle's files, each with a cell of the sandbox, kept for the next attempt.
     pub idle_cells_max: usize,
+    /// Processes that wait in such cells, forked before there is a step for them.
+    pub stand_by_max: usize,
     /// Memory that is left alone: no further attempts are begun when less is available.
     pub memory_reserve_bytes: u64,
     /// Memory that is counted for each further attempt with a process of its own.
@@ -220,6 +222,7 @@ impl Default for Limits {
             environment_retry: Duration::from_secs(60),
             warm_max: 8,
             idle_cells_max: 32,
+            stand_by_max: 2,
             memory_reserve_bytes: 128 * 1024 * 1024,
             slot_memory_bytes: 32 * 1024 * 1024,
             shared_slots: 2_048,

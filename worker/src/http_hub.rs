@@ -57,10 +57,9 @@ impl HttpHub {
             url if url.contains("://") => url.to_owned(),
             host => format!("http://{host}"),
         };
-        let client = reqwest::Client::builder()
+        let client = bucket::http_client(&address)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
-            .no_proxy()
             .build()
             .map_err(|error| HubError::Unreachable { address: address.clone(), reason: innermost(&error) })?;
         Ok(Self { address, client, token: Mutex::new(token_source()), token_source: Box::new(token_source) })

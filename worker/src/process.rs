@@ -97,6 +97,11 @@ impl Process {
         }
     }
 
+    /// Whether the end of a forked process has been told already.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(&self.parent, Parent::Warm { end, .. } if end.borrow().is_some())
+    }
+
     /// Sends a signal to its whole group.
     pub(crate) fn signal(&self, signal: Signal) {
         match &self.parent {

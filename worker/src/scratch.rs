@@ -17,8 +17,8 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use protocol::{Digest, SessionId};
@@ -26,8 +26,9 @@ use sandbox::Identity;
 
 use crate::enclosure;
 use crate::tree::remove;
-use crate::warm::KeptCell;
+use crate::warm::Place;
 use idle::Idle;
+pub(crate) use idle::Keep;
 use print::Print;
 
 /// The step's current directory.
@@ -53,8 +54,8 @@ pub(crate) struct Scratches {
 
 impl Scratches {
     /// A place for this session's folders under `root`; removes what workers that are gone left there. Where steps have a
-    /// root of their own, they see each of them as `seen`. So many that are untouched are kept.
-    pub(crate) fn open(root: &Path, session: SessionId, seen: Option<PathBuf>, idle_max: usize) -> io::Result<Self> {
+    /// root of their own, they see each of them as `seen`. `keep` says how many that are untouched are kept.
+    pub(crate) fn open(root: &Path, session: SessionId, seen: Option<PathBuf>, keep: Keep) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         fs::set_permissions(root, Permissions::from_mode(0o700))?;
         sweep(root)?;
@@ -64,7 +65,7 @@ impl Scratches {
         let folder = root.join(session.to_string());
         fs::create_dir(&folder)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o711))?;
-        Ok(Self { folder, seen, count: AtomicU64::new(0), idle: Idle::new(idle_max), lock_path, _lock: lock })
+        Ok(Self { folder, seen, count: AtomicU64::new(0), idle: Idle::new(keep), lock_path, _lock: lock })
     }
 
     /// A new scratch folder, without files yet.
@@ -73,7 +74,7 @@ impl Scratches {
         let root = self.folder.join(number.to_string());
         fs::create_dir(&root)?;
         let seen = self.seen.clone().unwrap_or_else(|| root.clone());
-        Ok(Scratch { number, root, seen, print: None, cell: None })
+        Ok(Scratch { number, root, seen, print: None, place: None })
     }
 
     /// One that holds the files of this bundle, as if it had just been filled.
@@ -112,19 +113,29 @@ pub(crate) struct Scratch {
     seen: PathBuf,
     /// What it looked like when it had been filled, where it may serve again.
     print: Option<Print>,
-    /// A cell that shows it, in which nothing runs.
-    cell: Option<Arc<KeptCell>>,
+    /// Where the next attempt in it can begin.
+    place: Option<Place>,
 }
 
 impl Scratch {
-    /// The cell that was kept for it.
-    pub(crate) fn take_cell(&mut self) -> Option<Arc<KeptCell>> {
-        self.cell.take()
+    /// Where an attempt in it can begin.
+    pub(crate) fn take_place(&mut self) -> Option<Place> {
+        self.place.take()
     }
 
-    /// Keeps a cell that shows it, for the next attempt.
-    pub(crate) fn keep_cell(&mut self, cell: Option<Arc<KeptCell>>) {
-        self.cell = cell;
+    /// Keeps a place for the next attempt in it.
+    pub(crate) fn keep_place(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    /// Whether a process waits in it for the next attempt.
+    fn has_process(&self) -> bool {
+        self.has_waited(Duration::ZERO)
+    }
+
+    /// Whether one has waited in it for this long.
+    fn has_waited(&self, time: Duration) -> bool {
+        self.place.as_ref().and_then(Place::waited).is_some_and(|waited| waited >= time)
     }
 
     /// Remembers what it looks like now, so that it can serve again.
@@ -297,22 +308,24 @@ fn sweep(root: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const KEEP: Keep = Keep { folders_max: 4, processes_max: 1 };
+
     #[test]
     fn what_a_dead_worker_left_is_removed_and_what_a_living_one_has_stays() {
         let root = tempfile::tempdir().unwrap();
-        let living = Scratches::open(root.path(), SessionId([1; 8]), None, 4).unwrap();
+        let living = Scratches::open(root.path(), SessionId([1; 8]), None, KEEP).unwrap();
         let scratch = living.make().unwrap();
         let dead = root.path().join(SessionId([2; 8]).to_string());
         fs::create_dir_all(dead.join("0/files")).unwrap();
         fs::write(dead.with_extension("lock"), "").unwrap();
-        let _third = Scratches::open(root.path(), SessionId([3; 8]), None, 4).unwrap();
+        let _third = Scratches::open(root.path(), SessionId([3; 8]), None, KEEP).unwrap();
         assert!(!dead.exists() && scratch.values().exists());
     }
 
     #[tokio::test]
     async fn a_scratch_folder_goes_with_all_that_is_in_it() {
         let root = tempfile::tempdir().unwrap();
-        let scratches = Scratches::open(root.path(), SessionId([1; 8]), None, 4).unwrap();
+        let scratches = Scratches::open(root.path(), SessionId([1; 8]), None, KEEP).unwrap();
         let (unused, used) = (scratches.make().unwrap(), scratches.make().unwrap());
         used.fill(Vec::new()).await.unwrap();
         fs::write(used.files().join("written"), "by the step").unwrap();
@@ -331,7 +344,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let cached = root.path().join("cached");
         fs::write(&cached, "original").unwrap();
-        let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8]), None, 4).unwrap();
+        let scratches = Scratches::open(&root.path().join("scratch"), SessionId([1; 8]), None, KEEP).unwrap();
         for count in [1, INLINE_FILES_MAX + 1] {
             let scratch = scratches.make().unwrap();
             let files = (0..count).map(|number| (format!("folder/{number}.txt"), cached.clone()));

@@ -4,11 +4,13 @@
 //! `runner-python/buelon/runner/warm.py`, its other end. The interpreter is started when it is first needed and again
 //! when it has ended; it holds nothing of any step.
 
+mod place;
+
 use std::collections::HashMap;
 use std::io::{self, IoSlice, pipe};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,8 @@ use crate::launch::Launch;
 use crate::orphans;
 use crate::process::{Exit, Pipes, Process};
 use crate::spawner::{self, Tie};
+
+pub(crate) use place::{KeptCell, Place};
 
 /// Longest message in either direction.
 const MESSAGE_BYTES_MAX: usize = 1_024;
@@ -57,18 +61,16 @@ impl Warm {
     }
 
     /// A new process, forked from the interpreter. Its first line of input says where it runs. `scratch` is the number of
-    /// the attempt's folder, `cell` one that shows that folder.
+    /// the attempt's folder, `place` what an attempt before left in that folder.
     ///
     /// # Errors
     /// When there is no interpreter and none can be started, or it cannot fork.
-    pub(crate) async fn fork(&self, scratch: u64, cell: Option<Arc<KeptCell>>) -> io::Result<(Process, Pipes)> {
+    pub(crate) async fn fork(&self, scratch: u64, place: Option<Place>) -> io::Result<(Process, Pipes)> {
         let link = self.link().await?;
-        if let Some(cell) = cell.filter(|cell| Arc::ptr_eq(&cell.link, &link)) {
-            cell.take();
-            // Where somebody has ended it meanwhile, another is made.
-            if let Ok(forked) = fork(&link, Order::Again, scratch).await {
-                return Ok(forked);
-            }
+        if let Some(place) = place
+            && let Some(forked) = place.take(&link).await
+        {
+            return Ok(forked);
         }
         let forked = fork(&link, Order::First, scratch).await;
         if let Some(threads) = link.state().threads {
@@ -243,29 +245,6 @@ struct Asked {
     answer: oneshot::Sender<io::Result<Forked>>,
 }
 
-/// A cell in which nothing runs, and that shows a scratch folder. Dropping it closes it.
-#[derive(Debug)]
-pub(crate) struct KeptCell {
-    link: Arc<Link>,
-    scratch: u64,
-    is_taken: AtomicBool,
-}
-
-impl KeptCell {
-    /// It is used again: whoever uses it sees to its end.
-    fn take(&self) {
-        self.is_taken.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for KeptCell {
-    fn drop(&mut self) {
-        if !*self.is_taken.get_mut() {
-            self.link.close_cell(self.scratch);
-        }
-    }
-}
-
 /// In which cell a process is forked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
@@ -362,7 +341,7 @@ impl Link {
     }
 
     fn kept_cell(self: &Arc<Self>, scratch: u64) -> Arc<KeptCell> {
-        Arc::new(KeptCell { link: Arc::clone(self), scratch, is_taken: AtomicBool::new(false) })
+        Arc::new(KeptCell::new(Arc::clone(self), scratch))
     }
 
     fn take_forked(&self, number: u64, pid: i32) {

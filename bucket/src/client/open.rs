@@ -84,6 +84,8 @@ fn s3(
             return Err(refused("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into()));
         }
     };
+    // Where no endpoint is given, it is one of AWS.
+    let needs_certificates = s3_url.endpoint.as_deref().is_none_or(crate::needs_certificates);
     if let Some(endpoint) = &s3_url.endpoint {
         builder = builder.with_endpoint(endpoint_of(endpoint, s3_url));
     }
@@ -95,7 +97,7 @@ fn s3(
     let store = builder
         .with_bucket_name(&s3_url.bucket)
         .with_virtual_hosted_style_request(s3_url.style == AddressStyle::VirtualHost)
-        .with_client_options(client_options(patience))
+        .with_client_options(client_options(patience).with_no_system_certificates(!needs_certificates))
         .with_retry(retries(patience))
         .build()
         .map_err(|error| refused(error.to_string()))?;

@@ -13,6 +13,8 @@ from .practice import TIMES
 
 _ANSWER = 3
 """Descriptor of a step's way back to the worker: the one after its standard streams."""
+_INPUT = 4
+"""Descriptor of a step's input, until that is read."""
 _PR_SET_PDEATHSIG = 1
 _VARIABLES = ("BUE_PRACTICE_ONE", "BUE_PRACTICE_TWO")
 
@@ -24,7 +26,7 @@ class Step:
         self._library = library
         self._join = join
         self._follow = _death_signal(library)
-        self._empty = os.open(os.devnull, os.O_RDONLY)
+        self._empty = _open_empty()
         self._bounds = bounds.Bounds()
         self._environment = dict(os.environ)
 
@@ -34,13 +36,14 @@ class Step:
             os.setsid()
             if cell is None:
                 self._follow()
-            given = self._listen(descriptors)
-            answer = descriptors[1]
+            step_input, answer, log = descriptors
+            self._print_to(log)
             if cell is not None:
                 # Whoever is in a cell ends with its first process, which ends with the broker.
                 self._enter(cell.descriptor, ready, answer)
-            self._let_go(answer, highest)
-            frame = self._settle_in(given)
+            self._let_go(step_input, answer, highest)
+            # Nothing so far depends on the step: it may be a while until there is one.
+            frame = self._settle_in(self._listen())
             start.run_and_exit(streams.Channel(_ANSWER), frame)
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
@@ -49,15 +52,16 @@ class Step:
 
     def practise(self):
         """Goes through the parts often, and leaves the interpreter as it was."""
-        places = [0, 1, 2, _ANSWER]
+        places = [0, 1, 2, _ANSWER, _INPUT]
         kept = [_duplicate(place) for place in places]
         join, self._join = self._join, cells.practice_joiner(self._library)
         folder, bounds_now = os.getcwd(), self._bounds.now()
         launch = {"folder": folder, "environment": {**self._environment, **dict.fromkeys(_VARIABLES, "1")}}
         given = frames.to_line({**launch, "bounds": bounds_now}) + b"{}\n"
         for _ in range(TIMES):
-            # Nothing else may come to stand in its place.
+            # Nothing else may come to stand in their places.
             os.dup2(self._empty, _ANSWER, False)
+            os.dup2(self._empty, _INPUT, False)
             self._go_through(given)
         self._join = join
         for place, descriptor in zip(places, kept):
@@ -67,11 +71,11 @@ class Step:
         (step_input, input_end), (answer_end, answer) = os.pipe(), os.pipe()
         os.write(input_end, given)
         os.close(input_end)
-        given = self._listen((step_input, answer, answer))
+        self._print_to(answer)
         if self._join is not None:
             self._enter(-1, None, answer)
-        self._let_go(answer, _ANSWER)
-        self._settle_in(given)
+        self._let_go(step_input, answer, _INPUT)
+        self._settle_in(self._listen())
         streams.flush()
         streams.Channel(_ANSWER).send(frames.to_line(frames.result("success", None, None)))
         for name in _VARIABLES:
@@ -79,12 +83,10 @@ class Step:
         for descriptor in (step_input, answer, answer_end):
             os.close(descriptor)
 
-    def _listen(self, descriptors):
+    def _print_to(self, log):
         """From here on what is printed goes into the log."""
-        step_input, _, log = descriptors
         os.dup2(log, 1)
         os.dup2(log, 2)
-        return streams.read_all(step_input)
 
     def _enter(self, cell, ready, answer):
         try:
@@ -96,11 +98,18 @@ class Step:
             streams.Channel(answer).send(frames.to_line(frames.error(failure)))
             os._exit(0)
 
-    def _let_go(self, answer, highest):
+    def _let_go(self, step_input, answer, highest):
         os.dup2(self._empty, 0)
-        # All of the warm interpreter's own descriptors are above it, and go.
+        # What came with the order is above both places: the warm interpreter itself holds these. All above them go.
         os.dup2(answer, _ANSWER, False)
-        os.closerange(_ANSWER + 1, highest + 1)
+        os.dup2(step_input, _INPUT, False)
+        os.closerange(_INPUT + 1, highest + 1)
+
+    def _listen(self):
+        """Waits for the step, and reads what it is."""
+        given = streams.read_all(_INPUT)
+        os.close(_INPUT)
+        return given
 
     def _settle_in(self, given):
         """Takes on what the first line of the input says; returns the second, the start frame."""
@@ -142,6 +151,14 @@ def _death_signal(library):
             os._exit(70)
 
     return follow
+
+
+def _open_empty():
+    """An empty file, above the places of a fork's own descriptors, which all are taken from then on."""
+    empty = os.open(os.devnull, os.O_RDONLY)
+    while empty <= _INPUT:
+        empty = os.dup(empty)
+    return empty
 
 
 def _duplicate(descriptor):

@@ -1,42 +1,68 @@
 //! Scratch folders that hold a bundle's files, untouched, and wait for the next attempt of that bundle.
 //!
 //! Making and removing files is what a file system is slowest at: it looks for a place among all those that were given
-//! back lately. Most steps write nothing, and leave their folder as they found it.
+//! back lately. Most steps write nothing, and leave their folder as they found it. In some of them a process waits as well.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use protocol::Digest;
 
 use super::Scratch;
+use crate::warm::Place;
+
+/// A process that has waited this long may go, where another is wanted.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How many are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keep {
+    /// Folders.
+    pub(crate) folders_max: usize,
+    /// Those of them in which a process waits.
+    pub(crate) processes_max: usize,
+}
 
 /// Folders kept, with the bundle whose files they hold; the one longest unused goes first.
 #[derive(Debug)]
 pub(super) struct Idle {
     kept: Mutex<VecDeque<(Digest, Scratch)>>,
-    count_max: usize,
+    keep: Keep,
 }
 
 impl Idle {
-    pub(super) fn new(count_max: usize) -> Self {
-        Self { kept: Mutex::default(), count_max }
+    pub(super) fn new(keep: Keep) -> Self {
+        Self { kept: Mutex::default(), keep }
     }
 
-    /// The folder of this bundle that was used last.
+    /// The folder of this bundle that was used last, of those in which a process waits before all others.
     pub(super) fn take(&self, bundle: Digest) -> Option<Scratch> {
         let mut kept = self.kept();
-        let place = kept.iter().rposition(|(of, _)| *of == bundle)?;
-        kept.remove(place).map(|(_, scratch)| scratch)
+        let last = |has_process: bool| {
+            kept.iter().rposition(|(of, scratch)| *of == bundle && (!has_process || scratch.has_process()))
+        };
+        let index = last(true).or_else(|| last(false))?;
+        kept.remove(index).map(|(_, scratch)| scratch)
     }
 
-    pub(super) fn put(&self, bundle: Digest, scratch: Scratch) {
-        let longest_unused = {
+    pub(super) fn put(&self, bundle: Digest, mut scratch: Scratch) {
+        let (longest_waiting, longest_unused) = {
             let mut kept = self.kept();
+            let mut longest_waiting = None;
+            if waiting(&kept).count() >= self.keep.processes_max {
+                // One that nobody has had a use for makes room for one that may be wanted.
+                let index = waiting(&kept).find(|(_, scratch)| scratch.has_waited(WAIT_MAX)).map(|(index, _)| index);
+                longest_waiting = index.and_then(|index| kept.remove(index));
+            }
+            if waiting(&kept).count() < self.keep.processes_max {
+                scratch.place = scratch.place.take().map(Place::stand_by);
+            }
             kept.push_back((bundle, scratch));
-            if kept.len() > self.count_max { kept.pop_front() } else { None }
+            (longest_waiting, if kept.len() > self.keep.folders_max { kept.pop_front() } else { None })
         };
-        // Removing it takes a while, which nobody should wait for under the lock.
-        drop(longest_unused);
+        // Removing them takes a while, which nobody should wait for under the lock.
+        drop((longest_waiting, longest_unused));
     }
 
     pub(super) fn clear(&self) {
@@ -47,4 +73,9 @@ impl Idle {
     fn kept(&self) -> MutexGuard<'_, VecDeque<(Digest, Scratch)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Folders in which a process waits, with their places; the one longest unused comes first.
+fn waiting(kept: &VecDeque<(Digest, Scratch)>) -> impl Iterator<Item = (usize, &Scratch)> {
+    kept.iter().map(|(_, scratch)| scratch).enumerate().filter(|(_, scratch)| scratch.has_process())
 }

@@ -1,5 +1,7 @@
 //! Steps in their sandbox, with a hub in memory: that they work in it as they do without.
 
+use std::time::Duration;
+
 use bue_worker::{Config, Sandbox, Start, find_python};
 use sandbox::{Identity, Layer, Level, probe};
 
@@ -137,6 +139,27 @@ async fn a_cell_serves_again_after_an_attempt_that_left_nothing() {
     assert_eq!(fleet.value(own_pid()).await, "6");
     let found = "[[\"/run/step/files\",\"/run/step/files/script.bue\",\"/run/step/tmp\"],[],\"0o40755\",[]]";
     assert_eq!(fleet.value(python(LOOK).of_one_bundle()).await, found);
+}
+
+/// How long its process has been there, in seconds.
+const AGE: &str = "import os, time
+def step():
+    began = int(open('/proc/self/stat').read().rpartition(')')[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf('SC_CLK_TCK')
+";
+
+#[tokio::test]
+async fn a_process_waits_for_the_next_attempt_of_a_bundle() {
+    let fleet = Fleet::with(here);
+    for attempt in 0..3 {
+        let age: f64 = fleet.value(python(AGE).of_one_bundle()).await.parse().unwrap();
+        assert!(attempt == 0 || age > 1.0, "the process of attempt {attempt} was there for {age} s only");
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+    // The one that waits is not for another bundle's.
+    let other =
+        fleet.value(python("import os\ndef step():\n    return sorted(os.listdir())\n").file("a.txt", "a")).await;
+    assert_eq!(other, "[\"a.txt\",\"script.bue\"]");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench engine` prints medians of several rounds, the hub's CPU time for each job and its peak memory.
 //! `BUE_BENCH_JOBS` sets the size of a round (default 40,000), `BUE_BENCH_ROUNDS` their number (default 3). Words after `--` choose
-//! parts: idle, sqlite, postgres, latency, parked, loop.
+//! parts: idle, sqlite, postgres, hubs, latency, parked, loop.
 
 mod rig;
 
@@ -34,6 +34,9 @@ async fn main() {
     }
     if is_wanted("postgres") {
         throughput(jobs, rounds, Some(&Postgres::start())).await;
+    }
+    if is_wanted("hubs") {
+        two_hubs(jobs, rounds, &Postgres::start()).await;
     }
     if is_wanted("latency") {
         latency().await;
@@ -70,7 +73,7 @@ async fn throughput(jobs: usize, rounds: usize, server: Option<&Postgres>) {
         };
         hub.loop_over(jobs).await;
         let cpu = hub.cpu();
-        let took: Duration = drain(&hub, jobs).await.iter().sum();
+        let took: Duration = drain(&[&hub], jobs).await.iter().sum();
         rates.push(jobs as f64 / took.as_secs_f64());
         costs.push((hub.cpu() - cpu).as_secs_f64() * 1e6 / jobs as f64);
         peak = peak.max(hub.peak_mb());
@@ -88,13 +91,32 @@ async fn throughput(jobs: usize, rounds: usize, server: Option<&Postgres>) {
     println!("| {store}: disk for each finished job, {parts} | {disk:.0} bytes |");
 }
 
-/// Runs workers until `jobs` jobs are settled, or none is left; answers with how long each tenth of them took.
-async fn drain(hub: &Hub, jobs: usize) -> Vec<Duration> {
+/// The same loop with one hub and with two over one database, in turn: what their turns at writing cost.
+async fn two_hubs(jobs: usize, rounds: usize, server: &Postgres) {
+    let (mut alone, mut shared) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        for (count, rates) in [(1, &mut alone), (2, &mut shared)] {
+            let address = server.address(&server.database());
+            let hubs: Vec<Hub> = (0..count).map(|_| Hub::start_on(&address)).collect();
+            hubs[0].loop_over(jobs).await;
+            let took: Duration = drain(&hubs.iter().collect::<Vec<_>>(), jobs).await.iter().sum();
+            rates.push(jobs as f64 / took.as_secs_f64());
+        }
+    }
+    let (alone, shared) = (median(&mut alone), median(&mut shared));
+    println!(
+        "| PostgreSQL: one hub, and two hubs with half of the workers each | {alone:.0} and {shared:.0} jobs/s ({:.2}) |",
+        shared / alone
+    );
+}
+
+/// Runs workers of some hubs until `jobs` jobs are settled, or none is left; answers with how long each tenth of them took.
+async fn drain(hubs: &[&Hub], jobs: usize) -> Vec<Duration> {
     let (counted, mut count) = tokio::sync::mpsc::unbounded_channel();
     let started = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
     for number in 0..WORKERS {
-        let (client, counted) = (hub.client(), counted.clone());
+        let (client, counted) = (hubs[number % hubs.len()].client(), counted.clone());
         workers.spawn(async move {
             let session = format!("w{number:016x}");
             loop {
@@ -187,7 +209,7 @@ async fn long_loop() {
     let hub = Hub::start();
     let accepted = hub.loop_over(items).await;
     println!("| loop over {items} items accepted | {:.3} s |", accepted.as_secs_f64());
-    let tenths = drain(&hub, items).await;
+    let tenths = drain(&[&hub], items).await;
     let rate = |tenth: &Duration| (items / 10) as f64 / tenth.as_secs_f64();
     let (first, last) = (rate(&tenths[0]), rate(&tenths[tenths.len() - 1]));
     println!("| its first and its last tenth | {first:.0} and {last:.0} jobs/s ({:.2}) |", last / first);

@@ -52,7 +52,7 @@ enum Parent {
 /// The worker's ends of a process's standard streams.
 #[derive(Debug)]
 pub(crate) struct Pipes {
-    pub(crate) stdin: pipe::Sender,
+    pub(crate) stdin: OwnedFd,
     pub(crate) stdout: pipe::Receiver,
     pub(crate) stderr: pipe::Receiver,
 }
@@ -73,7 +73,7 @@ impl Process {
         };
         let missing = || io::Error::other("a pipe is missing");
         let pipes = Pipes {
-            stdin: pipe::Sender::from_owned_fd(child.stdin.take().ok_or_else(missing)?.into())?,
+            stdin: child.stdin.take().ok_or_else(missing)?.into(),
             stdout: pipe::Receiver::from_owned_fd(child.stdout.take().ok_or_else(missing)?.into())?,
             stderr: pipe::Receiver::from_owned_fd(child.stderr.take().ok_or_else(missing)?.into())?,
         };

@@ -1,6 +1,7 @@
 //! One conversation with the process of a step: the start frame in, its log and its end frame out.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use protocol::frame::EndFrame;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
+use tokio::task::JoinHandle;
 
 use crate::attempt::End;
 use crate::config::Limits;
@@ -16,6 +18,11 @@ use crate::log::Log;
 use crate::process::{Exit, Pipes, Process};
 use crate::quota::Excess;
 use crate::warm::KeptCell;
+
+/// What every pipe takes at once.
+const ATOMIC_BYTES: usize = nix::libc::PIPE_BUF;
+/// Most bytes of a log that are read at once.
+const CHUNK_BYTES: usize = 16 * 1_024;
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -63,27 +70,39 @@ pub(crate) async fn run(
         Ok(started) => started,
         Err(error) => return Conversation { ending: Ending::Fault(error), log, cell: None },
     };
-    let Pipes { stdin, mut stdout, mut stderr } = pipes;
-    let feeding = tokio::spawn(feed(stdin, input));
+    let Pipes { stdin, mut stdout, stderr } = pipes;
+    let feeding = feed(stdin, input);
+    let mut printed = Printed { pipe: stderr, chunk: Vec::new() };
     let ending = tokio::select! {
         ending = converse(&process, &mut stdout, limits) => ending,
-        never = collect(&mut stderr, &mut log) => match never {},
+        never = printed.collect(&mut log) => match never {},
         () = tokio::time::sleep(timeout) => Ending::Timeout,
         () = end.wait() => Ending::Stopped,
         excess = filled => Ending::Full(excess),
     };
-    if let Some(note) = settle_down(&process, &ending, &mut stderr, &mut log, limits).await {
+    if let Some(note) = settle_down(&process, &ending, &mut printed, &mut log, limits).await {
         log.note(note, OffsetDateTime::now_utc());
     }
     let cell = process.finish().await;
-    feeding.abort();
-    collect_rest(&mut stderr, &mut log).await;
+    if let Some(feeding) = feeding {
+        feeding.abort();
+    }
+    printed.collect_rest(&mut log);
     Conversation { ending, log, cell }
 }
 
-/// Writes the input. A process that does not read it is noticed by its end, not here.
-async fn feed(mut stdin: pipe::Sender, input: Vec<u8>) {
-    let _ = stdin.write_all(&input).await;
+/// Writes the input: at once where the pipe, which is empty, surely takes it, as with most. A process that does not read it is noticed
+/// by its end, not here.
+fn feed(stdin: OwnedFd, input: Vec<u8>) -> Option<JoinHandle<()>> {
+    if input.len() <= ATOMIC_BYTES {
+        let _ = nix::unistd::write(&stdin, &input);
+        return None;
+    }
+    Some(tokio::spawn(async move {
+        if let Ok(mut stdin) = pipe::Sender::from_owned_fd(stdin) {
+            let _ = stdin.write_all(&input).await;
+        }
+    }))
 }
 
 /// Reads the answer; where there is none, the process's end is the answer.
@@ -107,7 +126,7 @@ async fn converse(process: &Process, stdout: &mut pipe::Receiver, limits: &Limit
 async fn settle_down(
     process: &Process,
     ending: &Ending,
-    stderr: &mut pipe::Receiver,
+    printed: &mut Printed,
     log: &mut Log,
     limits: &Limits,
 ) -> Option<&'static str> {
@@ -130,7 +149,7 @@ async fn settle_down(
     };
     tokio::select! {
         note = ended => note,
-        never = collect(stderr, log) => match never {},
+        never = printed.collect(log) => match never {},
     }
 }
 
@@ -161,26 +180,45 @@ async fn read_line(stdout: &mut pipe::Receiver, bytes_max: usize) -> io::Result<
     }
 }
 
-/// Moves what is printed into the log, for as long as it is polled.
-async fn collect(stderr: &mut pipe::Receiver, log: &mut Log) -> std::convert::Infallible {
-    let mut chunk = vec![0; 16 * 1_024];
-    loop {
-        match stderr.read(&mut chunk).await {
-            Ok(count) if count > 0 => log.push(&chunk[..count], OffsetDateTime::now_utc()),
-            _ => std::future::pending::<()>().await,
-        }
-    }
+/// What a step prints. Most steps print nothing, and cost no memory for it.
+struct Printed {
+    pipe: pipe::Receiver,
+    chunk: Vec<u8>,
 }
 
-/// What is in the pipe when the process is gone. It never waits: a stray process may hold the other end.
-async fn collect_rest(stderr: &mut pipe::Receiver, log: &mut Log) {
-    let mut chunk = vec![0; 16 * 1_024];
-    // The pipe holds 64 KiB at most, unless somebody still writes.
-    for _ in 0..16 {
-        match stderr.try_read(&mut chunk) {
-            Ok(count) if count > 0 => log.push(&chunk[..count], OffsetDateTime::now_utc()),
-            _ => return,
+impl Printed {
+    /// Moves it into the log, for as long as it is polled.
+    async fn collect(&mut self, log: &mut Log) -> std::convert::Infallible {
+        while self.pipe.readable().await.is_ok() {
+            match self.take(log) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
+                Ok(0) => break,
+                _ => {}
+            }
         }
+        // No more will come; the end of the process is another's matter.
+        std::future::pending().await
+    }
+
+    /// What is in the pipe when the process is gone. It never waits: a stray process may hold the other end.
+    fn collect_rest(&mut self, log: &mut Log) {
+        // The pipe holds 64 KiB at most, unless somebody still writes.
+        for _ in 0..16 {
+            if !matches!(self.take(log), Ok(count) if count > 0) {
+                return;
+            }
+        }
+    }
+
+    /// Takes one chunk of what is there; answers with its length.
+    fn take(&mut self, log: &mut Log) -> io::Result<usize> {
+        self.chunk.clear();
+        self.chunk.reserve(CHUNK_BYTES);
+        let count = self.pipe.try_read_buf(&mut self.chunk)?;
+        if count > 0 {
+            log.push(&self.chunk, OffsetDateTime::now_utc());
+        }
+        Ok(count)
     }
 }
 

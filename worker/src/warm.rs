@@ -424,7 +424,7 @@ async fn fork(link: &Arc<Link>, order: Order, scratch: u64) -> io::Result<(Proce
     let gone = |_| io::Error::other("the warm interpreter has ended");
     let (pid, end) = answer.await.map_err(gone)??;
     let pipes = Pipes {
-        stdin: async_pipe::Sender::from_owned_fd(stdin.into())?,
+        stdin: stdin.into(),
         stdout: async_pipe::Receiver::from_owned_fd(stdout.into())?,
         stderr: async_pipe::Receiver::from_owned_fd(stderr.into())?,
     };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -245,7 +246,8 @@ impl Drop for SharedInterpreter {
 }
 
 /// Writes orders, as many at once as there are.
-async fn write(mut stdin: pipe::Sender, mut inbox: mpsc::Receiver<Vec<u8>>) {
+async fn write(stdin: OwnedFd, mut inbox: mpsc::Receiver<Vec<u8>>) {
+    let Ok(mut stdin) = pipe::Sender::from_owned_fd(stdin) else { return };
     let mut lines = Vec::new();
     while inbox.recv_many(&mut lines, ORDERS_MAX).await > 0 {
         if stdin.write_all(&lines.concat()).await.is_err() {

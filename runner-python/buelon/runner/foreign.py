@@ -130,16 +130,18 @@ def _write_records(frame, path):
     _check_names(frame)
     names = [str(name) for name in frame.columns]
     if not len(frame):
-        with open(path, "wb") as file:
-            arrow_write.write(file, [columns.Column(name, "null", []) for name in names])
+        arrow_write.write(path, [columns.Column(name, "null", []) for name in names])
         return 0
     from .values import plain as all_plain
 
     table = columns.of_records(all_plain(_records(frame)), rows_min=1)
     if table is None:
         return None
-    with open(path, "wb") as file:
-        arrow_write.write(file, table)
+    try:
+        arrow_write.write(path, table)
+    except UnicodeEncodeError:
+        # As a list of dicts it is refused with the place of the text.
+        return None
     return len(frame)
 
 

@@ -7,9 +7,9 @@ import sys
 
 from . import columns, failures
 
-_BATCH_ROWS_MAX = 65_536
-_BATCH_BYTES_MAX = 8 << 20
-"""Size of one batch, by what rows take on the average: whoever reads a table holds a batch of it in memory."""
+_BATCH_ROWS_MAX = 16_384
+_BATCH_BYTES_MAX = 1 << 20
+"""Size of one batch, by what rows take on the average: whoever reads a table holds a batch of it in memory. A stored one is no larger."""
 
 
 def plain(value):

@@ -5,11 +5,12 @@ import decimal
 import gc
 import json
 import math
+import sys
 import uuid
 
 import pytest
 
-from buelon.runner import arrow_read, columns, decode, encode
+from buelon.runner import arrow_read, columns, decode, encode, start
 from buelon.runner.failures import Failure
 from buelon.runner.values import plain
 
@@ -195,6 +196,31 @@ def test_the_collector_of_garbage_is_left_as_it_was(is_on, tmp_path):
         assert gc.isenabled() == is_on
     finally:
         gc.enable()
+
+
+def test_no_list_is_taken_apart_before_the_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "_kept", [])
+    code = """
+class Row(str):
+    freed = []
+
+    def __del__(self):
+        Row.freed.append(str(self))
+
+def step(given):
+    given[0] = Row("given")
+    step.freed = Row.freed
+    return [Row("returned")]
+"""
+    frame = {
+        **{"path": [], "step": "step", "function": "step", "inputs": [{"json": [1]}]},
+        **{"code": {"text": {"text": code, "script": "script.bue", "line": 1}}},
+        **{"values": str(tmp_path), "inline_bytes_max": 1_000, "value_bytes_max": 1_000},
+    }
+    monkeypatch.setattr(sys, "argv", [])
+    assert start._run(frame)["value"]["place"] == {"json": '["returned"]'}
+    arguments, returned = start._kept
+    assert (arguments, returned) == (["given"], ["returned"]) and type(returned[0]).freed == []
 
 
 def test_few_records_stay_json():

@@ -8,6 +8,7 @@
 //! - [`runs`]: runs as they can be looked at, behind a hub or in this process.
 //! - [`fetched`]: values on this machine, for looking at them.
 //! - [`demo`]: a fleet of real processes for the length of one run.
+//! - [`heap`]: what becomes of memory that is free.
 //! - [`local`]: a whole engine in this process.
 //! - [`service`]: what hub, bucket and worker share as processes: sockets, signals, logs.
 //! - [`show`]: progress, results and failures for people and programs.
@@ -25,6 +26,7 @@ mod data_dir;
 mod demo;
 mod error;
 mod fetched;
+mod heap;
 mod local;
 mod output;
 mod runs;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     if let Some(code) = sandbox::launch(std::env::args_os().skip(1)) {
         return code;
     }
+    heap::give_back_large_blocks();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return parse_failed(&error),

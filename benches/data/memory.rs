@@ -1,5 +1,6 @@
 //! The memory of processes and all below them while something goes on.
 
+use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +52,7 @@ impl Watch {
 
 impl Peaks {
     fn look(&mut self, processes: &[i32]) {
-        let families: Vec<f64> = processes.iter().map(|pid| family(*pid).into_iter().map(ours_mb).sum()).collect();
+        let families: Vec<f64> = processes.iter().map(|pid| family_mb(*pid)).collect();
         self.ours_mb = self.ours_mb.max(families.iter().sum());
         self.first_mb = self.first_mb.max(families.first().copied().unwrap_or(0.0));
         self.first_alone_mb = self.first_alone_mb.max(processes.first().map_or(0.0, |pid| ours_mb(*pid)));
@@ -60,7 +61,21 @@ impl Peaks {
 
 /// Memory now, without interpreters.
 pub fn now_mb(processes: &[i32]) -> f64 {
-    processes.iter().flat_map(|pid| family(*pid)).map(ours_mb).sum()
+    processes.iter().map(|pid| family_mb(*pid)).sum()
+}
+
+/// Memory of a process and all below it, without interpreters.
+fn family_mb(pid: i32) -> f64 {
+    let mut seen = HashSet::new();
+    family(pid).into_iter().filter(|pid| seen.insert(stack_start(*pid))).map(ours_mb).sum()
+}
+
+/// Where the stack of a process begins, which tells memories apart: one that is being started has its parent's until it runs a
+/// program of its own.
+fn stack_start(pid: i32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The third field and those after it follow the name; this is the 28th.
+    stat.rsplit_once(") ")?.1.split_whitespace().nth(25).map(str::to_owned)
 }
 
 /// A process and all below it.

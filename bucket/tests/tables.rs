@@ -233,12 +233,14 @@ fn rows_that_nobody_gets_through_are_refused() {
 }
 
 #[test]
-fn a_batch_is_cut_by_rows_and_by_bytes() {
+fn a_batch_is_cut_by_rows_and_by_bytes_into_few_pieces_of_about_one_size() {
     let batch = one_column(Arc::new(Int64Array::from_iter_values(0..1_000)));
     let rows = |rows, bytes| -> Vec<usize> {
         table::cut(&batch, PieceMax { rows, bytes }).map(|piece| piece.num_rows()).collect()
     };
-    assert_eq!(rows(400, u64::MAX), [400, 400, 200]);
+    assert_eq!(rows(400, u64::MAX), [334, 334, 332]);
+    assert_eq!(rows(999, u64::MAX), [500, 500]);
+    assert_eq!(rows(usize::MAX, u64::MAX), [1_000]);
     assert_eq!(rows(usize::MAX, 4_000), [500, 500]);
     assert_eq!(rows(usize::MAX, 1).len(), 1_000);
     let empty = batch.slice(0, 0);

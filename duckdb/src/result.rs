@@ -24,10 +24,10 @@ use super::{Statement, failure, fault, forms};
 const NAME: &str = "value.arrow";
 /// Name of the file that the table is in before its whole numbers have their width.
 const DRAFT_NAME: &str = "draft.arrow";
-/// Rows after which a batch is written; the database gives 2,048 at once.
-const BATCH_ROWS: usize = 64 * 1024;
-/// Bytes after which one is: whoever reads the table holds a batch in memory.
-const BATCH_BYTES: u64 = 8 << 20;
+/// Rows after which a batch is written, as many as a page of a stored table has; the database gives 2,048 at once.
+const BATCH_ROWS: usize = 16 * 1024;
+/// Bytes that one has at most, where a row has no more: it is held three times while it is written, and by whoever reads the table.
+const BATCH_BYTES: u64 = 1 << 20;
 /// What the database calls the number of changed rows.
 const COUNT_NAME: &str = "Count";
 
@@ -158,11 +158,14 @@ impl Table {
             let way_out = "select less, or let the worker take more: BUE_WORKER_VALUE_BYTES_MAX";
             return Err(failure(ErrorKind::Value, format!("{message}; {way_out}")));
         }
+        let is_full = self.waiting_rows + batch.num_rows() > BATCH_ROWS || self.waiting_bytes + bytes > BATCH_BYTES;
+        if is_full && self.waiting_rows > 0 {
+            self.write_waiting().map_err(unwritten)?;
+        }
         self.waiting_rows += batch.num_rows();
         self.waiting_bytes += bytes;
         self.waiting.push(batch);
-        let is_full = self.waiting_rows >= BATCH_ROWS || self.waiting_bytes >= BATCH_BYTES;
-        if is_full { self.write_waiting().map_err(unwritten) } else { Ok(()) }
+        Ok(())
     }
 
     fn write_waiting(&mut self) -> Result<(), ArrowError> {
@@ -252,4 +255,34 @@ fn narrow(draft: &Path, place: &Path, huge: &[Huge]) -> Result<(), ArrowError> {
     }
     close(writer)?;
     Ok(std::fs::remove_file(draft)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use duckdb_arrow::array::StringArray;
+
+    use super::*;
+
+    /// Sizes of the batches of a table to which the database gives so many rows at once, each with so long a text.
+    fn batches(given: &[usize], text_bytes: usize) -> Vec<usize> {
+        let folder = tempfile::tempdir().unwrap();
+        let column = Column { field: Field::new("s", DataType::Utf8, true), is_huge: false };
+        let mut table = Table::create(vec![column], folder.path(), u64::MAX).unwrap();
+        let text = "x".repeat(text_bytes);
+        for rows in given {
+            let texts: ArrayRef = Arc::new(StringArray::from(vec![text.as_str(); *rows]));
+            table.push(&RecordBatch::try_from_iter([("s", texts)]).unwrap()).unwrap();
+        }
+        table.finish(folder.path()).unwrap();
+        let file = File::open(folder.path().join(NAME)).unwrap();
+        StreamReader::try_new(file, None).unwrap().map(|batch| batch.unwrap().num_rows()).collect()
+    }
+
+    #[test]
+    fn batches_are_no_larger_than_pages_where_rows_are_not() {
+        assert_eq!(batches(&[2_048; 20], 4), [16_384, 16_384, 8_192]);
+        assert_eq!(batches(&[2_048; 3], 300), [2_048; 3], "two of them are over 1 MiB");
+        assert_eq!(batches(&[1, 1, 3], 2 << 20), [1, 1, 3]);
+        assert_eq!(batches(&[], 1), [0]);
+    }
 }

@@ -11,14 +11,18 @@ pub struct PieceMax {
     pub bytes: u64,
 }
 
-/// The pieces of a batch, in order and without a copy; one for a batch without rows.
+/// A piece as stored tables have it. Whoever reads a table holds one in memory, so that who writes one has no reason for larger ones.
+pub const PAGE: PieceMax = PieceMax { rows: 16_384, bytes: 1 << 20 };
+
+/// The pieces of a batch, in order and without a copy, as few as there can be and of about the same size; one for a batch without rows.
 pub fn cut(batch: &RecordBatch, max: PieceMax) -> impl Iterator<Item = RecordBatch> + '_ {
     let rows = batch.num_rows();
     let piece_rows = match slice_bytes(batch) {
         0 => max.rows,
         bytes => (u128::from(max.bytes) * rows as u128 / u128::from(bytes)).min(max.rows as u128) as usize,
     };
-    let piece_rows = piece_rows.max(1);
+    let pieces = rows.div_ceil(piece_rows.max(1)).max(1);
+    let piece_rows = rows.div_ceil(pieces).max(1);
     (0..rows.max(1)).step_by(piece_rows).map(move |start| batch.slice(start, piece_rows.min(rows - start)))
 }
 

@@ -23,7 +23,7 @@ mod stream;
 mod to_csv;
 mod to_records;
 
-pub use cut::{PieceMax, cut};
+pub use cut::{PAGE, PieceMax, cut};
 pub use error::TableError;
 pub use from_records::{Converted, Widened, from_records};
 pub use stream::{Scan, at_column, read_stream, scan_stream, write_stream};

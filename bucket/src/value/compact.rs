@@ -14,12 +14,10 @@ use protocol::{Digest, ValueKind};
 use sha2::{Digest as _, Sha256};
 
 use super::ValueError;
-use super::pages::{PAGE_BYTES, Page, Pages};
+use super::pages::{Page, Pages};
 use super::shape::Shape;
 use crate::table::{self, PieceMax, TableError};
 
-/// A batch as it is stored.
-const PAGE: PieceMax = PieceMax { rows: 16_384, bytes: PAGE_BYTES };
 /// A batch that cannot be cut.
 const WHOLE: PieceMax = PieceMax { rows: usize::MAX, bytes: u64::MAX };
 /// The fastest there is; higher ones take several times as long for a tenth of the size.
@@ -50,7 +48,7 @@ pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -
     let mut writer = StreamWriter::try_new_with_options(out, &schema, options).map_err(TableError::from)?;
     let head = writer.get_mut().take_head();
     let is_divisible = is_divisible(&schema);
-    let piece_max = if is_divisible { PAGE } else { WHOLE };
+    let piece_max = if is_divisible { table::PAGE } else { WHOLE };
     let mut pages = Pages { length: scan.rows, head, pages: Vec::new() };
     let mut first = 0;
     while let Some(batch) = reader.next() {

@@ -18,7 +18,7 @@ use super::scan::Scanner;
 use super::{ValueError, hex_bytes};
 
 /// Size of a page, if no element is larger.
-pub(super) const PAGE_BYTES: u64 = 1 << 20;
+pub(super) const PAGE_BYTES: u64 = crate::table::PAGE.bytes;
 
 /// The index of a list's pages.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

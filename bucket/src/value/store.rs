@@ -93,17 +93,19 @@ impl Values {
         shape: Shape,
         pages: Option<Pages>,
     ) -> Result<ValueRef, ValueError> {
-        let index = match pages {
-            Some(pages) => {
-                let text = serde_json::to_vec(&pages).map_err(ValueError::NotJson)?;
-                let Stored { bytes, sha256 } = self.bucket.put(&index_key(key), Bytes::from(text)).await?;
-                Some(PageIndex { bytes, sha256 })
-            }
-            None => None,
-        };
         // What grows on its way to the bucket is not what was looked at.
-        let stored = self.bucket.put_file(key, file, self.limits.value_bytes_max).await?;
+        let stored = self.bucket.put_file(key, file, self.limits.value_bytes_max);
+        // Both go to their ends, so that an upload in parts is closed whatever becomes of the index.
+        let (index, stored) = tokio::join!(self.store_index(key, pages), stored);
+        let (index, stored) = (index?, stored?);
         Ok(ValueRef { kind: shape.kind, length: shape.length, place: object(key, format, stored, index) })
+    }
+
+    async fn store_index(&self, key: &str, pages: Option<Pages>) -> Result<Option<PageIndex>, ValueError> {
+        let Some(pages) = pages else { return Ok(None) };
+        let text = serde_json::to_vec(&pages).map_err(ValueError::NotJson)?;
+        let Stored { bytes, sha256 } = self.bucket.put(&index_key(key), Bytes::from(text)).await?;
+        Ok(Some(PageIndex { bytes, sha256 }))
     }
 
     async fn store_small(&self, key: &str, content: Vec<u8>, format: Format) -> Result<ValueRef, ValueError> {

@@ -5,8 +5,7 @@ mark; each message is a FlatBuffer and, for batches, the columns' buffers after 
 """
 
 import struct
-import sys
-from array import array
+from itertools import accumulate
 
 from . import flatbuffers as fb
 
@@ -19,6 +18,8 @@ _METADATA_V5 = 4
 _HEADER_SCHEMA, _HEADER_BATCH = 1, 3
 _TYPE_NULL, _TYPE_INT, _TYPE_FLOAT, _TYPE_TEXT, _TYPE_BOOL = 1, 2, 3, 5, 6
 _TEXT_BYTES_MAX = 2**31 - 1
+_DIGITS = b"01" + bytes(254)
+"""The digit of a bool, by its byte."""
 
 _TYPES = {
     "null": (_TYPE_NULL, {}),
@@ -31,8 +32,16 @@ _TYPES = {
 }
 
 
-def write(file, columns):
-    """Writes the columns (see ``columns.Column``), all of one length, to a binary file."""
+def write(path, columns):
+    """Writes the columns (see ``columns.Column``), all of one length, into a file.
+
+    Raises ``UnicodeEncodeError`` where a text holds half of a surrogate pair.
+    """
+    with open(path, "wb") as file:
+        _write(file, columns)
+
+
+def _write(file, columns):
     file.write(_message(_HEADER_SCHEMA, _schema(columns), 0))
     rows = len(columns[0].values)
     start, count = 0, BATCH_ROWS_MAX
@@ -70,7 +79,7 @@ def _body(columns, start, end):
     size = 0
     for column in columns:
         values = column.values[start:end]
-        absent = values.count(None)
+        absent = values.count(None) if column.has_none else 0
         nodes.append((end - start, absent))
         for buffer in _buffers(column.kind, values, absent):
             places.append((size, len(buffer)))
@@ -98,39 +107,30 @@ def _buffers(kind, values, absent):
         return []
     validity = _bits([value is not None for value in values]) if absent else b""
     if kind == "bool":
-        return [validity, _bits(values)]
+        return [validity, _bits(list(map(bool, values)) if absent else values)]
     if kind == "str":
-        return [validity, *_text(values, absent)]
+        return [validity, *_text([value or "" for value in values] if absent else values)]
     if absent:
         zero = 0 if kind == "int" else 0.0
         values = [zero if value is None else value for value in values]
     return [validity, _packed("q" if kind == "int" else "d", values)]
 
 
-def _text(values, absent):
-    data = (
-        [(value or "").encode("utf-8") for value in values] if absent else [value.encode("utf-8") for value in values]
-    )
-    offsets, end = [0], 0
-    for item in data:
-        end += len(item)
-        offsets.append(end)
-    if end > _TEXT_BYTES_MAX:
+def _text(values):
+    text = "".join(values)
+    # As many characters as bytes: most text is like this, and needs no look at each value.
+    items = values if text.isascii() else [value.encode("utf-8") for value in values]
+    offsets = list(accumulate(map(len, items), initial=0))
+    if offsets[-1] > _TEXT_BYTES_MAX:
         raise ValueError("more than 2 GiB of text in one batch of a table")
-    return _packed("i", offsets), b"".join(data)
+    return _packed("i", offsets), text.encode("ascii") if items is values else b"".join(items)
 
 
 def _bits(values):
-    """Eight to a byte, the lowest bit first."""
-    result = bytearray((len(values) + 7) // 8)
-    for place, value in enumerate(values):
-        if value:
-            result[place >> 3] |= 1 << (place & 7)
-    return bytes(result)
+    """Bools, eight to a byte, the lowest bit first: the digits of a number, whose first is its last bit."""
+    number = int(bytes(values)[::-1].translate(_DIGITS), 2)
+    return number.to_bytes((len(values) + 7) // 8, "little")
 
 
 def _packed(form, values):
-    items = array(form, values)
-    if sys.byteorder == "big":
-        items.byteswap()
-    return items.tobytes()
+    return struct.pack(f"<{len(values)}{form}", *values)

@@ -16,12 +16,14 @@ _NONE = type(None)
 class Column:
     """A name, a kind (``int``, ``float``, ``bool``, ``str`` or ``null``) and one value or None for each row."""
 
-    __slots__ = ("name", "kind", "values")
+    __slots__ = ("name", "kind", "values", "has_none")
 
-    def __init__(self, name, kind, values):
+    def __init__(self, name, kind, values, has_none=True):
         self.name = name
         self.kind = kind
         self.values = values
+        self.has_none = has_none
+        """Whether there may be None among the values."""
 
 
 def of_records(value, rows_min=ROWS_MIN):
@@ -31,7 +33,7 @@ def of_records(value, rows_min=ROWS_MIN):
     names = tuple(value[0])
     if any(type(name) is not str or not _is_text(name) for name in names):
         return None
-    if not all(type(record) is dict and tuple(record) == names for record in value):
+    if set(map(type, value)) != {dict} or any(map(names.__ne__, map(tuple, value))):
         return None
     columns = []
     for name in names:
@@ -44,6 +46,7 @@ def of_records(value, rows_min=ROWS_MIN):
 
 def _column(name, values):
     kinds = set(map(type, values))
+    has_none = _NONE in kinds
     kinds.discard(_NONE)
     if not kinds:
         return Column(name, "null", values)
@@ -51,18 +54,25 @@ def _column(name, values):
         return None
     kind = kinds.pop()
     if kind is int:
-        present = [value for value in values if value is not None]
-        return Column(name, "int", values) if min(present) >= _INT_MIN and max(present) <= _INT_MAX else None
+        present = [value for value in values if value is not None] if has_none else values
+        return Column(name, "int", values, has_none) if min(present) >= _INT_MIN and max(present) <= _INT_MAX else None
     if kind is float:
+        if not has_none and _are_finite(values):
+            return Column(name, "float", values, has_none=False)
         return Column(name, "float", [_finite(value) for value in values])
     if kind is bool:
-        return Column(name, "bool", values)
+        return Column(name, "bool", values, has_none)
     if kind is str:
-        return Column(name, "str", values) if all(map(_is_text, values)) else None
+        return Column(name, "str", values, has_none)
     convert = _text_conversion(kind)
     if convert is None:
         return None
     return Column(name, "str", [None if value is None else convert(value) for value in values])
+
+
+def _are_finite(values):
+    """Whether their sum is: it is not where one of them is not. One that is too large for a float says nothing."""
+    return -_INFINITY < sum(values) < _INFINITY
 
 
 def _finite(value):
@@ -70,9 +80,7 @@ def _finite(value):
 
 
 def _is_text(value):
-    """Whether it is None or text that UTF-8 can hold."""
-    if value is None or value.isascii():
-        return True
+    """Whether UTF-8 can hold it."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

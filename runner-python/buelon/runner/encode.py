@@ -29,8 +29,11 @@ def encode(value, folder, inline_bytes_max, value_bytes_max):
         from . import arrow_write
 
         path = os.path.join(folder, ARROW_NAME)
-        with open(path, "wb") as file:
-            arrow_write.write(file, table)
+        try:
+            arrow_write.write(path, table)
+        except UnicodeEncodeError:
+            # As a document it is refused with the place of the text.
+            return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
         return _table(path, len(value), value_bytes_max)
     return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
 

@@ -7,9 +7,9 @@ import sys
 
 from . import columns, failures
 
-_BATCH_ROWS_MAX = 65_536
-_BATCH_BYTES_MAX = 8 << 20
-"""Size of one batch, by what rows take on the average: whoever reads a table holds a batch of it in memory."""
+_BATCH_ROWS_MAX = 16_384
+_BATCH_BYTES_MAX = 1 << 20
+"""Size of one batch, by what rows take on the average: whoever reads a table holds a batch of it in memory. A stored one is no larger."""
 
 
 def plain(value):
@@ -130,16 +130,18 @@ def _write_records(frame, path):
     _check_names(frame)
     names = [str(name) for name in frame.columns]
     if not len(frame):
-        with open(path, "wb") as file:
-            arrow_write.write(file, [columns.Column(name, "null", []) for name in names])
+        arrow_write.write(path, [columns.Column(name, "null", []) for name in names])
         return 0
     from .values import plain as all_plain
 
     table = columns.of_records(all_plain(_records(frame)), rows_min=1)
     if table is None:
         return None
-    with open(path, "wb") as file:
-        arrow_write.write(file, table)
+    try:
+        arrow_write.write(path, table)
+    except UnicodeEncodeError:
+        # As a list of dicts it is refused with the place of the text.
+        return None
     return len(frame)
 
 

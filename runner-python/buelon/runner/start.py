@@ -9,6 +9,10 @@ from . import bounds, call, decode, encode, failures, frames, load, returned, st
 from .failures import Failure, of_exception
 
 
+_kept = []
+"""Lists that the step took and returned, which end with the process: the answer does not wait until all rows are freed."""
+
+
 def main():
     """Runs the step that the worker names on standard input, and ends the process."""
     allow_long_integers()
@@ -81,6 +85,7 @@ def _run(frame):
         if status != "success":
             return frames.result(status, None, priority)
         output = encode.encode(data, frame["values"], frame["inline_bytes_max"], frame["value_bytes_max"])
+        _kept.extend(value for value in (*arguments, data) if type(value) is list)
         return frames.result(status, output, priority)
     except (Failure, SystemExit):
         raise

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import json
+import struct
 import sys
 import uuid
 
@@ -26,6 +27,12 @@ def read_back(value, folder):
     output = encoded(value, folder)
     assert output["place"] == {"arrow_file": "value.arrow"}
     return arrow_read.read(str(folder / "value.arrow")), output
+
+
+def write(folder, table):
+    place = str(folder / "value.arrow")
+    with pyarrow.OSFile(place, "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write(table)
 
 
 def test_other_readers_accept_what_is_written(tmp_path):
@@ -77,9 +84,14 @@ def test_what_other_writers_write_is_read_as_plain_values(tmp_path):
 def test_text_marked_as_json_is_nested_again(tmp_path):
     field = pyarrow.field("tags", pyarrow.string(), metadata={"ARROW:extension:name": "arrow.json"})
     table = pyarrow.table([['["a"]', None, "{broken", "NaN", ""]], schema=pyarrow.schema([field]))
-    with pyarrow.OSFile(str(tmp_path / "x"), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
-        writer.write(table)
-    assert [row["tags"] for row in arrow_read.read(str(tmp_path / "x"))] == [["a"], None, "{broken", "NaN", ""]
+    write(tmp_path, table)
+    assert [row["tags"] for row in arrow_read.read(str(tmp_path / "value.arrow"))] == [
+        ["a"],
+        None,
+        "{broken",
+        "NaN",
+        "",
+    ]
 
 
 MOMENT = datetime.datetime(2026, 2, 3, 1, 2, 3, 400_000)
@@ -266,6 +278,22 @@ def test_tables_and_scalars_inside_of_other_values_are_plain(tmp_path):
     assert output["place"] == {"json": '{"rows":[{"a":1},{"a":2}],"n":3,"f":null,"gone":null}'}
     with pytest.raises(Failure, match=r"x is a ndarray|x is an ndarray"):
         encoded({"x": numpy.zeros(2)}, tmp_path)
+
+
+def test_text_that_is_no_utf8_is_an_error_where_a_value_has_it(tmp_path):
+    offsets, data = pyarrow.py_buffer(struct.pack("<3i", 1, 3, 5)), pyarrow.py_buffer("xabö\xff".encode("latin-1"))
+    write(tmp_path, pyarrow.table({"s": pyarrow.StringArray.from_buffers(2, offsets, data)}))
+    with pytest.raises(ValueError, match="utf-8"):
+        arrow_read.read(str(tmp_path / "value.arrow"))
+
+
+def test_a_column_that_is_shorter_than_its_table_is_a_clear_error(tmp_path):
+    encoded([{"n": i, "s": "x"} for i in range(64)], tmp_path)
+    data = (tmp_path / "value.arrow").read_bytes()
+    for column in (struct.pack("<2q", 0, 512), struct.pack("<2q", 512, 260)):
+        (tmp_path / "value.arrow").write_bytes(data.replace(column, column[:8] + struct.pack("<q", 8)))
+        with pytest.raises(ValueError, match="damaged"):
+            arrow_read.read(str(tmp_path / "value.arrow"))
 
 
 def test_a_damaged_table_is_a_clear_error(tmp_path):

@@ -2,13 +2,15 @@
 
 import datetime
 import decimal
+import gc
 import json
 import math
+import sys
 import uuid
 
 import pytest
 
-from buelon.runner import columns, decode, encode
+from buelon.runner import arrow_read, columns, decode, encode, start
 from buelon.runner.failures import Failure
 from buelon.runner.values import plain
 
@@ -137,6 +139,88 @@ def test_records_that_columns_cannot_hold_without_loss_stay_json(change, tmp_pat
     back, output = through(value, tmp_path)
     assert output["kind"] == "list"
     assert back == value
+
+
+@pytest.mark.parametrize("names", [["even", "x", "n", "name", "gap"], ["n", "x", "even", "name"], []])
+def test_records_with_keys_of_their_own_keep_them(names, tmp_path):
+    value = rows(64)
+    value[63] = {name: value[63][name] for name in names}
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "list" and json.dumps(back) == json.dumps(value)
+
+
+@pytest.mark.parametrize("odd", ["ü", "\U0001f600", "\0", "", None])
+@pytest.mark.parametrize("place", [0, 16_383, 16_384, 19_999])
+def test_text_comes_back_wherever_it_is_no_ascii(odd, place, tmp_path):
+    value = [{"s": f"a{i}", "t": "x" * (i % 3)} for i in range(20_000)]
+    value[place]["s"] = odd
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "table" and back == value
+
+
+def test_numbers_that_json_does_not_have_are_none_in_a_table(tmp_path):
+    odd = [math.nan, math.inf, -math.inf, None]
+    value = [{"odd": odd[i] if i < 4 else i / 2, "inf": math.inf, "huge": 1e308, "zero": -0.0} for i in range(64)]
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "table"
+    assert [row["odd"] for row in back] == [None] * 4 + [i / 2 for i in range(4, 64)]
+    assert {(row["inf"], row["huge"], math.copysign(1, row["zero"])) for row in back} == {(None, 1e308, -1)}
+
+
+def test_half_a_surrogate_pair_in_a_table_is_an_error(tmp_path):
+    value = rows(20_000)
+    value[17_000]["name"] = "before \ud800"
+    with pytest.raises(Failure, match="after '.*before ' holds half of a surrogate pair"):
+        through(value, tmp_path)
+
+
+def test_columns_may_have_any_name_and_number(tmp_path):
+    names = ["", "'", '"""', "\\", "{v0}", "a\nb", "\0", "ü\u2028", "v0", "None"]
+    value = [{name: place * i for place, name in enumerate(names)} for i in range(64)]
+    assert through(value, tmp_path)[0] == value
+    value = [{str(place): place * i for place in range(300)} for i in range(64)]
+    assert through(value, tmp_path)[0] == value
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_collector_of_garbage_is_left_as_it_was(is_on, tmp_path):
+    through(rows(64), tmp_path)
+    try:
+        if not is_on:
+            gc.disable()
+        arrow_read.read(str(tmp_path / "value.arrow"))
+        assert gc.isenabled() == is_on
+        (tmp_path / "value.arrow").write_bytes(b"no table, whatever")
+        with pytest.raises(ValueError):
+            arrow_read.read(str(tmp_path / "value.arrow"))
+        assert gc.isenabled() == is_on
+    finally:
+        gc.enable()
+
+
+def test_no_list_is_taken_apart_before_the_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "_kept", [])
+    code = """
+class Row(str):
+    freed = []
+
+    def __del__(self):
+        Row.freed.append(str(self))
+
+def step(given):
+    given[0] = Row("given")
+    step.freed = Row.freed
+    return [Row("returned")]
+"""
+    frame = {
+        **{"path": [], "step": "step", "function": "step", "inputs": [{"json": [1]}]},
+        **{"code": {"text": {"text": code, "script": "script.bue", "line": 1}}},
+        **{"values": str(tmp_path), "inline_bytes_max": 1_000, "value_bytes_max": 1_000},
+    }
+    monkeypatch.setattr(sys, "argv", [])
+    assert start._run(frame)["value"]["place"] == {"json": '["returned"]'}
+    arguments, returned = start._kept
+    assert (arguments, returned) == (["given"], ["returned"]) and type(returned[0]).freed == []
 
 
 def test_few_records_stay_json():

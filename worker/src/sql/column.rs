@@ -13,7 +13,7 @@ use arrow_schema::DataType;
 use rusqlite::types::{Value, ValueRef};
 
 /// Rows after which a piece is finished: a builder that grows on and on copies what it has.
-pub(super) const PIECE_ROWS: usize = 64 * 1024;
+pub(super) const PIECE_ROWS: usize = bucket::table::PAGE.rows;
 
 /// The values of one column.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use bucket::table::PieceMax;
+use bucket::table::PAGE;
 use protocol::frame::{ErrorFrame, Output, OutputPlace};
 use protocol::{ErrorKind, ValueKind};
 use rusqlite::types::Value;
@@ -22,8 +22,6 @@ use super::failure;
 const ARROW_NAME: &str = "value.arrow";
 /// Name of the file for a list of dicts.
 const JSON_NAME: &str = "value.json";
-/// A batch of the table: whoever reads it holds one in memory.
-const BATCH_MAX: PieceMax = PieceMax { rows: PIECE_ROWS, bytes: 8 << 20 };
 /// Whole numbers up to this size are exact as 64-bit floats.
 const EXACT_INTEGER_MAX: u64 = 1 << 53;
 
@@ -80,7 +78,7 @@ fn write_table(columns: Vec<Column>, rows: usize, path: &Path) -> Result<(), Arr
         });
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.collect(), &options)?;
-        for piece in bucket::table::cut(&batch, BATCH_MAX) {
+        for piece in bucket::table::cut(&batch, PAGE) {
             writer.write(&piece)?;
         }
     }

@@ -12,6 +12,7 @@ use arrow_array::types::Decimal128Type;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
+use bucket::table::PAGE;
 use protocol::frame::{ErrorFrame, Output, OutputPlace};
 use protocol::{ErrorKind, ValueKind};
 use tokio_postgres::types::{FromSql, Type};
@@ -25,10 +26,6 @@ use crate::sql::{failure, too_large};
 const NAME: &str = "value.arrow";
 /// Name of the file that the table is in before its numbers have their width.
 const DRAFT_NAME: &str = "draft.arrow";
-/// Rows of a batch at most.
-const BATCH_ROWS_MAX: usize = 64 * 1024;
-/// Bytes after which a batch is written.
-const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 /// Digits that a decimal number of a table holds.
 const DIGITS_MAX: usize = 38;
 
@@ -93,7 +90,7 @@ impl TableWriter {
         if self.bytes > self.bytes_max {
             return Err(too_large(self.bytes_max));
         }
-        if self.batch_rows >= BATCH_ROWS_MAX || self.batch_bytes >= BATCH_BYTES {
+        if self.batch_rows >= PAGE.rows || self.batch_bytes >= PAGE.bytes {
             self.write_batch().map_err(unwritten)?;
         }
         Ok(())

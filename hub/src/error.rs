@@ -148,6 +148,12 @@ pub enum HubError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The address of the database is none.
+    #[error("the PostgreSQL address of the queue cannot be used: {source}")]
+    Address {
+        /// Why; without what is secret in it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A copy of the queue cannot be made or used.
     #[error("cannot use {} as a copy of the queue: {source}", path.display())]
     Copy {

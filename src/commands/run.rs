@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::local::{Engine, Options};
 use crate::service::{log, sandbox, stop};
 use crate::settings::limits::{self, BundleLimits};
-use crate::settings::{engines, table};
+use crate::settings::{engines, table, value};
 use crate::show::json::{self, Document};
 use crate::{output, show};
 
@@ -77,7 +77,7 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     worker.limits.drain = DRAIN;
     let slots = match arguments.slots {
         Some(slots) => Some(slots),
-        None => sources.read(&table::N_WORKER_PROCESSES)?,
+        None => sources.read::<value::Slots>(&table::N_WORKER_PROCESSES)?.map(|slots| slots.0),
     };
     if let Some(slots) = slots {
         worker.slots = slots as usize;

@@ -207,8 +207,23 @@ fn a_bundle_over_a_limit_names_the_largest_offenders() {
     fleet.write("s/x.bue", "");
     fleet.write("s/data/large.csv", &"x".repeat(2_000));
     fleet.bue(&["upload", "s/x.bue"]).expect(2).says(&["data/", "1 KiB", ".bueignore", "BUE_BUNDLE_BYTES_MAX"]);
+    fleet.bue(&["check", "s/x.bue"]).expect(0).says(&["`bue upload` refuses this script", "data/"]);
     fleet.write("s/.bueignore", "data\n");
-    fleet.bue(&["check", "s/x.bue"]).expect(0);
+    let checked = fleet.bue(&["check", "s/x.bue"]).expect(0);
+    assert!(!checked.stderr.contains("refuses"), "{}", checked.stderr);
+}
+
+#[test]
+fn data_beside_a_script_of_any_size_is_no_hindrance_where_steps_run_in_its_folder() {
+    let mut fleet = Fleet::empty().with("BUE_BUNDLE_BYTES_MAX", "1KiB").with("BUE_BUNDLE_FILES_MAX", "3");
+    let script = "a:\n    python\n    size\n    steps.py\np = | a\nv = p()\n";
+    fleet.write("s/x.bue", script);
+    fleet.write("s/steps.py", "import os\nimport other\ndef size(): return other.of('data/large.csv')\n");
+    fleet.write("s/other.py", "import os\ndef of(path): return os.path.getsize(path)\n");
+    fleet.write("s/data/large.csv", &"x".repeat(2_000));
+    let ended = fleet.bue(&["run", "s/x.bue"]).expect(0);
+    assert!(ended.stdout.contains("2000"), "{}", ended.stdout);
+    fleet.bue(&["run", "--sandbox", "s/x.bue"]).expect(2).says(&["data/", "BUE_BUNDLE", "a bucket"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use protocol::{JobId, JobState, RunId};
+use protocol::{JobAddress, JobState, RunId};
 use sandbox::Policy;
 
 use crate::address::PartialAddress;
@@ -78,8 +78,8 @@ pub enum Command {
     Unpin(PinArguments),
     /// Keep secrets for steps: set, list, remove
     Secret(SecretArguments),
-    /// Say why a job is, or is not, running
-    Explain(JobArguments),
+    /// Say why a job is, or is not, running; or why a run is, or is not, getting on
+    Explain(ExplainArguments),
     /// Run one SQL step; workers call this
     #[command(hide = true)]
     SqlStep,
@@ -313,15 +313,18 @@ pub struct ResultsArguments {
     pub json: bool,
 }
 
-/// Arguments of commands about one job.
+/// Arguments of `bue explain`.
 #[derive(Debug, Args)]
-pub struct JobArguments {
+pub struct ExplainArguments {
     /// Where the hub is
     #[command(flatten)]
     pub hub: HubPlace,
-    /// The job
-    #[arg(value_name = "JOB")]
-    pub job: JobId,
+    /// The job; or the run, for all its jobs that have not ended
+    #[arg(value_name = "RUN|JOB")]
+    pub what: RunOrJob,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `bue logs`.
@@ -349,7 +352,7 @@ pub struct ValueArguments {
     pub hub: HubPlace,
     /// The job
     #[arg(value_name = "JOB")]
-    pub job: JobId,
+    pub job: JobAddress,
     /// Show no more than the first N rows, or elements, and those only are read
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000), conflicts_with = "export")]
     pub head: Option<u64>,
@@ -453,13 +456,13 @@ pub struct ResetArguments {
     pub what: RunOrJob,
 }
 
-/// A run or a job, told apart by the first letter.
+/// A run or a job, told apart by the first letter and by the slash.
 #[derive(Debug, Clone)]
 pub enum RunOrJob {
     /// `r…`
     Run(RunId),
-    /// `j…`
-    Job(JobId),
+    /// `j…` or `r…/j…`
+    Job(JobAddress),
 }
 
 impl FromStr for RunOrJob {
@@ -571,6 +574,9 @@ mod tests {
             "bue query r0123456789ab select --json",
             "bue reset j7",
             "bue reset r0123456789ab",
+            "bue reset r0123456789ab/j7",
+            "bue explain r0123456789ab",
+            "bue explain r0123456789ab/j7",
             "bue pause -s production-small",
             "bue secret set API_TOKEN -b localhost",
             "bue secret list --json",

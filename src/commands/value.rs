@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bucket::value::Accepted;
-use protocol::ValueRef;
+use protocol::{JobId, ValueRef};
 
 use crate::cli::{Export, ValueArguments};
 use crate::client::Client;
@@ -16,36 +16,37 @@ use crate::{output, show};
 /// Prints what the job returned, or writes it into files.
 pub fn run(context: &Context, arguments: &ValueArguments) -> Result {
     let client = context.client(&arguments.hub)?;
+    let job = block_on(async { Ok(client.find(&arguments.job).await?) })?;
     if arguments.export.is_none() {
-        return block_on(print(&client, arguments));
+        return block_on(print(&client, job, arguments.head));
     }
-    let value = block_on(value_of(&client, arguments))?;
+    let value = block_on(value_of(&client, job))?;
     let desk = Desk::open(context, arguments.bucket.as_deref())?;
     if value.passes().is_none() {
-        let message = format!("the value of job {} is {}, which has no columns", arguments.job, describe(&value));
+        let message = format!("the value of job {job} is {}, which has no columns", describe(&value));
         return Err(Error::usage(message).hint("`bue value JOB` prints it as JSON"));
     }
     let content = block_on(desk.fetch(&value, 0, Accepted::Plain))?;
     let table = Named { name: "value".to_owned(), content };
     write(context, &desk, table, &arguments.export)?;
-    output::note(&format!("{} of job {} written", describe(&value), arguments.job));
+    output::note(&format!("{} of job {job} written", describe(&value)));
     Ok(())
 }
 
-async fn print(client: &Client, arguments: &ValueArguments) -> Result {
-    let Some(count) = arguments.head else {
-        return output::print_content(&client.value(arguments.job).await?);
+async fn print(client: &Client, job: JobId, head: Option<u64>) -> Result {
+    let Some(count) = head else {
+        return output::print_content(&client.value(job).await?);
     };
-    let value = value_of(client, arguments).await?;
-    let text = client.head(arguments.job, count).await?;
+    let value = value_of(client, job).await?;
+    let text = client.head(job, count).await?;
     match rows_of(&text, value.length.unwrap_or_default(), count as usize) {
         Some(rows) => output::print(&rows),
         None => output::print_content(&text),
     }
 }
 
-async fn value_of(client: &Client, arguments: &ValueArguments) -> Result<ValueRef> {
-    let job = client.explain(arguments.job).await?.job;
+async fn value_of(client: &Client, job: JobId) -> Result<ValueRef> {
+    let job = client.explain(job).await?.job;
     job.value.ok_or_else(|| {
         let state = show::job_word(job.state);
         Error::usage(format_args!("job {} (`{}`) has no value: it is {state}", job.id, job.name))

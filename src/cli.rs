@@ -364,11 +364,11 @@ pub struct ValueArguments {
     pub bucket: Option<String>,
 }
 
-/// Files that a table is written into.
+/// Where a table is written.
 #[derive(Debug, Clone, Default, Args)]
 #[group(id = "export", multiple = true)]
 pub struct Export {
-    /// Write it as CSV
+    /// Write it as CSV; `-` is standard output, here and below
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Write it as Parquet; takes the program for `duckdb` steps
@@ -469,7 +469,7 @@ impl FromStr for RunOrJob {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with('j') {
+        if text.starts_with('j') || text.contains('/') {
             text.parse().map(Self::Job).map_err(|error: protocol::id::IdError| error.to_string())
         } else {
             text.parse().map(Self::Run).map_err(|error: protocol::id::IdError| error.to_string())

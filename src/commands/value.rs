@@ -1,8 +1,7 @@
-//! `bue value`: what one job returned, as JSON, at a glance, or in a file.
-
-use std::path::Path;
+//! `bue value`: what one job returned, as JSON, at a glance, or in a file or a pipe.
 
 use bucket::value::Accepted;
+use protocol::frame::Input;
 use protocol::{JobId, ValueRef};
 
 use crate::cli::{Export, ValueArguments};
@@ -11,12 +10,13 @@ use crate::context::{Context, block_on};
 use crate::error::{Error, Result};
 use crate::fetched::{self, Desk, Named};
 use crate::show::value::{describe, rows_of};
-use crate::{output, show};
+use crate::{export, output, show};
 
 /// Prints what the job returned, or writes it into files.
 pub fn run(context: &Context, arguments: &ValueArguments) -> Result {
     let client = context.client(&arguments.hub)?;
     let job = block_on(async { Ok(client.find(&arguments.job).await?) })?;
+    export::check(&arguments.export)?;
     if arguments.export.is_none() {
         return block_on(print(&client, job, arguments.head));
     }
@@ -53,18 +53,19 @@ async fn value_of(client: &Client, job: JobId) -> Result<ValueRef> {
     })
 }
 
-/// Writes a table into the files that were asked for.
+/// Writes a table where it was asked for.
 pub fn write(context: &Context, desk: &Desk, table: Named, export: &Export) -> Result {
     let arrow = desk.as_arrow(table.content)?;
-    let to = |file: &Option<std::path::PathBuf>, write: &dyn Fn(&Path) -> Result| match file {
-        Some(file) => write(file),
-        None => Ok(()),
-    };
-    to(&export.csv, &|file| fetched::write_csv(&arrow, file))?;
-    to(&export.arrow, &|file| fetched::write_arrow(&arrow, file))?;
-    to(&export.parquet, &|file| {
-        let content = protocol::frame::Input::ArrowFile(arrow.clone());
-        let table = Named { name: "value".to_owned(), content };
-        desk.query(context, "SELECT * FROM value", vec![table], Some(file)).map(drop)
-    })
+    if let Some(target) = &export.csv {
+        fetched::write_csv(&arrow, target)?;
+    }
+    if let Some(target) = &export.arrow {
+        fetched::copy(&arrow, target)?;
+    }
+    let Some(target) = &export.parquet else { return Ok(()) };
+    // The program that writes it writes files only.
+    let file = if export::is_standard_output(target) { &desk.place("value.parquet") } else { target };
+    let table = Named { name: "value".to_owned(), content: Input::ArrowFile(arrow) };
+    desk.query(context, "SELECT * FROM value", vec![table], Some(file))?;
+    if file == target { Ok(()) } else { fetched::copy(file, target) }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use protocol::JobState;
-use protocol::api::{After, OpenJobs, Reason, RunExplanation};
+use protocol::api::{After, OpenJobs, Pause, Reason, RunExplanation};
 
-use super::explain;
 use super::status::{run_line, since, span, until};
+use super::{explain, pause};
 use crate::output::{grouped, plural};
 use crate::show::job_word;
 
@@ -14,6 +14,11 @@ use crate::show::job_word;
 pub fn text(explanation: &RunExplanation) -> String {
     let RunExplanation { run, open } = explanation;
     let mut lines = vec![run_line(run)];
+    let is_told = |what: &&Pause| {
+        let reason = Reason::Paused((*what).clone());
+        open.iter().any(|open| open.reasons.contains(&reason))
+    };
+    lines.extend(run.paused.iter().filter(|what| !is_told(what)).map(pause::sentence));
     lines.extend(open.iter().map(|open| format!("- {}", line(open))));
     if open.is_empty() {
         lines.push("all of its jobs have ended".to_owned());
@@ -37,7 +42,10 @@ fn line(open: &OpenJobs) -> String {
             (false, None) => format!(", such as {} (`{}`)", example.job, example.name),
         });
     }
-    let reasons: Vec<String> = open.reasons.iter().map(reason).collect();
+    let mut reasons: Vec<String> = open.reasons.iter().map(reason).collect();
+    if reasons.is_empty() && open.state == JobState::Available {
+        reasons.push("workers take them in their turn".to_owned());
+    }
     if reasons.is_empty() { text } else { format!("{text}: {}", reasons.join("; ")) }
 }
 
@@ -94,6 +102,10 @@ mod tests {
         assert_eq!(
             line(&open(JobState::Available, vec![unserved])),
             "1,200 available, such as j7 (`poll`): no worker serves scope `slow`: `bue worker -s slow` starts one that does"
+        );
+        assert_eq!(
+            line(&open(JobState::Available, Vec::new())),
+            "1,200 available, such as j7 (`poll`): workers take them in their turn"
         );
         let passes = OpenJobs { passes: true, or_more: true, ..open(JobState::Waiting, Vec::new()) };
         assert_eq!(

@@ -36,6 +36,11 @@ fn what(arguments: &PauseArguments) -> Pause {
     }
 }
 
+/// Whether all jobs of a run are held, and not only those of some scopes.
+pub fn holds_all(paused: &[Pause]) -> bool {
+    paused.iter().any(|what| !matches!(what, Pause::Scope(_)))
+}
+
 /// That something is paused, and how that ends.
 pub fn sentence(pause: &Pause) -> String {
     let argument = match pause {

@@ -181,7 +181,7 @@ pub fn run_line(run: &RunView) -> String {
         "run {} of {} {}{took}: {}",
         run.id,
         run.script,
-        state_text(run, !run.paused.is_empty()),
+        state_text(run, pause::holds_all(&run.paused)),
         counts_text(&run.counts)
     )
 }

@@ -114,7 +114,7 @@ fn line(run: &RunView) -> String {
 }
 
 fn describe_rest(run: &RunView) -> String {
-    let paused = (!run.paused.is_empty()).then(|| "paused".to_owned());
+    let paused = pause::holds_all(&run.paused).then(|| "paused".to_owned());
     paused.into_iter().chain(parts_of_rest(&run.counts)).collect::<Vec<_>>().join(", ")
 }
 

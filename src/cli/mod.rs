@@ -26,7 +26,9 @@ use crate::address::PartialAddress;
 /// Runs very large amounts of I/O-heavy work, written in Python and SQL, on a few cheap machines.
 #[derive(Debug, Parser)]
 #[command(name = "bue", version, disable_version_flag = true, propagate_version = false, arg_required_else_help = true)]
-#[command(after_help = "Settings can also stand in the environment and in `.env`: see docs/settings.md.")]
+#[command(after_help = "\
+A run has a name such as r6p1tx4rc5z7b, a job one such as j12 or, with its run, r6p1tx4rc5z7b/j12.
+Settings can also stand in the environment and in `.env`: see docs/settings.md.")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

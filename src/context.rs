@@ -58,7 +58,13 @@ impl Context {
 
 impl From<SettingError> for Error {
     fn from(error: SettingError) -> Self {
-        Self::usage(error)
+        let told = Self::usage(&error);
+        match error {
+            SettingError::Malformed { .. } => {
+                told.hint("docs/settings.md says what each setting means, and what holds where it is not set")
+            }
+            SettingError::File { .. } => told,
+        }
     }
 }
 

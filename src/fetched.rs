@@ -10,12 +10,13 @@ use std::process::{Command, Stdio};
 use bucket::table::{self, NoNumber};
 use bucket::value::{Accepted, ValueLimits, Values};
 use bucket::{Bucket, BucketUrl};
-use protocol::frame::{Code, EndFrame, Input, OutputPlace, StartFrame};
-use protocol::{JobId, Language, PROTOCOL_VERSION, RunId, ValueRef};
+use protocol::frame::{Code, EndFrame, ErrorFrame, Input, OutputPlace, StartFrame};
+use protocol::{ErrorKind, JobId, Language, PROTOCOL_VERSION, RunId, ValueRef};
 use tempfile::TempDir;
 
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::export::Out;
 use crate::secrets;
 use crate::settings::{engines, limits, places};
 
@@ -76,6 +77,11 @@ impl Desk {
         Ok(path)
     }
 
+    /// A place for a file that is there as long as this desk.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Asks DuckDB; the answer is a file with an Arrow stream, or, where `parquet` names a file, in that file.
     pub fn query(
         &self,
@@ -102,7 +108,7 @@ impl Desk {
                 OutputPlace::ArrowFile(name) => Some(self.folder.path().join(name)),
                 OutputPlace::Json(_) | OutputPlace::JsonFile(_) => None,
             })),
-            Ok(EndFrame::Error(error)) => Err(Error::usage(error.message)),
+            Ok(EndFrame::Error(error)) => Err(failed(error)),
             Err(_) => Err(Error::machine(format_args!("the query ended without an answer: {}", output.status))),
         }
     }
@@ -135,22 +141,34 @@ impl Desk {
     }
 }
 
+/// What an error of a query means for who asked: the place in the query is shown below the message.
+fn failed(error: ErrorFrame) -> Error {
+    let kind = match error.kind {
+        ErrorKind::Start | ErrorKind::Memory | ErrorKind::Disk => Kind::Machine,
+        ErrorKind::Protocol | ErrorKind::Exit | ErrorKind::Signal => Kind::Internal,
+        _ => Kind::Usage,
+    };
+    let excerpt = error.trace.unwrap_or_default().lines().map(|line| format!("\n    {line}")).collect::<String>();
+    Error::new(kind, format_args!("{}{excerpt}", error.message))
+}
+
 /// Writes a file with an Arrow stream as CSV.
 pub fn write_csv(arrow: &Path, target: &Path) -> Result {
     let reader = BufReader::new(File::open(arrow).map_err(Error::machine)?);
     let stream = table::read_stream(reader).map_err(Error::machine)?;
-    let out = BufWriter::new(create(target)?);
-    let mut writer = table::CsvWriter::new(out, &stream.schema()).map_err(Error::machine)?;
+    let mut writer = table::CsvWriter::new(Out::open(target)?, &stream.schema()).map_err(Error::machine)?;
     for batch in stream {
         writer.batch(&batch.map_err(Error::machine)?).map_err(Error::usage)?;
     }
-    writer.finish().map(drop).map_err(Error::machine)
+    writer.finish().map_err(Error::machine)?.finish()
 }
 
-/// Copies a file with an Arrow stream.
-pub fn write_arrow(arrow: &Path, target: &Path) -> Result {
-    let mut source = File::open(arrow).map_err(Error::machine)?;
-    std::io::copy(&mut source, &mut create(target)?).map(drop).map_err(Error::machine)
+/// Copies a file as it is.
+pub fn copy(source: &Path, target: &Path) -> Result {
+    let mut source = File::open(source).map_err(Error::machine)?;
+    let mut out = Out::open(target)?;
+    std::io::copy(&mut source, &mut out).map_err(Error::machine)?;
+    out.finish()
 }
 
 /// The first rows of a file with an Arrow stream as a JSON list, and how many rows there are in all.
@@ -169,8 +187,4 @@ pub fn first_rows(arrow: &Path, count: usize, no_number: NoNumber) -> Result<(St
     }
     let text = writer.finish().map_err(Error::machine)?;
     Ok((String::from_utf8(text).map_err(Error::internal)?, rows))
-}
-
-fn create(target: &Path) -> Result<File> {
-    File::create(target).map_err(|error| Error::machine(format_args!("cannot write {}: {error}", target.display())))
 }

@@ -6,7 +6,7 @@
 //! - [`bundle`]: the files that travel with a script.
 //! - [`client`]: the hub, as commands of a user see it.
 //! - [`runs`]: runs as they can be looked at, behind a hub or in this process.
-//! - [`fetched`]: values on this machine, for looking at them.
+//! - [`fetched`]: values on this machine, for looking at them. [`export`]: where they go.
 //! - [`demo`]: a fleet of real processes for the length of one run.
 //! - [`heap`]: what becomes of memory that is free.
 //! - [`local`]: a whole engine in this process.
@@ -25,6 +25,7 @@ mod context;
 mod data_dir;
 mod demo;
 mod error;
+mod export;
 mod fetched;
 mod heap;
 mod local;

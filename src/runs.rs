@@ -27,6 +27,8 @@ pub trait Runs {
     fn way_to_results(&self, run: &RunId) -> String;
     /// How the user gets at the log of a job, where there is a way.
     fn way_to_log(&self, job: JobId) -> Option<String>;
+    /// How the user is told why a run does not get on, where there is a way.
+    fn way_to_reasons(&self, run: &RunId) -> Option<String>;
 }
 
 impl Runs for Client {
@@ -60,5 +62,9 @@ impl Runs for Client {
 
     fn way_to_log(&self, job: JobId) -> Option<String> {
         Some(format!("bue logs {job} -b {}", self.address()))
+    }
+
+    fn way_to_reasons(&self, run: &RunId) -> Option<String> {
+        Some(format!("`bue explain {run} -b {}`", self.address()))
     }
 }

@@ -16,6 +16,9 @@ use crate::settings::Sources;
 use crate::settings::table;
 use crate::settings::value::{Token, Value};
 
+/// What is expected of BUE_SECRET_KEY.
+const EXPECTED_KEYS: &str = "keys of 64 hex digits each, with commas between them";
+
 /// The hub's token: BUE_TOKEN, else that of the data folder, which is made where there is none.
 pub fn token_of_hub(sources: &Sources, data_dir: &DataDir) -> Result<String> {
     if let Some(Token(token)) = sources.read(&table::BUE_TOKEN)? {
@@ -38,9 +41,9 @@ pub fn token_of_hub(sources: &Sources, data_dir: &DataDir) -> Result<String> {
 
 /// What seals the hub's secrets: BUE_SECRET_KEY, else the key of the data folder, which is made where there is none.
 pub fn keyring_of_hub(sources: &Sources, data_dir: &DataDir) -> Result<hub::Keyring> {
-    if let Some(keys) = sources.read::<String>(&table::BUE_SECRET_KEY)? {
-        return hub::Keyring::parse(&keys)
-            .map_err(|error| Error::usage(format_args!("BUE_SECRET_KEY cannot be used: {error}")));
+    let parse = |keys: &str| hub::Keyring::parse(keys).map_err(|_| EXPECTED_KEYS.to_owned());
+    if let Some(keyring) = sources.read_by(&table::BUE_SECRET_KEY, parse)? {
+        return Ok(keyring);
     }
     let path = data_dir.create(Service::Hub)?.join("secret-key");
     let text = create_or_read(&path, || Ok(format!("{}\n", random_hex::<32>()?)))?;

@@ -138,13 +138,57 @@ fn a_missing_or_old_python_is_named() {
 #[test]
 fn a_malformed_setting_is_named_with_its_origin() {
     let mut fleet = Fleet::empty().with("N_WORKER_PROCESSES", "many");
-    fleet.bue(&["worker"]).expect(2).says(&["N_WORKER_PROCESSES", "the environment", "`many`"]);
+    let expected = "from the environment is `many`, expected a whole number from 1 to 10000";
+    fleet.bue(&["worker"]).expect(2).says(&[&format!("N_WORKER_PROCESSES {expected}"), "docs/settings.md"]);
     let mut fleet = Fleet::empty();
     fleet.write(".env", "PIPELINE_PORT=70000\n");
     fleet.bue(&["status"]).expect(2).says(&["PIPELINE_PORT", ".env", "`70000`"]);
     fleet.write(".env", "BUE_TOKEN=two words\n");
     let ended = fleet.bue(&["status"]).expect(2).says(&[".env"]);
     assert!(!ended.stderr.contains("two words"), "{}", ended.stderr);
+}
+
+#[test]
+fn every_kind_of_setting_says_what_it_expects() {
+    let told = |command: &[&str], name: &str, text: &str, expected: &str| {
+        let mut fleet = Fleet::empty().with(name, text);
+        fleet.bue(command).expect(2).says(&[&format!("{name} from the environment is "), expected]).stderr
+    };
+    for (command, name, text, expected) in [
+        ("hub", "BUE_FILE_BYTES_MAX", "64MB", "`64MB`, expected a size such as 4096, 512KiB, 64MiB or 1GiB"),
+        ("hub", "BUE_LAPSE", "12 parsecs", "`12 parsecs`, expected a time such as 500ms, 20s, 5m or 1h"),
+        ("hub", "BUE_PAGE_MAX", "1KiB", "`1KiB`, expected a whole number from 1 on"),
+        ("hub", "REVERSE_PRIORITY", "maybe", "`maybe`, expected `true` or `false`"),
+        ("status", "PIPELINE_PORT", "70000", "`70000`, expected a port (0 to 65535)"),
+        ("status", "PIPELINE_HOST", "a:b:c", "`a:b:c`, expected a host name"),
+        (
+            "hub",
+            "BUE_BUCKET",
+            "ftp://x",
+            "`ftp://x`, expected `host:port` of a `bue bucket`, `file:///folder` or `s3://",
+        ),
+        ("hub", "BUE_BUCKET", "file://relative", "three slashes"),
+        ("hub", "BUE_LOG", "loud", "`loud`, expected `error`, `warn`, `info`, `debug`, or filters"),
+        ("worker", "BUE_SANDBOX", "tight", "`tight`, expected `strict`, `standard` or `off`"),
+        ("worker", "BUE_STEP_USER", "nobody", "`nobody`, expected a whole number"),
+        ("worker", "BUE_STEP_READABLE", "data", "`data`, expected absolute paths"),
+        ("worker", "POSTGRES_SSLMODE", "maybe", "`maybe`, expected disable, prefer, require or verify-full"),
+        ("worker", "N_WORKER_PROCESSES", "64MiB", "`64MiB`, expected a whole number from 1 to 10000"),
+    ] {
+        let words: &[&str] = match command {
+            "hub" => &["hub", "-b", "127.0.0.1:0"],
+            "worker" => &["worker", "-b", "127.0.0.1:9"],
+            other => &[other],
+        };
+        told(words, name, text, expected);
+    }
+    for (name, text, expected) in [
+        ("BUE_POSTGRES", "mysql://me:hush@db", "`postgres://user:password@host:port/database`"),
+        ("BUE_SECRET_KEY", "hush", "keys of 64 hex digits each"),
+    ] {
+        let said = told(&["hub", "-b", "127.0.0.1:0", "-k", "file:///tmp"], name, text, expected);
+        assert!(!said.contains("hush"), "{said}");
+    }
 }
 
 #[test]
@@ -163,8 +207,23 @@ fn a_bundle_over_a_limit_names_the_largest_offenders() {
     fleet.write("s/x.bue", "");
     fleet.write("s/data/large.csv", &"x".repeat(2_000));
     fleet.bue(&["upload", "s/x.bue"]).expect(2).says(&["data/", "1 KiB", ".bueignore", "BUE_BUNDLE_BYTES_MAX"]);
+    fleet.bue(&["check", "s/x.bue"]).expect(0).says(&["`bue upload` refuses this script", "data/"]);
     fleet.write("s/.bueignore", "data\n");
-    fleet.bue(&["check", "s/x.bue"]).expect(0);
+    let checked = fleet.bue(&["check", "s/x.bue"]).expect(0);
+    assert!(!checked.stderr.contains("refuses"), "{}", checked.stderr);
+}
+
+#[test]
+fn data_beside_a_script_of_any_size_is_no_hindrance_where_steps_run_in_its_folder() {
+    let mut fleet = Fleet::empty().with("BUE_BUNDLE_BYTES_MAX", "1KiB").with("BUE_BUNDLE_FILES_MAX", "3");
+    let script = "a:\n    python\n    size\n    steps.py\np = | a\nv = p()\n";
+    fleet.write("s/x.bue", script);
+    fleet.write("s/steps.py", "import os\nimport other\ndef size(): return other.of('data/large.csv')\n");
+    fleet.write("s/other.py", "import os\ndef of(path): return os.path.getsize(path)\n");
+    fleet.write("s/data/large.csv", &"x".repeat(2_000));
+    let ended = fleet.bue(&["run", "s/x.bue"]).expect(0);
+    assert!(ended.stdout.contains("2000"), "{}", ended.stdout);
+    fleet.bue(&["run", "--sandbox", "s/x.bue"]).expect(2).says(&["data/", "BUE_BUNDLE", "a bucket"]);
 }
 
 #[test]

@@ -93,6 +93,16 @@ fn a_table_is_written_as_csv_arrow_and_parquet() {
     let stream = std::io::BufReader::new(std::fs::File::open(fleet.path().join("o.arrow")).unwrap());
     let rows: usize = bucket::table::read_stream(stream).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
     assert_eq!(rows, 50_000);
+    // The same to standard output, and nothing else.
+    for (flag, file) in [("--csv", "o.csv"), ("--arrow", "o.arrow"), ("--parquet", "o.parquet")] {
+        let piped = fleet.command(&["value", &orders, flag, "-"]).output().unwrap();
+        assert_eq!(piped.status.code(), Some(0), "{}", String::from_utf8_lossy(&piped.stderr));
+        let written = std::fs::read(fleet.path().join(file)).unwrap();
+        assert!(piped.stdout == written, "{flag}: {} bytes, not {}", piped.stdout.len(), written.len());
+    }
+    let asked = fleet.bue(&["query", &run, "SELECT id FROM orders WHERE id < 2 ORDER BY id", "--csv", "-"]).expect(0);
+    assert_eq!(asked.stdout, "id\n0\n1\n");
+    fleet.bue(&["value", &orders, "--csv", "-", "--arrow", "-"]).expect(2).says(&["only one form"]);
     let count = job(&mut fleet, &run, "count");
     fleet.bue(&["value", &count, "--csv", "n.csv"]).expect(2).says(&["a number, which has no columns"]);
 }
@@ -119,13 +129,20 @@ fn a_query_that_cannot_be_answered_says_why() {
     let (mut fleet, run) = ended();
     fleet.bue(&["query", &run, "SELECT * FROM nothing"]).expect(2).says(&["names no step of run", "orders"]);
     fleet.bue(&["query", &run, "SELECT * FROM count"]).expect(2).says(&["count of run", "has no table"]);
-    fleet.bue(&["query", &run, "SELECT nmae FROM orders"]).expect(2).says(&["nmae"]);
+    let excerpt = "(the query, line 2)\n    nmae FROM orders\n    ^";
+    fleet.bue(&["query", &run, "SELECT\nnmae FROM orders"]).expect(2).says(&["nmae", excerpt]);
+    let excerpt = "(the query, line 1)\n    SELECT * FORM orders\n                  ^";
+    fleet.bue(&["query", &run, "SELECT * FORM orders"]).expect(2).says(&["syntax error", excerpt]);
+    let tables = "the tables of this run are daily, orders";
+    fleet
+        .bue(&["query", &run, "SELECT * FROM orders JOIN order_lines USING (id)"])
+        .expect(2)
+        .says(&["order_lines", tables]);
     fleet.bue(&["query", &run, "COPY orders TO 'stolen.csv'"]).expect(2).says(&["disabled"]);
     let mut without: Command = fleet.command(&["query", &run, "SELECT * FROM orders"]);
     without.env("BUE_DUCKDB", "/nonexistent/bue-duckdb");
     let ended = fleet.spawn_command(without, "query").end();
-    assert_ne!(ended.code, Some(0));
-    ended.says(&["DuckDB needs the program bue-duckdb", "scripts/build-duckdb"]);
+    ended.expect(5).says(&["DuckDB needs the program bue-duckdb", "scripts/build-duckdb"]);
 }
 
 const FLOATS: &str = "\

@@ -95,6 +95,17 @@ fn a_job_that_waits_is_explained_and_paused_work_is_resumed() {
     fleet.start_worker(&[]);
     let status = fleet.bue(&["status"]).expect(0);
     assert!(status.stdout.contains(&format!("run {run} is paused")), "{}", status.stdout);
+    assert!(status.stdout.contains("running, paused"), "{}", status.stdout);
+    let way_out = format!("run {run} is paused: `bue resume {run}` ends that");
+    for command in ["status", "explain"] {
+        let shown = fleet.bue(&[command, &run]).expect(0).stdout;
+        assert!(shown.contains("running, paused") && shown.contains(&way_out), "{shown}");
+    }
+    assert_eq!(fleet.run_view(&run)["paused"], serde_json::json!([{"run": run}]));
+    let explained = fleet.bue(&["explain", &run, "--json"]).expect(0).stdout;
+    let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+    let reasons = explained["open"][0]["reasons"].as_array().unwrap();
+    assert!(reasons.contains(&serde_json::json!({"paused": {"run": run}})), "{reasons:?}");
     fleet.bue(&["resume", &run]).expect(0).says(&["no longer paused"]);
     fleet::eventually("the run's end", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
 }
@@ -111,12 +122,30 @@ fn a_scope_and_everything_can_be_paused_and_who_waits_is_told() {
             .find(|word| word.strip_prefix('j').is_some_and(|number| number.parse::<u32>().is_ok()))
             .expect("a job")
             .to_owned();
-        let explained = fleet.bue(&["explain", &job]).expect(0).stdout;
-        assert!(explained.contains("paused"), "{explained}");
+        let way_out = format!("{told}: `{}` ends that", [&["bue", "resume"], words].concat().join(" "));
+        for what in [&["explain", &job], &["explain", &run], &["status", &run]] {
+            let shown = fleet.bue(what).expect(0).stdout;
+            assert!(shown.contains(&way_out), "{shown}");
+        }
         fleet.bue(&[&["resume"], words].concat()).expect(0);
         fleet::eventually("the run's end", || (fleet.run_view(&run)["state"] == "succeeded").then_some(()));
         fleet.bue(&[&["resume"], words].concat()).expect(2);
     }
+}
+
+#[test]
+fn a_job_is_named_with_its_run_too() {
+    let mut fleet = with_script(Fleet::empty()).start(1);
+    let run = fleet.bue(&["upload", "script/people.bue", "--wait"]).expect(0).run();
+    let other = fleet.bue(&["upload", "script/people.bue"]).expect(0).stdout.trim().to_owned();
+    let (job, of_another) = (format!("{run}/j1"), format!("{other}/j1"));
+    for words in [&["value"][..], &["value", "--head", "1"], &["logs"], &["explain"], &["reset"]] {
+        fleet.bue(&[words, &[&job]].concat()).expect(0);
+        let refused = fleet.bue(&[words, &[&of_another]].concat()).expect(2);
+        refused.says(&[&format!("job j1 is not of run {other}, but of run {run}"), "bue status"]);
+    }
+    fleet.bue(&["value", "r0/j1"]).expect(2).says(&["`r0` is not a run id"]);
+    fleet.bue(&["value", &format!("{run}/j99999")]).expect(2).says(&["job j99999 is not here"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub mod value;
 pub use client::{Bucket, Entry, Stored};
 pub use credentials::Credentials;
 pub use error::BucketError;
-pub use url::BucketUrl;
+pub use url::{BucketUrl, BucketUrlError};
 
 /// Makes `ring` the provider of cryptography for TLS in this process; to be called once before any bucket is opened.
 /// A provider that is installed already stays.

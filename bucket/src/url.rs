@@ -58,6 +58,14 @@ pub struct BucketUrlError {
     reason: String,
 }
 
+impl BucketUrlError {
+    /// What is wrong with it.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 impl FromStr for BucketUrl {
     type Err = BucketUrlError;
 

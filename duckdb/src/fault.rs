@@ -18,7 +18,17 @@ pub(super) fn of_statement(error: &duckdb::Error, statement: &Statement<'_>) -> 
     let text = text(error);
     let line = statement.line + line(&text).unwrap_or(1).saturating_sub(1);
     let (kind, words, way_out) = with_way_out(words(&text));
-    failure(kind, format!("{words} ({}, line {line}){way_out}", statement.script))
+    let message = format!("{words} ({}, line {line}){way_out}", statement.script);
+    ErrorFrame { trace: excerpt(&text), ..failure(kind, message) }
+}
+
+/// The line that is wrong, with the sign below the place in it.
+fn excerpt(text: &str) -> Option<String> {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(LINE_MARK));
+    let (mark, wrong) = lines.next()?.split_once(": ")?;
+    let below = lines.next().filter(|line| line.trim() == "^");
+    let sign = below.and_then(|line| line.get(mark.chars().count() + 2..));
+    Some(sign.map_or_else(|| wrong.to_owned(), |sign| format!("{wrong}\n{sign}")))
 }
 
 /// Where a bound of the step was met: its kind, what happened, and what the author can do about it. What the database itself
@@ -90,6 +100,17 @@ mod tests {
             "Binder Error: Referenced column \"nmae\" not found in FROM clause!; Candidate bindings: \"name\"";
         assert_eq!(words(TEXT), expected);
         assert_eq!(line("Out of Memory Error: failed"), None);
+    }
+
+    #[test]
+    fn the_wrong_line_is_shown_with_the_place_in_it() {
+        assert_eq!(excerpt(TEXT).unwrap(), "SELECT nmae\n       ^");
+        assert_eq!(
+            excerpt("Parser Error: x\n\nLINE 1: SELECT ü FORM t\n                 ^").unwrap(),
+            "SELECT ü FORM t\n         ^"
+        );
+        assert_eq!(excerpt("LINE 1: SELECT").unwrap(), "SELECT");
+        assert_eq!(excerpt("Out of Memory Error: failed"), None);
     }
 
     #[test]

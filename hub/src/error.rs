@@ -1,7 +1,7 @@
 //! Errors of the hub, named by what the caller can do about them.
 
 use protocol::api::{ApiError, ApiErrorKind, ErrorBody};
-use protocol::{Diagnostic, Digest};
+use protocol::{Diagnostic, Digest, JobId, RunId};
 
 /// Why a request was not carried out. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +11,16 @@ pub enum QueueError {
     NotFound {
         /// The thing, with its name: "run r0…", "job j7".
         what: String,
+    },
+    /// A job was asked for as one of a run that it is not of.
+    #[error("job {job} is not of run {run}, but of run {of}")]
+    OfAnotherRun {
+        /// The job.
+        job: JobId,
+        /// The run that was named.
+        run: RunId,
+        /// The run that it is of.
+        of: RunId,
     },
     /// The request itself is wrong.
     #[error("{0}")]
@@ -72,7 +82,7 @@ impl QueueError {
     #[must_use]
     pub fn kind(&self) -> ApiErrorKind {
         match self {
-            Self::NotFound { .. } => ApiErrorKind::NotFound,
+            Self::NotFound { .. } | Self::OfAnotherRun { .. } => ApiErrorKind::NotFound,
             Self::Invalid(_) => ApiErrorKind::Invalid,
             Self::Script { .. } => ApiErrorKind::Script,
             Self::MissingFiles(_) => ApiErrorKind::MissingFiles,
@@ -104,6 +114,7 @@ impl QueueError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::OfAnotherRun { run, .. } => Some(format!("`bue status {run} --all` lists the jobs of {run}")),
             Self::TooLarge { setting, .. } => Some(format!("{setting} on the hub raises the limit")),
             Self::Store { passing: true, .. } | Self::Unwritten(_) => {
                 Some("look at the database and its disk; the request can be repeated".to_owned())
@@ -146,6 +157,12 @@ pub enum HubError {
         /// Its file, or its address without the password.
         path: String,
         /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The address of the database is none.
+    #[error("the PostgreSQL address of the queue cannot be used: {source}")]
+    Address {
+        /// Why; without what is secret in it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A copy of the queue cannot be made or used.

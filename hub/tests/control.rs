@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bue_hub::QueueError;
 use protocol::api::{After, Pause, Reason, Settled, WorkerInfo};
-use protocol::{JobId, JobState, Outcome, RunState};
+use protocol::{JobAddress, JobId, JobState, Outcome, RunId, RunState};
 use rig::{On, Rig, WORKER, error, script, success, texts};
 
 async fn failed_jobs_of_a_run_start_over_with_all_their_retries(on: On) {
@@ -79,6 +79,23 @@ async fn what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed(on: On) {
     let (leases, resumed) = tokio::join!(waiting, rig.queue.resume(Pause::Run(run)));
     resumed.unwrap();
     assert_eq!(leases.len(), 2);
+}
+
+async fn a_run_tells_what_is_paused_of_it(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a", "b !scope other"], "p = a | b\np()\n")).await;
+    let of_it = [Pause::Everything, Pause::Run(run.clone()), Pause::Scope("other".into())];
+    for what in &of_it {
+        rig.queue.pause(what.clone()).await.unwrap();
+    }
+    rig.queue.pause(Pause::Scope("nobody's".into())).await.unwrap();
+    let mut paused = rig.run(&run).await.paused;
+    paused.sort();
+    assert_eq!(paused, [Pause::Everything, Pause::Scope("other".into()), Pause::Run(run.clone())]);
+    rig.queue.resume(Pause::Everything).await.unwrap();
+    assert_eq!(rig.run(&run).await.paused.len(), 2);
+    rig.queue.cancel(run.clone()).await.unwrap();
+    assert!(rig.run(&run).await.paused.is_empty(), "a run that has ended has nothing that is held");
 }
 
 async fn a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held(on: On) {
@@ -233,6 +250,101 @@ async fn a_job_whose_workers_are_full_says_so(on: On) {
     assert!(!reasons.iter().any(|reason| matches!(reason, Reason::WorkersFull { .. })), "{reasons:?}");
 }
 
+/// What is open of a run, as `(state, jobs, name of the example)`.
+async fn open_jobs(rig: &Rig, run: &RunId) -> Vec<(JobState, u64, String)> {
+    let open = rig.queue.explain_run(run.clone()).await.unwrap().open;
+    open.into_iter()
+        .map(|open| (open.state, open.jobs, open.example.map_or_else(String::new, |job| job.name)))
+        .collect()
+}
+
+async fn a_run_that_does_not_get_on_is_explained(on: On) {
+    let long = Duration::from_secs(600);
+    let rig = Rig::with(on, |config| {
+        (config.policy.pending_first, config.policy.pending_max) = (long, long);
+    })
+    .await;
+    let steps =
+        ["a", "b", "poll", "tried !retries 3,!backoff 600s..600s", "never !scope nobody", "bad !retries 0", "end"];
+    let calls = "p = | a\nq = b | end\npolled = poll | end\ntry = tried | end\nunserved = | never\nwrong = bad | end\n\
+        polled()\ntry()\nunserved()\nunserved()\nwrong()\nfor x in p():\n    q(x)\n";
+    let run = rig.submit(&script(&steps, calls)).await;
+    let beat = async || {
+        let info = WorkerInfo { pid: 1, scopes: vec!["default".into()], ..WorkerInfo::default() };
+        let beat = protocol::api::BeatRequest { session: WORKER, held: Vec::new(), info };
+        rig.queue.beat(beat).await.unwrap();
+    };
+    rig.settle(&rig.next_of("poll").await, Outcome::Pending { priority: None }).await;
+    rig.settle(&rig.next_of("tried").await, error("ValueError: no")).await;
+    rig.settle(&rig.next_of("bad").await, error("ValueError: never")).await;
+    rig.succeed(&rig.next_of("a").await, "[1, 2, 3, 4]").await;
+    let leased = rig.lease(2).await;
+    beat().await;
+
+    let explanation = rig.queue.explain_run(run.clone()).await.unwrap();
+    let open = &explanation.open;
+    assert_eq!(explanation.run.counts, rig.run(&run).await.counts);
+    let state = |state, jobs, name: &str| (state, jobs, name.to_owned());
+    let (running, available, waiting) = (JobState::Leased, JobState::Available, JobState::Waiting);
+    let all = open_jobs(&rig, &run).await;
+    let expected = [
+        state(running, 2, "b"),
+        state(available, 2, "b"),
+        state(available, 2, "never"),
+        state(available, 1, "poll"),
+        state(available, 1, "tried"),
+        state(waiting, 7, "end"),
+    ];
+    assert_eq!(all, expected);
+    assert!(open.iter().all(|open| !open.or_more && !open.passes));
+    assert_eq!(open[0].example.as_ref().unwrap().job, leased[0].job.min(leased[1].job));
+    assert!(open[0].since_ms.is_some() && open[0].reasons.is_empty());
+    assert_eq!(open[2].reasons, [Reason::ScopeNotServed { scope: "nobody".into() }]);
+    let [Reason::Until { after: After::Pending, .. }] = open[3].reasons[..] else { panic!("{open:?}") };
+    let [Reason::Until { after: After::Error, .. }] = open[4].reasons[..] else { panic!("{open:?}") };
+    let Reason::Parents(parents) = &open[5].reasons[0] else { panic!("{open:?}") };
+    assert_eq!((parents[0].name.as_str(), parents[0].state), ("bad", JobState::Failed));
+
+    rig.queue.pause(Pause::Run(run.clone())).await.unwrap();
+    assert_eq!(open_jobs(&rig, &run).await, expected, "what is held back is seen");
+    let open = rig.queue.explain_run(run.clone()).await.unwrap().open;
+    assert_eq!(open[1].reasons, [Reason::Paused(Pause::Run(run.clone()))]);
+    assert!(open[3].reasons.contains(&Reason::Paused(Pause::Run(run))));
+    let missing = "r0000000000zz".parse().unwrap();
+    assert!(matches!(rig.queue.explain_run(missing).await, Err(QueueError::NotFound { .. })));
+}
+
+async fn passes_that_nobody_has_reached_are_told_by_their_loop(on: On) {
+    let rig = Rig::new(on).await;
+    let text = script(&["a", "b !scope slow", "c"], "p = | a\nq = b | c\nfor x in p():\n    q(x)\n");
+    let run = rig.submit(&text).await;
+    let source = rig.next_of("a").await;
+    assert_eq!(open_jobs(&rig, &run).await, [(JobState::Leased, 1, "a".to_owned())]);
+    let items: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+    rig.succeed(&source, &format!("[{}]", items.join(","))).await;
+    let open = rig.queue.explain_run(run.clone()).await.unwrap().open;
+    assert_eq!((open.len(), open[0].state, open[0].jobs, open[0].passes), (1, JobState::Waiting, 2_000, true));
+    assert_eq!(open[0].example.as_ref().unwrap().job, source.job);
+    assert_eq!(open[0].reasons, [Reason::ScopeNotServed { scope: "slow".into() }]);
+    assert_eq!(rig.lease_as(WORKER, &["slow"], 1, Duration::ZERO).await.len(), 1);
+    let made =
+        [(JobState::Leased, 1), (JobState::Available, 127), (JobState::Waiting, 1_744), (JobState::Waiting, 128)];
+    let open = open_jobs(&rig, &run).await;
+    assert_eq!(open.iter().map(|(state, jobs, _)| (*state, *jobs)).collect::<Vec<_>>(), made);
+}
+
+async fn a_job_is_found_by_its_name_with_its_run(on: On) {
+    let rig = Rig::new(on).await;
+    let text = script(&["a"], "p = | a\np()\n");
+    let (run, other) = (rig.submit(&text).await, rig.submit(&text).await);
+    let job = rig.jobs(&run).await[0].id;
+    let find = async |run: Option<&RunId>, job| rig.queue.find(JobAddress { run: run.cloned(), job }).await;
+    assert_eq!(find(None, job).await.unwrap(), job);
+    assert_eq!(find(Some(&run), job).await.unwrap(), job);
+    assert!(matches!(find(Some(&other), job).await, Err(QueueError::OfAnotherRun { of, .. }) if of == run));
+    assert!(matches!(find(Some(&run), JobId(999)).await, Err(QueueError::NotFound { .. })));
+}
+
 async fn a_step_that_names_its_backoff_is_tried_again_within_it(on: On) {
     let rig = Rig::with(on, |config| {
         (config.policy.backoff_first, config.policy.backoff_max) = (Duration::from_secs(600), Duration::from_secs(600));
@@ -290,6 +402,7 @@ on_both_stores! {
     failed_jobs_of_a_run_start_over_with_all_their_retries,
     one_job_and_what_follows_it_start_over,
     what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed,
+    a_run_tells_what_is_paused_of_it,
     a_cancelled_run_leaves_nothing_behind_where_paused_runs_are_held,
     thousands_of_jobs_are_cancelled,
     a_loop_that_has_begun_keeps_its_passes_when_its_source_starts_over,
@@ -297,4 +410,7 @@ on_both_stores! {
     a_job_that_does_not_run_can_be_explained,
     what_a_job_waits_for_is_told_by_its_last_attempt,
     a_job_whose_workers_are_full_says_so,
+    a_run_that_does_not_get_on_is_explained,
+    passes_that_nobody_has_reached_are_told_by_their_loop,
+    a_job_is_found_by_its_name_with_its_run,
 }

@@ -208,3 +208,22 @@ async fn connections_over_the_limit_wait_and_those_that_say_nothing_are_closed()
         assert!(closed.is_ok(), "a connection that says nothing stays open");
     }
 }
+
+#[tokio::test]
+async fn a_job_is_asked_for_by_its_name_with_its_run() {
+    let server = Server::start(|_| {}).await;
+    let text = script(&["a"], "p = | a\np()\n");
+    let first: SubmitAnswer = server.submit(&text).await.json().await.unwrap();
+    let second: SubmitAnswer = server.submit(&text).await.json().await.unwrap();
+    for route in ["", "/explain", "/log"] {
+        let path = |run: &protocol::RunId| format!("/v1/jobs/{run}%2Fj1{route}");
+        let found = server.request(Method::GET, &path(&first.run.id)).send().await.unwrap();
+        assert_eq!(found.status(), StatusCode::OK, "{route}");
+        let wrong = server.request(Method::GET, &path(&second.run.id)).send().await.unwrap();
+        let body = refused(wrong, StatusCode::NOT_FOUND, ApiErrorKind::NotFound).await;
+        assert!(body.error.message.contains(first.run.id.as_str()), "{body:?}");
+    }
+    let explained = server.request(Method::GET, &format!("/v1/runs/{}/explain", first.run.id)).send().await.unwrap();
+    let explained: protocol::api::RunExplanation = explained.json().await.unwrap();
+    assert_eq!(explained.open.len(), 1);
+}

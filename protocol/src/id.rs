@@ -124,6 +124,43 @@ impl FromStr for JobId {
 
 text_form!(JobId);
 
+/// A job as people and steps name it: `j12`, or with its run, as in `BUE_ATTEMPT_KEY`, `r6p1tx4rc5z7b/j12`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct JobAddress {
+    /// The run that the job must be of, where it is named.
+    pub run: Option<RunId>,
+    /// The job.
+    pub job: JobId,
+}
+
+impl From<JobId> for JobAddress {
+    fn from(job: JobId) -> Self {
+        Self { run: None, job }
+    }
+}
+
+impl fmt::Display for JobAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.run {
+            Some(run) => write!(f, "{run}/{}", self.job),
+            None => write!(f, "{}", self.job),
+        }
+    }
+}
+
+impl FromStr for JobAddress {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text.split_once('/') {
+            Some((run, job)) => Ok(Self { run: Some(run.parse()?), job: job.parse()? }),
+            None => Ok(Self { run: None, job: text.parse()? }),
+        }
+    }
+}
+
+text_form!(JobAddress);
+
 /// The right to settle one attempt of one job: 16 random bytes, as hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseToken(pub [u8; 16]);
@@ -221,6 +258,16 @@ mod tests {
             assert!(text.parse::<JobId>().is_err(), "{text}");
         }
         assert_eq!("j7".parse::<JobId>().unwrap(), JobId(7));
+    }
+
+    #[test]
+    fn a_job_is_named_with_or_without_its_run() {
+        for text in ["j7", "r0123456789ab/j7"] {
+            assert_eq!(text.parse::<JobAddress>().unwrap().to_string(), text);
+        }
+        for text in ["r0123456789ab", "r0123456789ab/", "/j7", "j7/j7", "j7/r0123456789ab", "r0123456789ab/j7/1"] {
+            assert!(text.parse::<JobAddress>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub mod value;
 
 pub use bundle::{FileEntry, Manifest};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Severity};
-pub use id::{Digest, JobId, LeaseToken, RunId, SessionId};
+pub use id::{Digest, JobAddress, JobId, LeaseToken, RunId, SessionId};
 pub use job::{ErrorKind, JobState, Outcome, RunState, StepError};
 pub use plan::{
     Argument, Backoff, Call, CallId, Isolation, Language, Loop, LoopId, Plan, Runtime, Settings, Source, Statement,

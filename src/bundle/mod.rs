@@ -8,12 +8,12 @@
 mod limits;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use protocol::{Diagnostic, DiagnosticKind, Digest, FileEntry, Manifest};
+use protocol::{Diagnostic, DiagnosticKind, Digest, FileEntry, Manifest, Plan, Source};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
@@ -84,7 +84,8 @@ impl From<BundleError> for Error {
         match error {
             BundleError::TooLarge { setting, .. } => told.hint(format_args!(
                 "all files of the script's folder travel with it: name what it does not need in a `.bueignore` beside it \
-                 (as in `.gitignore`), move the script into a folder of its own, or raise {setting} here and on the hub"
+                 (as in `.gitignore`), move the script into a folder of its own, have a step read large data from where it is \
+                 (a database, a bucket, an address), or raise {setting} here and on the hub"
             )),
             BundleError::Unreadable { path, .. } => told.hint(format_args!(
                 "if the script does not need it, name `{}` in a `.bueignore` beside the script",
@@ -97,7 +98,7 @@ impl From<BundleError> for Error {
 
 impl Listing {
     /// Finds the files that belong to `script`. The data folder is none of them.
-    pub fn collect(script: &Path, data_dir: &DataDir, limits: &BundleLimits) -> Result<Self, BundleError> {
+    pub fn collect(script: &Path, data_dir: &DataDir, entries_max: u64) -> Result<Self, BundleError> {
         let unreadable = |source| BundleError::Script { path: script.to_owned(), source };
         let metadata = fs::metadata(script).map_err(unreadable)?;
         let no_script = |reason: &str| BundleError::NoScript { path: script.to_owned(), reason: reason.to_owned() };
@@ -109,10 +110,14 @@ impl Listing {
         let parent = script.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let root = parent.canonicalize().map_err(unreadable)?;
 
-        let mut found = walk::walk(&root, data_dir, limits.entries_max)?;
+        let mut found = walk::walk(&root, data_dir, entries_max)?;
         found.files.insert(name.clone(), metadata.len());
-        limits::check(&found.files, limits)?;
         Ok(Self { root, script: name, files: found.files, notes: found.notes })
+    }
+
+    /// Whether all of them may travel.
+    pub fn check(&self, limits: &BundleLimits) -> Result<(), BundleError> {
+        limits::check(&self.files, limits)
     }
 
     /// Sentences about files that diagnostics call missing, but that are there and were left out.
@@ -147,19 +152,32 @@ impl language::Files for Listing {
 }
 
 impl Bundle {
-    /// Reads the files that belong to `script`.
+    /// Reads the files that belong to `script`, all of which must be within the limits.
     pub fn collect(script: &Path, data_dir: &DataDir, limits: &BundleLimits) -> Result<Self, BundleError> {
-        let mut listing = Listing::collect(script, data_dir, limits)?;
-        let mut entries = Vec::with_capacity(listing.files.len());
-        for path in listing.files.keys() {
-            let content = listing.read(path)?;
-            entries.push(FileEntry { path: path.clone(), digest: Digest::of(&content), bytes: content.len() as u64 });
-        }
+        Self::of(Listing::collect(script, data_dir, limits.entries_max)?, limits)
+    }
+
+    /// Reads all files of a listing.
+    pub fn of(mut listing: Listing, limits: &BundleLimits) -> Result<Self, BundleError> {
+        listing.check(limits)?;
+        let entries = listing.files.keys().map(|path| entry(&listing, path)).collect::<Result<Vec<_>, _>>()?;
         // A file may have grown since it was listed.
         for entry in &entries {
             listing.files.insert(entry.path.clone(), entry.bytes);
         }
-        limits::check(&listing.files, limits)?;
+        listing.check(limits)?;
+        Ok(Self { listing, manifest: Manifest::new(entries) })
+    }
+
+    /// Reads only what the steps of a script are made of: the script and the files that it names. Whatever else is in the folder need not
+    /// travel where steps run in the folder itself.
+    pub fn of_code(listing: Listing, plan: &Plan) -> Result<Self, BundleError> {
+        let mut paths = BTreeSet::from([listing.script.as_str()]);
+        paths.extend(plan.sources.iter().filter_map(|source| match source {
+            Source::File(path) => Some(path.as_str()),
+            Source::Code { .. } => None,
+        }));
+        let entries = paths.into_iter().map(|path| entry(&listing, path)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { listing, manifest: Manifest::new(entries) })
     }
 
@@ -179,6 +197,11 @@ impl Bundle {
         let path = self.listing.root.join(&entry.path);
         Err(BundleError::Unreadable { path, reason: "it changed during the upload; start again".to_owned() })
     }
+}
+
+fn entry(listing: &Listing, path: &str) -> Result<FileEntry, BundleError> {
+    let content = listing.read(path)?;
+    Ok(FileEntry { path: path.to_owned(), digest: Digest::of(&content), bytes: content.len() as u64 })
 }
 
 #[cfg(test)]
@@ -205,8 +228,7 @@ mod tests {
     fn a_missing_script_and_a_folder_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = DataDir::new(folder.path().join(".bue"));
-        let collect =
-            |path: &Path| Listing::collect(path, &data_dir, &BundleLimits::default()).unwrap_err().to_string();
+        let collect = |path: &Path| Listing::collect(path, &data_dir, 100).unwrap_err().to_string();
         let error = collect(&folder.path().join("nothing.bue"));
         assert!(error.starts_with("cannot read the script") && error.contains("nothing.bue"), "{error}");
         assert!(collect(folder.path()).ends_with("it is a folder"));

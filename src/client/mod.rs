@@ -11,10 +11,10 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use protocol::api::{
-    ErrorBody, Explanation, JobPage, MissingFiles, Pause, ResetAnswer, ResultsAnswer, RunView, StatusAnswer,
-    SubmitAnswer, SubmitRequest,
+    ErrorBody, Explanation, JobPage, JobView, MissingFiles, Pause, ResetAnswer, ResultsAnswer, RunExplanation, RunView,
+    StatusAnswer, SubmitAnswer, SubmitRequest,
 };
-use protocol::{Digest, JobId, JobState, Manifest, RunId};
+use protocol::{Digest, JobAddress, JobId, JobState, Manifest, RunId};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -170,6 +170,22 @@ impl Client {
     /// Ends a pause.
     pub async fn resume(&self, what: &Pause) -> Result<(), ClientError> {
         self.send_json("resume", what).await.map(drop)
+    }
+
+    /// The job of a name; one with a run is asked for, since it must be of that run.
+    pub async fn find(&self, address: &JobAddress) -> Result<JobId, ClientError> {
+        match &address.run {
+            None => Ok(address.job),
+            Some(run) => {
+                let view: JobView = self.get(&format!("jobs/{run}%2F{}", address.job), ANSWER_TIMEOUT).await?;
+                Ok(view.id)
+            }
+        }
+    }
+
+    /// Why a run is, or is not, getting on.
+    pub async fn explain_run(&self, run: &RunId) -> Result<RunExplanation, ClientError> {
+        self.get(&format!("runs/{run}/explain"), ANSWER_TIMEOUT).await
     }
 
     /// Why a job is, or is not, running.

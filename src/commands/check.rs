@@ -45,13 +45,17 @@ pub struct Checked {
 impl Checked {
     /// Compiles the script at `path` with the files that would travel with it.
     pub fn of(context: &Context, path: &Path) -> Result<Self> {
-        let listing = Listing::collect(path, &context.data_dir, &BundleLimits::read(&context.sources)?)?;
+        let limits = BundleLimits::read(&context.sources)?;
+        let listing = Listing::collect(path, &context.data_dir, limits.entries_max)?;
         let text = listing.read(&listing.script)?;
         let mut compiled = language::compile(&listing.script, &text, &listing);
         for diagnostic in &mut compiled.diagnostics {
             diagnostic.file = path.display().to_string();
         }
-        let notes = listing.explain_missing(&compiled.diagnostics);
+        let mut notes = listing.explain_missing(&compiled.diagnostics);
+        if let Err(error) = listing.check(&limits) {
+            notes.push(format!("warning: `bue upload` refuses this script: {error}"));
+        }
         Ok(Self { path: path.to_owned(), text: String::from_utf8_lossy(&text).into_owned(), notes, compiled })
     }
 }

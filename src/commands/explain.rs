@@ -1,24 +1,42 @@
-//! `bue explain`: why a job is, or is not, running, and what came of its attempts so far.
+//! `bue explain`: why a job is, or is not, running, and what came of its attempts so far; or why a run is, or is not, getting on.
 
 use std::time::Duration;
 
 use protocol::api::{After, AttemptView, Explanation, JobView, Reason};
 use protocol::{JobState, StepError};
+use serde::Serialize;
 
-use super::pause;
 use super::status::{ago, since, span, until};
-use crate::cli::JobArguments;
+use super::{explain_run, pause};
+use crate::cli::{ExplainArguments, RunOrJob};
 use crate::context::{Context, block_on};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{self, plural};
 use crate::show::job_word;
 use crate::show::value::{drawn, shortened};
 
-/// Prints a sentence for the job, one for each reason, and a line for each attempt that is over.
-pub fn run(context: &Context, arguments: &JobArguments) -> Result {
+/// Of a job prints a sentence, one for each reason, and a line for each attempt that is over; of a run one for all jobs that have the
+/// same in their way.
+pub fn run(context: &Context, arguments: &ExplainArguments) -> Result {
     let client = context.client(&arguments.hub)?;
-    let explanation = block_on(async { Ok(client.explain(arguments.job).await?) })?;
-    output::print(&text(&explanation))
+    let json = arguments.json;
+    let text = block_on(async {
+        match &arguments.what {
+            RunOrJob::Job(job) => {
+                let explanation = client.explain(client.find(job).await?).await?;
+                if json { as_json(&explanation) } else { Ok(text(&explanation)) }
+            }
+            RunOrJob::Run(run) => {
+                let explanation = client.explain_run(run).await?;
+                if json { as_json(&explanation) } else { Ok(explain_run::text(&explanation)) }
+            }
+        }
+    })?;
+    output::print(&text)
+}
+
+fn as_json(explanation: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(explanation).map_err(Error::internal)
 }
 
 fn text(explanation: &Explanation) -> String {
@@ -60,7 +78,8 @@ fn headline(job: &JobView) -> String {
     let name = format!("job {} (`{}`) of run {}", job.id, job.name, job.run);
     match (job.state, &job.worker, &job.error) {
         (JobState::Leased, Some(worker), _) => {
-            format!("{name} is running on worker {worker}, attempt {}", job.attempts)
+            let time = job.since_ms.and_then(since).map(|time| format!(", for {}", span(time))).unwrap_or_default();
+            format!("{name} is running on worker {worker}, attempt {}{time}", job.attempts)
         }
         (JobState::Failed, _, Some(error)) => {
             format!("{name} failed after {}: {}", plural(job.attempts.into(), "attempt", "attempts"), error.message)
@@ -70,7 +89,8 @@ fn headline(job: &JobView) -> String {
     }
 }
 
-fn sentence(reason: &Reason) -> String {
+/// What a reason comes to for one job, or for jobs that are alike.
+pub fn sentence(reason: &Reason) -> String {
     match reason {
         Reason::Parents(parents) => {
             let parents: Vec<String> = parents
@@ -79,7 +99,7 @@ fn sentence(reason: &Reason) -> String {
                 .collect();
             format!("it waits for {}", parents.join(", "))
         }
-        Reason::Paused(what) => format!("{} paused: `bue resume` ends that", pause::describe(what)),
+        Reason::Paused(what) => pause::sentence(what),
         Reason::ScopeNotServed { scope } => {
             format!("no worker serves its scope: `bue worker -s {scope}` starts one that does")
         }

@@ -93,6 +93,8 @@ pub fn failed(error: ::hub::HubError) -> Error {
     match &error {
         HubError::Open { path, .. } if path.starts_with("postgres://") => Error::machine(&error)
             .hint("look at the address, the user's rights and the server; -p or BUE_POSTGRES names another one"),
+        HubError::Address { .. } => Error::usage(&error)
+            .hint("-p, or BUE_POSTGRES, must be of the form postgres://user:password@host:port/database"),
         HubError::DataDir { .. } | HubError::Open { .. } => Error::machine(&error).hint(
             "choose a folder that you may write to with --data-dir or BUE_DATA_DIR, and look at the disk's space",
         ),

@@ -17,8 +17,10 @@ const LEFT_OUT: (&str, &str) = ("\n… ", " bytes left out …\n");
 pub fn run(context: &Context, arguments: &LogsArguments) -> Result {
     let client = context.client(&arguments.hub)?;
     match &arguments.what {
-        RunOrJob::Job(job) if arguments.follow => block_on(follow(&client, *job)),
-        RunOrJob::Job(job) => block_on(show(&client, *job, arguments.attempt)),
+        RunOrJob::Job(job) => block_on(async {
+            let job = client.find(job).await?;
+            if arguments.follow { follow(&client, job).await } else { show(&client, job, arguments.attempt).await }
+        }),
         RunOrJob::Run(_) if arguments.follow || arguments.attempt.is_some() => {
             Err(Error::usage("--follow and --attempt are for one job").hint("`bue status RUN` lists the jobs"))
         }

@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 pub mod example;
 pub mod explain;
+mod explain_run;
 pub mod fmt;
 pub mod hub;
 pub mod logs;

@@ -36,6 +36,31 @@ fn what(arguments: &PauseArguments) -> Pause {
     }
 }
 
+/// Whether all jobs of a run are held, and not only those of some scopes.
+pub fn holds_all(paused: &[Pause]) -> bool {
+    paused.iter().any(|what| !matches!(what, Pause::Scope(_)))
+}
+
+/// That something is paused, and how that ends.
+pub fn sentence(pause: &Pause) -> String {
+    let argument = match pause {
+        Pause::Everything => String::new(),
+        Pause::Scope(scope) => format!(" -s {}", quoted(scope)),
+        Pause::Run(run) => format!(" {run}"),
+    };
+    format!("{} paused: `bue resume{argument}` ends that", describe(pause))
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "-_.:/@".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// What is paused, with its verb.
 pub fn describe(pause: &Pause) -> String {
     match pause {

@@ -11,7 +11,7 @@ pub fn run(context: &Context, arguments: &ResetArguments) -> Result {
     let reset = block_on(async {
         Ok(match &arguments.what {
             RunOrJob::Run(run) => client.reset_failed(run).await?,
-            RunOrJob::Job(job) => client.reset_job(*job).await?,
+            RunOrJob::Job(job) => client.reset_job(client.find(job).await?).await?,
         })
     })?;
     match (reset.jobs, &arguments.what) {

@@ -8,7 +8,7 @@ use protocol::Plan;
 use protocol::api::RunView;
 use protocol::secret::SecretText;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Listing};
 use crate::cli::RunArguments;
 use crate::context::{Context, block_on_all_cores};
 use crate::data_dir::Service;
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::local::{Engine, Options};
 use crate::service::{log, sandbox, stop};
 use crate::settings::limits::{self, BundleLimits};
-use crate::settings::{engines, table};
+use crate::settings::{engines, table, value};
 use crate::show::json::{self, Document};
 use crate::{output, show};
 
@@ -26,26 +26,28 @@ const DRAIN: Duration = Duration::from_millis(1);
 /// Runs it.
 pub fn run(context: &Context, arguments: &RunArguments) -> Result {
     log::start_quietly(&context.sources)?;
-    let bundle_limits = BundleLimits::read(&context.sources)?;
-    let bundle = Bundle::collect(&arguments.script.path(), &context.data_dir, &bundle_limits)?;
-    for note in &bundle.listing.notes {
+    let limits = BundleLimits::read(&context.sources)?;
+    let listing = Listing::collect(&arguments.script.path(), &context.data_dir, limits.entries_max)?;
+    for note in &listing.notes {
         output::note(note);
     }
-    let plan = compile(&bundle, arguments)?;
+    let plan = compile(&listing, arguments)?;
+    // In a sandbox steps get a copy of all files; else they find them where they are.
+    let bundle = if arguments.sandbox { Bundle::of(listing, &limits)? } else { Bundle::of_code(listing, &plan)? };
     let options = options(context, arguments, &bundle, &plan)?;
     block_on_all_cores(run_plan(options, &bundle, &plan, arguments.json))
 }
 
-fn compile(bundle: &Bundle, arguments: &RunArguments) -> Result<Plan> {
-    let text = bundle.listing.read(&bundle.listing.script)?;
-    let mut compiled = language::compile(&bundle.listing.script, &text, &bundle.listing);
+fn compile(listing: &Listing, arguments: &RunArguments) -> Result<Plan> {
+    let text = listing.read(&listing.script)?;
+    let mut compiled = language::compile(&listing.script, &text, listing);
     for diagnostic in &mut compiled.diagnostics {
         diagnostic.file = arguments.script.path().display().to_string();
     }
     if !compiled.diagnostics.is_empty() {
         let text = String::from_utf8_lossy(&text);
         output::note_coloured(language::render(&compiled.diagnostics, &text, output::colours()).trim_end());
-        bundle.listing.explain_missing(&compiled.diagnostics).iter().for_each(|note| output::note(note));
+        listing.explain_missing(&compiled.diagnostics).iter().for_each(|note| output::note(note));
     }
     match compiled.plan {
         Some(plan) => Ok(plan),
@@ -77,7 +79,7 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     worker.limits.drain = DRAIN;
     let slots = match arguments.slots {
         Some(slots) => Some(slots),
-        None => sources.read(&table::N_WORKER_PROCESSES)?,
+        None => sources.read::<value::Slots>(&table::N_WORKER_PROCESSES)?.map(|slots| slots.0),
     };
     if let Some(slots) = slots {
         worker.slots = slots as usize;
@@ -86,6 +88,9 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     // What protects a hub from strangers would only be in the way of one's own script.
     limits.scopes_max = limits.scopes_max.max(worker.scopes.len());
     limits.results_max = usize::MAX;
+    if !arguments.sandbox {
+        (limits.bundle_bytes_max, limits.bundle_files_max) = (u64::MAX, usize::MAX);
+    }
     let reverse_priority = sources.read(&table::REVERSE_PRIORITY)?.unwrap_or(false);
     let secrets = declared_secrets(context, plan);
     Ok(Options { worker, secrets, policy: limits::policy(sources)?, limits, reverse_priority })

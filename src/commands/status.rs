@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use protocol::api::{Counts, JobView, RunView, ScopeView, StatusAnswer, WorkerInfo, WorkerView};
+use protocol::api::{Counts, JobView, Pause, RunView, ScopeView, StatusAnswer, WorkerInfo, WorkerView};
 use protocol::{JobState, RunId};
 use serde::Serialize;
 
@@ -59,6 +59,9 @@ async fn show_run(client: &Client, run: &RunId, arguments: &StatusArguments) -> 
             outcome_of(job),
         ]);
     }
+    for paused in run.paused.iter().map(pause::sentence) {
+        text.push_str(&format!("\n{paused}"));
+    }
     if !jobs.is_empty() {
         text.push_str(&format!("\n{table}"));
     }
@@ -99,12 +102,12 @@ fn hub_text(client: &Client, status: &StatusAnswer) -> String {
         format!("hub {} at {}: {}", status.version, client.address(), counts_text(&status.counts)),
         workers_text(&status.workers),
     ];
-    parts.extend(status.paused.iter().map(|what| format!("{} paused", pause::describe(what))));
+    parts.extend(status.paused.iter().map(pause::sentence));
     parts.extend(status.scopes.iter().filter(|scope| scope.available > 0 && !scope.served).map(unserved));
     if status.runs.is_empty() {
         parts.push("no runs yet: `bue upload FILE` makes one".to_owned());
     } else {
-        parts.push(runs_text(&status.runs));
+        parts.push(runs_text(&status.runs, &status.paused));
     }
     parts.join("\n")
 }
@@ -146,13 +149,13 @@ fn workers_text(workers: &[WorkerView]) -> String {
     table.to_string()
 }
 
-fn runs_text(runs: &[RunView]) -> String {
+fn runs_text(runs: &[RunView], paused: &[Pause]) -> String {
     let mut table = drawn(&["run", "script", "state", "jobs", "begun"]);
     for run in runs {
         table.add_row([
             run.id.to_string(),
             run.script.clone(),
-            state_text(run),
+            state_text(run, paused.contains(&Pause::Run(run.id.clone()))),
             counts_text(&run.counts),
             since(run.created_ms).map(ago).unwrap_or_default(),
         ]);
@@ -160,19 +163,27 @@ fn runs_text(runs: &[RunView]) -> String {
     table.to_string()
 }
 
-/// How a run stands, and whether it is pinned.
-fn state_text(run: &RunView) -> String {
+/// How a run stands, and whether it is paused and pinned.
+fn state_text(run: &RunView, is_paused: bool) -> String {
+    let paused = if is_paused { ", paused" } else { "" };
     let pinned = if run.pinned { ", pinned" } else { "" };
-    format!("{}{pinned}", run_word(run.state))
+    format!("{}{paused}{pinned}", run_word(run.state))
 }
 
-fn run_line(run: &RunView) -> String {
+/// A run and how it stands, in one line.
+pub fn run_line(run: &RunView) -> String {
     let took = run
         .finished_ms
         .and_then(|end| u64::try_from(end - run.created_ms).ok())
         .map(|took| format!(", took {}", span(Duration::from_millis(took))))
         .unwrap_or_default();
-    format!("run {} of {} {}{took}: {}", run.id, run.script, state_text(run), counts_text(&run.counts))
+    format!(
+        "run {} of {} {}{took}: {}",
+        run.id,
+        run.script,
+        state_text(run, pause::holds_all(&run.paused)),
+        counts_text(&run.counts)
+    )
 }
 
 fn counts_text(counts: &Counts) -> String {

@@ -1,9 +1,8 @@
-//! `bue value`: what one job returned, as JSON, at a glance, or in a file.
-
-use std::path::Path;
+//! `bue value`: what one job returned, as JSON, at a glance, or in a file or a pipe.
 
 use bucket::value::Accepted;
-use protocol::ValueRef;
+use protocol::frame::Input;
+use protocol::{JobId, ValueRef};
 
 use crate::cli::{Export, ValueArguments};
 use crate::client::Client;
@@ -11,59 +10,62 @@ use crate::context::{Context, block_on};
 use crate::error::{Error, Result};
 use crate::fetched::{self, Desk, Named};
 use crate::show::value::{describe, rows_of};
-use crate::{output, show};
+use crate::{export, output, show};
 
 /// Prints what the job returned, or writes it into files.
 pub fn run(context: &Context, arguments: &ValueArguments) -> Result {
     let client = context.client(&arguments.hub)?;
+    let job = block_on(async { Ok(client.find(&arguments.job).await?) })?;
+    export::check(&arguments.export)?;
     if arguments.export.is_none() {
-        return block_on(print(&client, arguments));
+        return block_on(print(&client, job, arguments.head));
     }
-    let value = block_on(value_of(&client, arguments))?;
+    let value = block_on(value_of(&client, job))?;
     let desk = Desk::open(context, arguments.bucket.as_deref())?;
     if value.passes().is_none() {
-        let message = format!("the value of job {} is {}, which has no columns", arguments.job, describe(&value));
+        let message = format!("the value of job {job} is {}, which has no columns", describe(&value));
         return Err(Error::usage(message).hint("`bue value JOB` prints it as JSON"));
     }
     let content = block_on(desk.fetch(&value, 0, Accepted::Plain))?;
     let table = Named { name: "value".to_owned(), content };
     write(context, &desk, table, &arguments.export)?;
-    output::note(&format!("{} of job {} written", describe(&value), arguments.job));
+    output::note(&format!("{} of job {job} written", describe(&value)));
     Ok(())
 }
 
-async fn print(client: &Client, arguments: &ValueArguments) -> Result {
-    let Some(count) = arguments.head else {
-        return output::print_content(&client.value(arguments.job).await?);
+async fn print(client: &Client, job: JobId, head: Option<u64>) -> Result {
+    let Some(count) = head else {
+        return output::print_content(&client.value(job).await?);
     };
-    let value = value_of(client, arguments).await?;
-    let text = client.head(arguments.job, count).await?;
+    let value = value_of(client, job).await?;
+    let text = client.head(job, count).await?;
     match rows_of(&text, value.length.unwrap_or_default(), count as usize) {
         Some(rows) => output::print(&rows),
         None => output::print_content(&text),
     }
 }
 
-async fn value_of(client: &Client, arguments: &ValueArguments) -> Result<ValueRef> {
-    let job = client.explain(arguments.job).await?.job;
+async fn value_of(client: &Client, job: JobId) -> Result<ValueRef> {
+    let job = client.explain(job).await?.job;
     job.value.ok_or_else(|| {
         let state = show::job_word(job.state);
         Error::usage(format_args!("job {} (`{}`) has no value: it is {state}", job.id, job.name))
     })
 }
 
-/// Writes a table into the files that were asked for.
+/// Writes a table where it was asked for.
 pub fn write(context: &Context, desk: &Desk, table: Named, export: &Export) -> Result {
     let arrow = desk.as_arrow(table.content)?;
-    let to = |file: &Option<std::path::PathBuf>, write: &dyn Fn(&Path) -> Result| match file {
-        Some(file) => write(file),
-        None => Ok(()),
-    };
-    to(&export.csv, &|file| fetched::write_csv(&arrow, file))?;
-    to(&export.arrow, &|file| fetched::write_arrow(&arrow, file))?;
-    to(&export.parquet, &|file| {
-        let content = protocol::frame::Input::ArrowFile(arrow.clone());
-        let table = Named { name: "value".to_owned(), content };
-        desk.query(context, "SELECT * FROM value", vec![table], Some(file)).map(drop)
-    })
+    if let Some(target) = &export.csv {
+        fetched::write_csv(&arrow, target)?;
+    }
+    if let Some(target) = &export.arrow {
+        fetched::copy(&arrow, target)?;
+    }
+    let Some(target) = &export.parquet else { return Ok(()) };
+    // The program that writes it writes files only.
+    let file = if export::is_standard_output(target) { &desk.place("value.parquet") } else { target };
+    let table = Named { name: "value".to_owned(), content: Input::ArrowFile(arrow) };
+    desk.query(context, "SELECT * FROM value", vec![table], Some(file))?;
+    if file == target { Ok(()) } else { fetched::copy(file, target) }
 }

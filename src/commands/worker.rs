@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::output;
 use crate::secrets;
 use crate::service::{keys, log, sandbox, stop};
-use crate::settings::value::{Scopes, Value};
+use crate::settings::value::{self, Scopes, Value};
 use crate::settings::{engines, limits, places, table};
 
 /// Works until Ctrl-C or SIGTERM.
@@ -76,7 +76,7 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     }
     let slots = match arguments.slots {
         Some(slots) => Some(slots),
-        None => sources.read(&table::N_WORKER_PROCESSES)?,
+        None => sources.read::<value::Slots>(&table::N_WORKER_PROCESSES)?.map(|slots| slots.0),
     };
     if let Some(slots) = slots {
         config.slots = slots as usize;

@@ -23,8 +23,10 @@ pub fn start_quietly(sources: &Sources) -> Result {
 }
 
 fn start_with(sources: &Sources, default: &str) -> Result {
-    let wanted: Option<String> = sources.read(&table::BUE_LOG)?;
-    let filter = filter(wanted.as_deref(), default)?;
+    let filter = match sources.read_by(&table::BUE_LOG, filter)? {
+        Some(filter) => filter,
+        None => EnvFilter::try_new(default).map_err(Error::internal)?,
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -35,23 +37,23 @@ fn start_with(sources: &Sources, default: &str) -> Result {
 
 /// Words that a filter may have without saying what they are about.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// What is expected of the setting.
+const EXPECTED: &str = "`error`, `warn`, `info`, `debug`, or filters such as `info,bue_hub=debug`";
 
-fn filter(wanted: Option<&str>, default: &str) -> Result<EnvFilter> {
-    let hint = "write error, warn, info, debug, or filters such as `info,bue_hub=debug`";
-    let mut bare = wanted.unwrap_or_default().split(',').map(str::trim).filter(|part| !part.contains('='));
-    if let Some(word) = bare.find(|word| !word.is_empty() && !LEVELS.contains(word)) {
+fn filter(wanted: &str) -> Result<EnvFilter, String> {
+    let mut bare = wanted.split(',').map(str::trim).filter(|part| !part.contains('='));
+    if bare.any(|word| !word.is_empty() && !LEVELS.contains(&word)) {
         // Taken for a module of that name, it would turn all else off.
-        return Err(Error::usage(format_args!("BUE_LOG has `{word}`, which is no level")).hint(hint));
+        return Err(EXPECTED.to_owned());
     }
     let text = match wanted {
         // A bare level is meant for us: what we build on has little to say to users.
-        Some(level @ ("error" | "warn" | "info" | "debug" | "trace")) => {
+        level @ ("error" | "warn" | "info" | "debug" | "trace") => {
             format!("warn,s3s=off,bue={level},bue_hub={level},bue_worker={level},bue_bucket={level}")
         }
-        Some(filters) => filters.to_owned(),
-        None => default.to_owned(),
+        filters => filters.to_owned(),
     };
-    EnvFilter::try_new(&text).map_err(|error| Error::usage(format_args!("BUE_LOG is `{text}`: {error}")).hint(hint))
+    EnvFilter::try_new(&text).map_err(|error| format!("{EXPECTED} ({error})"))
 }
 
 #[cfg(test)]
@@ -60,11 +62,10 @@ mod tests {
 
     #[test]
     fn levels_and_filters_are_understood_and_nonsense_is_named() {
-        assert!(filter(Some("debug"), SERVICE_FILTER).is_ok());
-        assert!(filter(Some("info,bue_hub=debug"), SERVICE_FILTER).is_ok());
-        assert!(filter(None, SERVICE_FILTER).is_ok());
-        assert!(filter(Some("eror"), SERVICE_FILTER).unwrap_err().to_string().contains("`eror`"));
-        let error = filter(Some("bue_hub=loudly"), SERVICE_FILTER).unwrap_err().to_string();
-        assert!(error.contains("BUE_LOG"), "{error}");
+        assert!(filter("debug").is_ok() && filter("info,bue_hub=debug").is_ok());
+        assert!(EnvFilter::try_new(SERVICE_FILTER).is_ok() && EnvFilter::try_new(COMMAND_FILTER).is_ok());
+        for nonsense in ["eror", "info,bue_hub=loudly"] {
+            assert!(filter(nonsense).unwrap_err().contains("`info,bue_hub=debug`"), "{nonsense}");
+        }
     }
 }

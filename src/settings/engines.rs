@@ -74,7 +74,11 @@ pub fn database_of_hub(flag: Option<&str>, sources: &Sources) -> Result<Option<S
             Ok(Some(format!("postgres://{login}{at}{host}:{port}/{database}")))
         }
         Some(address) => Ok(Some(address.to_owned())),
-        None => sources.read(&table::BUE_POSTGRES),
+        None => sources.read_by(&table::BUE_POSTGRES, |address| {
+            let is_one = ["postgres://", "postgresql://"].iter().any(|scheme| address.starts_with(scheme));
+            let expected = "the address of a database, `postgres://user:password@host:port/database`";
+            if is_one { Ok(address.to_owned()) } else { Err(expected.to_owned()) }
+        }),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::source::{SettingError, Sources};
 use super::table::Setting;
-use super::value::{Value, show_bytes, show_duration};
+use super::value::{Size, Value, show_bytes, show_duration};
 
 /// A line of the documentation's table.
 #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is checked by tests"))]
@@ -20,11 +20,17 @@ pub struct Row {
 }
 
 /// A type that bounds have.
-trait Bound: Value + Copy {
+trait Bound: Copy {
+    /// Reads it, or says what was expected; `least` is the smallest number that makes sense.
+    fn read(text: &str, name: &str, least: u64) -> Result<Self, String>;
     fn show(self, name: &str) -> String;
 }
 
 impl Bound for Duration {
+    fn read(text: &str, _: &str, _: u64) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| Self::EXPECTED.to_owned())
+    }
+
     fn show(self, _: &str) -> String {
         show_duration(self)
     }
@@ -33,8 +39,19 @@ impl Bound for Duration {
 macro_rules! whole_bounds {
     ($($kind:ty),*) => {$(
         impl Bound for $kind {
+            fn read(text: &str, name: &str, least: u64) -> Result<Self, String> {
+                let (number, expected) = if is_size(name) {
+                    (Size::parse(text).map(|size| size.0), Size::EXPECTED.to_owned())
+                } else {
+                    let number = text.parse().ok().filter(|number| *number >= least);
+                    (number, format!("a whole number from {least} on"))
+                };
+                let fitting = number.map(<$kind>::try_from).transpose();
+                fitting.ok().flatten().ok_or(expected)
+            }
+
             fn show(self, name: &str) -> String {
-                if name.contains("BYTES") { show_bytes(self as u64) } else { self.to_string() }
+                if is_size(name) { show_bytes(self as u64) } else { self.to_string() }
             }
         }
     )*};
@@ -42,9 +59,14 @@ macro_rules! whole_bounds {
 
 whole_bounds!(u32, u64, usize);
 
+/// Whether a bound is one of bytes.
+fn is_size(name: &str) -> bool {
+    name.contains("BYTES")
+}
+
 /// For each set of bounds: how it is read, and how it is documented.
 macro_rules! limits {
-    ($($(#[$doc:meta])* $reader:ident, $rows:ident: $limits:ty { $($($field:ident).+, $name:ident $meaning:literal;)* })*) => {
+    ($($(#[$doc:meta])* $reader:ident, $rows:ident: $limits:ty { $($($field:ident).+, $name:ident $(from $least:literal)? $meaning:literal;)* })*) => {
         $(
             $(#[$doc])*
             pub fn $reader(sources: &Sources) -> Result<$limits, SettingError> {
@@ -52,7 +74,9 @@ macro_rules! limits {
                 $(
                     let setting =
                         Setting { name: stringify!($name), flag: "", default: "", meaning: $meaning, secret: false };
-                    if let Some(value) = sources.read(&setting)? {
+                    let least = [$($least,)? 1][0];
+                    let read = |text: &str| Bound::read(text, setting.name, least);
+                    if let Some(value) = sources.read_by(&setting, read)? {
                         limits.$($field).+ = value;
                     }
                 )*
@@ -84,7 +108,7 @@ limits! {
         wait_max, BUE_WAIT_MAX "Hub: longest wait of a long poll.";
         leases_max, BUE_LEASES_MAX "Hub: most leases in one answer.";
         scopes_max, BUE_SCOPES_MAX "Hub: most scopes of one worker.";
-        scope_share, BUE_SCOPE_SHARE "Hub: of so many jobs that a worker is given, one is of its scopes in turn; 0: all are in the order of its scopes.";
+        scope_share, BUE_SCOPE_SHARE from 0 "Hub: of so many jobs that a worker is given, one is of its scopes in turn; 0: all are in the order of its scopes.";
         page_max, BUE_PAGE_MAX "Hub: most jobs or runs in one page of a listing.";
         results_max, BUE_RESULTS_MAX "Hub: most entries of a run's results.";
         shown_value_bytes_max, BUE_SHOWN_VALUE_BYTES_MAX "Hub: largest value it shows.";
@@ -248,5 +272,21 @@ mod tests {
         let sources = Sources::of(&[("BUE_LEASES_MAX", "0")], &[]);
         let error = hub(&sources).unwrap_err().to_string();
         assert!(error.contains("BUE_LEASES_MAX"), "{error}");
+        assert_eq!(hub(&Sources::of(&[("BUE_SCOPE_SHARE", "0")], &[])).unwrap().scope_share, 0);
+    }
+
+    #[test]
+    fn a_limit_says_what_kind_of_thing_it_is() {
+        for (name, text, expected) in [
+            ("BUE_LEASES_MAX", "many", "a whole number from 1 on"),
+            ("BUE_LEASES_MAX", "1KiB", "a whole number from 1 on"),
+            ("BUE_SCOPE_SHARE", "-1", "a whole number from 0 on"),
+            ("BUE_FILE_BYTES_MAX", "64 megabytes", "a size such as"),
+            ("BUE_LAPSE", "soon", "a time such as"),
+        ] {
+            let error = hub(&Sources::of(&[(name, text)], &[])).unwrap_err().to_string();
+            let start = format!("{name} from the environment is `{text}`, expected {expected}");
+            assert!(error.starts_with(&start), "{error}");
+        }
     }
 }

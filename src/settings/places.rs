@@ -89,17 +89,33 @@ pub fn bucket_listens(flag: Option<&PartialAddress>, sources: &Sources) -> Resul
 /// What hub and workers keep values in: `-k`, BUE_BUCKET, or a bucket server.
 pub fn bucket_of_client(flag: Option<&str>, sources: &Sources, data_dir: &DataDir) -> Result<bucket::BucketUrl> {
     let named = match flag {
-        Some(flag) => Some(flag.to_owned()),
-        None => sources.read::<String>(&table::BUE_BUCKET)?,
+        Some(flag) => Some(
+            named_bucket(flag).map_err(|expected| Error::usage(format_args!("-k is `{flag}`, expected {expected}")))?,
+        ),
+        None => sources.read_by(&table::BUE_BUCKET, named_bucket)?,
     };
     let server = match named {
-        Some(url) if url.starts_with("file://") => return parse_url(&url),
-        Some(url) if url.starts_with("s3://") => return in_region(parse_url(&url)?, sources),
-        Some(server) => Some(server.parse::<PartialAddress>().map_err(|_| wrong_bucket(&server))?),
+        Some(NamedBucket::Url(url)) => return in_region(url, sources),
+        Some(NamedBucket::Server(server)) => Some(server),
         None => None,
     };
     let address = BUCKET_OF_CLIENT.connect(server.as_ref(), sources, data_dir, Service::Bucket)?;
-    parse_url(&address.to_string())
+    address.to_string().parse().map_err(Error::usage)
+}
+
+/// A bucket as people name it.
+enum NamedBucket {
+    Url(bucket::BucketUrl),
+    Server(PartialAddress),
+}
+
+fn named_bucket(text: &str) -> Result<NamedBucket, String> {
+    let expected = "`host:port` of a `bue bucket`, `file:///folder` or `s3://bucket/prefix?endpoint=http://host:9000`";
+    if ["file://", "s3://"].iter().any(|scheme| text.starts_with(scheme)) {
+        let url = text.parse().map_err(|error: bucket::BucketUrlError| format!("{expected}: {}", error.reason()));
+        return url.map(NamedBucket::Url);
+    }
+    text.parse().map(NamedBucket::Server).map_err(|_| expected.to_owned())
 }
 
 /// The bucket in the region that the environment names, where its URL names none.
@@ -113,15 +129,6 @@ fn in_region(mut url: bucket::BucketUrl, sources: &Sources) -> Result<bucket::Bu
         };
     }
     Ok(url)
-}
-
-fn parse_url(url: &str) -> Result<bucket::BucketUrl> {
-    url.parse().map_err(Error::usage)
-}
-
-fn wrong_bucket(text: &str) -> Error {
-    Error::usage(format_args!("`{text}` is no bucket"))
-        .hint("write `host:port` of a `bue bucket`, `file:///folder` or `s3://bucket/prefix?endpoint=http://host:9000`")
 }
 
 #[cfg(test)]

@@ -87,15 +87,20 @@ impl Sources {
 
     /// The value of a setting, or `None` where it is not set. An empty text counts as not set.
     pub fn read<T: Value>(&self, setting: &Setting) -> Result<Option<T>, SettingError> {
+        self.read_by(setting, |text| T::parse(text).ok_or_else(|| T::EXPECTED.to_owned()))
+    }
+
+    /// The same by a way of reading that says what it expected.
+    pub fn read_by<T>(
+        &self,
+        setting: &Setting,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingError> {
         let Some((text, origin)) = self.find(setting.name) else { return Ok(None) };
-        match T::parse(text) {
-            Some(value) => Ok(Some(value)),
-            None => {
-                let found = if setting.secret { "not usable".to_owned() } else { format!("`{}`", shorten(text)) };
-                let (name, expected) = (setting.name.to_owned(), T::EXPECTED.to_owned());
-                Err(SettingError::Malformed { name, origin, found, expected })
-            }
-        }
+        parse(text).map(Some).map_err(|expected| {
+            let found = if setting.secret { "not usable".to_owned() } else { format!("`{}`", shorten(text)) };
+            SettingError::Malformed { name: setting.name.to_owned(), origin, found, expected }
+        })
     }
 
     /// The text of a variable that is no setting, or `None` where it is not set.

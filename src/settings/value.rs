@@ -72,12 +72,12 @@ impl Value for Host {
     }
 }
 
-/// A whole number from 1 on; sizes may be written with their unit.
+/// A number of bytes, with or without a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count(pub u64);
+pub struct Size(pub u64);
 
-impl Value for Count {
-    const EXPECTED: &'static str = "a whole number from 1 on, such as 4096 or 64MiB";
+impl Value for Size {
+    const EXPECTED: &'static str = "a size such as 4096, 512KiB, 64MiB or 1GiB";
 
     fn parse(text: &str) -> Option<Self> {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -93,19 +93,26 @@ impl Value for Count {
     }
 }
 
-macro_rules! counts {
-    ($($kind:ty),*) => {$(
-        impl Value for $kind {
-            const EXPECTED: &'static str = Count::EXPECTED;
+/// How many of something there are.
+impl Value for u32 {
+    const EXPECTED: &'static str = "a whole number from 1 on";
 
-            fn parse(text: &str) -> Option<Self> {
-                Count::parse(text).and_then(|count| count.0.try_into().ok())
-            }
-        }
-    )*};
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| *number > 0)
+    }
 }
 
-counts!(u32, u64, usize);
+/// Slots of a worker; the bounds are those of its flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots(pub u32);
+
+impl Value for Slots {
+    const EXPECTED: &'static str = "a whole number from 1 to 10000";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|slots| (1..=10_000).contains(slots)).map(Self)
+    }
+}
 
 impl Value for Duration {
     const EXPECTED: &'static str = "a time such as 500ms, 20s, 5m or 1h (seconds where no unit is given)";
@@ -207,10 +214,14 @@ mod tests {
 
     #[test]
     fn numbers_read_with_and_without_units() {
-        assert_eq!(Count::parse("64MiB"), Some(Count(64 << 20)));
-        assert_eq!(Count::parse("4096"), Some(Count(4096)));
+        assert_eq!(Size::parse("64MiB"), Some(Size(64 << 20)));
+        assert_eq!(Size::parse("4096"), Some(Size(4096)));
         for text in ["", "0", "-1", "1.5", "64MB", "x", "99999999999999999999", "20000000000GiB"] {
-            assert_eq!(Count::parse(text), None, "{text}");
+            assert_eq!(Size::parse(text), None, "{text}");
+        }
+        assert_eq!((u32::parse("7"), Slots::parse("10000")), (Some(7), Some(Slots(10_000))));
+        for text in ["0", "10001", "1KiB", "-1", "x"] {
+            assert_eq!(Slots::parse(text), None, "{text}");
         }
     }
 
@@ -234,7 +245,7 @@ mod tests {
     #[test]
     fn what_the_documentation_shows_reads_back() {
         for bytes in [1, 1_000, 1 << 20, 3 << 30] {
-            assert_eq!(Count::parse(&show_bytes(bytes)), Some(Count(bytes)));
+            assert_eq!(Size::parse(&show_bytes(bytes)), Some(Size(bytes)));
         }
         for ms in [1, 1_500, 20_000, 300_000, 7_200_000, 604_800_000] {
             let time = Duration::from_millis(ms);

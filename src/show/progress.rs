@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::RunState;
-use protocol::api::{Counts, RunView};
+use protocol::api::{Counts, Pause, RunView};
 
+use crate::commands::pause;
 use crate::error::Result;
 use crate::output;
 use crate::runs::Runs;
@@ -17,23 +18,35 @@ const LINE_PAUSE: Duration = Duration::from_secs(1);
 pub async fn follow(runs: &impl Runs, mut run: RunView) -> Result<RunView> {
     let mut display = Display::new();
     display.show(&run);
+    let mut way_to_reasons = runs.way_to_reasons(&run.id);
     while run.state == RunState::Running {
-        run = runs.run_after(&run.id, run.version).await?;
+        let before = run.version;
+        run = runs.run_after(&run.id, before).await?;
         display.show(&run);
+        if stands_still(before, &run)
+            && let Some(way) = way_to_reasons.take()
+        {
+            output::note(&format!("run {} does not get on at the moment: {way} says why", run.id));
+        }
     }
     display.finish(&run);
     Ok(run)
 }
 
+/// Whether a run is as it was a while ago, and no worker is at it.
+fn stands_still(before: u64, run: &RunView) -> bool {
+    run.state == RunState::Running && run.version == before && run.counts.leased == 0
+}
+
 enum Display {
     Bar(ProgressBar),
-    Lines { shown: Option<Counts>, at: Instant },
+    Lines { shown: Option<Counts>, paused: Vec<Pause>, at: Instant },
 }
 
 impl Display {
     fn new() -> Self {
         if !output::watched() {
-            return Self::Lines { shown: None, at: Instant::now() };
+            return Self::Lines { shown: None, paused: Vec::new(), at: Instant::now() };
         }
         let bar = ProgressBar::new(0);
         // The template is ours and well formed; a bar of the default style would do as well.
@@ -52,14 +65,18 @@ impl Display {
             Self::Bar(bar) => {
                 bar.set_length(run.counts.total());
                 bar.set_position(ended(&run.counts));
-                bar.set_message(describe_rest(&run.counts));
+                bar.set_message(describe_rest(run));
             }
-            Self::Lines { shown, at } => {
+            Self::Lines { shown, paused, at } => {
                 let due = shown.is_none() || at.elapsed() >= LINE_PAUSE;
                 if due && *shown != Some(run.counts) {
                     *shown = Some(run.counts);
                     *at = Instant::now();
                     output::note(&line(run));
+                }
+                if *paused != run.paused {
+                    paused.clone_from(&run.paused);
+                    paused.iter().for_each(|what| output::note(&pause::sentence(what)));
                 }
             }
         }
@@ -96,8 +113,9 @@ fn line(run: &RunView) -> String {
     format!("run {}: {total}, {}", run.id, parts.join(", "))
 }
 
-fn describe_rest(counts: &Counts) -> String {
-    parts_of_rest(counts).join(", ")
+fn describe_rest(run: &RunView) -> String {
+    let paused = pause::holds_all(&run.paused).then(|| "paused".to_owned());
+    paused.into_iter().chain(parts_of_rest(&run.counts)).collect::<Vec<_>>().join(", ")
 }
 
 fn parts_of_rest(counts: &Counts) -> Vec<String> {
@@ -120,10 +138,8 @@ fn parts_of_rest(counts: &Counts) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_names_what_there_is() {
-        let counts = Counts { waiting: 1_200, leased: 3, succeeded: 7, ..Counts::default() };
-        let run = RunView {
+    fn run(counts: Counts) -> RunView {
+        RunView {
             id: protocol::RunId::new(0, 0),
             script: "x.bue".to_owned(),
             state: RunState::Running,
@@ -131,8 +147,24 @@ mod tests {
             created_ms: 0,
             finished_ms: None,
             pinned: false,
+            paused: Vec::new(),
             version: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn a_line_names_what_there_is() {
+        let run = run(Counts { waiting: 1_200, leased: 3, succeeded: 7, ..Counts::default() });
         assert_eq!(line(&run), "run r000000000000: 1,210 jobs, 7 succeeded, 3 running, 1,200 waiting");
+        let paused = RunView { paused: vec![Pause::Everything], ..run };
+        assert_eq!(describe_rest(&paused), "paused, 3 running, 1,200 waiting");
+    }
+
+    #[test]
+    fn a_run_stands_still_when_nothing_of_it_has_changed_and_nothing_runs() {
+        let idle = run(Counts { available: 3, ..Counts::default() });
+        assert!(stands_still(1, &idle) && !stands_still(0, &idle));
+        assert!(!stands_still(1, &run(Counts { available: 3, leased: 1, ..Counts::default() })));
+        assert!(!stands_still(1, &RunView { state: RunState::Succeeded, ..idle }));
     }
 }

@@ -92,6 +92,7 @@ pub(crate) struct Attempts<H> {
     pub(crate) shared_interpreters: SharedInterpreters,
     warm_outage: Outage,
     start_outage: Outage,
+    disk_outage: Outage,
 }
 
 impl<H: Hub> Attempts<H> {
@@ -127,6 +128,7 @@ impl<H: Hub> Attempts<H> {
             shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),
             start_outage: Outage::new("what it takes to start processes"),
+            disk_outage: Outage::new("the worker's data folder"),
             scratches,
             enclosure,
             runner,
@@ -215,6 +217,12 @@ impl<H: Hub> Attempts<H> {
         Trouble::Away(reason)
     }
 
+    /// The trouble of an attempt that found this machine's disk failing.
+    fn disk(&self, error: &io::Error) -> Trouble {
+        self.disk_outage.failed(&format!("the worker's data folder cannot be used: {error}"));
+        Trouble::Away(format!("the worker's disk failed: {error}"))
+    }
+
     /// A scratch folder with the bundle's files in it, given to who steps run as: one that is there, or a new one.
     async fn filled_scratch(&self, plan: &PlanAnswer, end: &End) -> Result<Scratch, Trouble> {
         let can_serve_again = self.enclosure.leaves_nothing() && matches!(self.shared.config.mode, Mode::Fleet { .. });
@@ -225,13 +233,14 @@ impl<H: Hub> Attempts<H> {
         self.place_files(plan, &scratch, end).await?;
         self.hand_over(&scratch)?;
         if can_serve_again {
-            scratch.remember().await.map_err(|error| Trouble::disk(&error))?;
+            scratch.remember().await.map_err(|error| self.disk(&error))?;
         }
+        self.disk_outage.worked();
         Ok(scratch)
     }
 
     pub(crate) fn make_scratch(&self) -> Result<Scratch, Trouble> {
-        self.scratches.make().map_err(|error| Trouble::disk(&error))
+        self.scratches.make().map_err(|error| self.disk(&error))
     }
 
     /// Gives a scratch folder to who steps run as.
@@ -239,14 +248,14 @@ impl<H: Hub> Attempts<H> {
         let Some(identity) = self.enclosure.other_identity() else { return Ok(()) };
         let handed = scratch.hand_over(identity);
         let closed = if self.enclosure.has_own_root() { handed } else { handed.and_then(|()| scratch.close()) };
-        closed.map_err(|error| Trouble::disk(&error))
+        closed.map_err(|error| self.disk(&error))
     }
 
     /// Gives arguments that are files to who steps run as.
     fn hand_over_arguments(&self, scratch: &Scratch, inputs: &[Input]) -> Result<(), Trouble> {
         let are_files = inputs.iter().any(|input| matches!(input, Input::JsonFile(_) | Input::ArrowFile(_)));
         match self.enclosure.other_identity().filter(|_| are_files) {
-            Some(identity) => scratch.hand_over_arguments(identity).map_err(|error| Trouble::disk(&error)),
+            Some(identity) => scratch.hand_over_arguments(identity).map_err(|error| self.disk(&error)),
             None => Ok(()),
         }
     }
@@ -290,9 +299,9 @@ impl<H: Hub> Attempts<H> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && !refetched => {
                     refetched = true;
                     self.bundles.forget(plan.bundle);
-                    scratch.clear_files().map_err(|error| Trouble::disk(&error))?;
+                    scratch.clear_files().map_err(|error| self.disk(&error))?;
                 }
-                Err(error) => return Err(Trouble::disk(&error)),
+                Err(error) => return Err(self.disk(&error)),
             }
         }
     }

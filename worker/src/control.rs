@@ -1,7 +1,7 @@
 //! The one loop of a worker: as many leases as there are free slots, one attempt for each, an orderly end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::api::{GoodbyeRequest, Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
@@ -18,7 +18,7 @@ use crate::hub::Hub;
 use crate::late_log::{self, LateLogs};
 use crate::live_log::LiveLogs;
 use crate::memory::{KillWatch, MemoryWatch};
-use crate::outage::Outage;
+use crate::outage::{Outage, Rate};
 use crate::pace::{self, Pace};
 use crate::settler::{self, Parcel};
 use crate::slots::{self, Room, Slots, Taken};
@@ -75,6 +75,7 @@ struct Tally {
     answered: AtomicU64,
     failed: AtomicU64,
     released: AtomicU64,
+    release_rate: Mutex<Rate>,
     lost: AtomicU64,
 }
 
@@ -389,11 +390,23 @@ impl Tally {
                 &self.failed
             }
             (Settled::Settled, Outcome::Release { reason, .. }) => {
-                tracing::info!(job = %lease.job, attempt = lease.attempt, "handed back: {reason}");
+                self.log_release(lease, reason);
                 &self.released
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where nothing can be run, one attempt after the other is handed back: that is said of a few of them.
+    fn log_release(&self, lease: &Lease, reason: &str) {
+        let admitted = self.release_rate.lock().unwrap_or_else(PoisonError::into_inner).admit(true, Instant::now());
+        match admitted {
+            Some(0) => tracing::info!(job = %lease.job, attempt = lease.attempt, "handed back: {reason}"),
+            Some(others) => {
+                tracing::info!(job = %lease.job, attempt = lease.attempt, others, "handed back, as others before it: {reason}");
+            }
+            None => tracing::debug!(job = %lease.job, attempt = lease.attempt, "handed back: {reason}"),
+        }
     }
 
     fn summary(&self) -> Summary {

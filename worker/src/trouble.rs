@@ -1,7 +1,5 @@
 //! Why an attempt did not come to an outcome of its step's own.
 
-use std::io;
-
 use protocol::StepError;
 
 /// What stands in an attempt's way.
@@ -13,12 +11,4 @@ pub(crate) enum Trouble {
     Away(String),
     /// The attempt was stopped from outside.
     Stopped,
-}
-
-impl Trouble {
-    /// This machine's disk failed.
-    pub(crate) fn disk(error: &io::Error) -> Self {
-        tracing::error!("the worker's data folder cannot be used: {error}");
-        Self::Away(format!("the worker's disk failed: {error}"))
-    }
 }

@@ -9,13 +9,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use protocol::JobId;
 use protocol::api::LogRef;
 use protocol::log::{LateLogAnswer, LateLogRequest, LogNews, LogRequest};
 use serde::Deserialize;
 
 use super::answer::Refusal;
-use super::routes::{Answer, Hub, json, parse};
+use super::routes::{Answer, Hub, job_of, json};
 use crate::queue_logs::Known;
 
 pub(super) fn routes() -> Router<Hub> {
@@ -45,7 +44,7 @@ async fn kept(
     Path(job): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Response, Refusal> {
-    let job: JobId = parse(&job)?;
+    let job = job_of(&hub, &job).await?;
     let text = match hub.queue.log(job, which.attempt).await? {
         None => Bytes::new(),
         Some(LogRef::Text(text)) => text.into(),
@@ -64,7 +63,7 @@ struct Follow {
 }
 
 async fn follow(State(hub): State<Hub>, Path(job): Path<String>, Query(asked): Query<Follow>) -> Answer<LogNews> {
-    let job: JobId = parse(&job)?;
+    let job = job_of(&hub, &job).await?;
     let known = Known { attempt: asked.attempt, running: asked.running, bytes: asked.after };
     tokio::select! {
         news = hub.queue.follow_log(job, known, Duration::from_millis(asked.wait_ms)) => json(news),

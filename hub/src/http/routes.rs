@@ -43,6 +43,7 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/runs/{run}", get(run))
         .route("/v1/runs/{run}/jobs", get(jobs))
         .route("/v1/runs/{run}/results", get(results))
+        .route("/v1/runs/{run}/explain", get(explain_run))
         .route("/v1/runs/{run}/cancel", post(cancel))
         .route("/v1/runs/{run}/pin", post(pin))
         .route("/v1/runs/{run}/unpin", post(unpin))
@@ -82,6 +83,11 @@ where
     T::Err: std::fmt::Display,
 {
     text.parse().map_err(|error: T::Err| Refusal::new(ApiErrorKind::Invalid, error.to_string(), None))
+}
+
+/// Reads the name of a job, which must be of the run that stands before it.
+pub(super) async fn job_of(hub: &Hub, text: &str) -> Result<JobId, Refusal> {
+    Ok(hub.queue.find(parse(text)?).await?)
 }
 
 async fn health() -> Json<Health> {
@@ -217,11 +223,15 @@ async fn run_again(
 }
 
 async fn reset_job(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::ResetAnswer> {
-    json(hub.queue.reset_job(parse(&job)?).await)
+    json(hub.queue.reset_job(job_of(&hub, &job).await?).await)
 }
 
 async fn explain(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::Explanation> {
-    json(hub.queue.explain(parse(&job)?).await)
+    json(hub.queue.explain(job_of(&hub, &job).await?).await)
+}
+
+async fn explain_run(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunExplanation> {
+    json(hub.queue.explain_run(parse(&run)?).await)
 }
 
 async fn pause(State(hub): State<Hub>, body: Result<Json<Pause>, JsonRejection>) -> Result<StatusCode, Refusal> {
@@ -235,7 +245,7 @@ async fn resume(State(hub): State<Hub>, body: Result<Json<Pause>, JsonRejection>
 }
 
 async fn job(State(hub): State<Hub>, Path(job): Path<String>) -> Answer<protocol::api::JobView> {
-    json(hub.queue.job(parse(&job)?).await)
+    json(hub.queue.job(job_of(&hub, &job).await?).await)
 }
 
 async fn status(State(hub): State<Hub>) -> Answer<protocol::api::StatusAnswer> {
@@ -288,7 +298,7 @@ async fn value(
     Path(job): Path<String>,
     query: Result<Query<Head>, QueryRejection>,
 ) -> Result<Response, Refusal> {
-    let job: JobId = parse(&job)?;
+    let job = job_of(&hub, &job).await?;
     let part = match query?.0 {
         Head { drawn: Some(count), .. } => Part::Drawn(count),
         Head { head: Some(count), .. } => Part::Head(count),

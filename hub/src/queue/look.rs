@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use protocol::api::{Explanation, JobPage, JobView, Reason, ResultsAnswer, RunView, ScopeView, StatusAnswer};
-use protocol::{JobId, JobState, RunId};
+use protocol::api::{
+    Explanation, JobPage, JobView, Reason, ResultsAnswer, RunExplanation, RunView, ScopeView, StatusAnswer,
+};
+use protocol::{JobAddress, JobId, JobState, RunId};
 
 use super::Queue;
 use crate::error::QueueError;
+use crate::store::Place;
 
 /// Pause before the second look at a run for one who waits for it to change; each further one is twice as long.
 const WATCH_PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -61,6 +64,16 @@ impl Queue {
         self.store().jobs(run, after, state, limit.clamp(1, self.limits().page_max)).await
     }
 
+    /// The job of this name.
+    ///
+    /// # Errors
+    /// The name has a run, and the job is not of it.
+    pub async fn find(&self, address: JobAddress) -> Result<JobId, QueueError> {
+        let JobAddress { run: Some(run), job } = address else { return Ok(address.job) };
+        let of = self.store().run_of_job(job).await?;
+        if of == run { Ok(job) } else { Err(QueueError::OfAnotherRun { job, run, of }) }
+    }
+
     /// One job.
     ///
     /// # Errors
@@ -77,36 +90,55 @@ impl Queue {
         self.store().results(run, limit.min(self.limits().results_max)).await
     }
 
-    /// Whether any worker can run a job because the database that its step names is kept here.
-    async fn has_connection_of(&self, explanation: &Explanation) -> Result<bool, QueueError> {
-        match self.store().connection_of(explanation.job.id).await? {
-            Some(connection) => self.keeps_connection(&connection).await,
-            None => Ok(false),
-        }
-    }
-
     /// Why a job is, or is not, running.
     ///
     /// # Errors
     /// There is no such job.
     pub async fn explain(&self, job: JobId) -> Result<Explanation, QueueError> {
-        let mut explanation = self.store().explain(job).await?;
-        let scope = explanation.job.scope.clone();
-        if explanation.job.state == JobState::Available && !self.shared.sessions.serve(&scope) {
-            explanation.reasons.insert(0, Reason::ScopeNotServed { scope });
-        } else if explanation.job.state == JobState::Available
-            && !self.shared.sessions.can_run(&scope, explanation.job.language)
-            && !self.has_connection_of(&explanation).await?
-        {
-            let engine = explanation.job.language.as_str().to_owned();
-            explanation.reasons.insert(0, Reason::EngineMissing { engine });
-        } else if explanation.job.state == JobState::Available
-            && explanation.job.available_at_ms.is_none()
-            && let Some(workers) = self.shared.sessions.all_full(&scope, explanation.job.language)
-        {
-            explanation.reasons.push(Reason::WorkersFull { workers });
+        let Explanation { job, mut reasons } = self.store().explain(job).await?;
+        if job.state == JobState::Available {
+            let connection = self.store().connection_of(job.id).await?;
+            let place = Place { scope: job.scope.clone(), language: job.language, connection };
+            self.add_reason_of_fleet(&place, &mut reasons).await?;
+        }
+        Ok(Explanation { job, reasons })
+    }
+
+    /// Why a run is, or is not, getting on. It costs the same however large the run is.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn explain_run(&self, run: RunId) -> Result<RunExplanation, QueueError> {
+        let (mut explanation, places) = self.store().explain_run(run).await?;
+        for (open, place) in explanation.open.iter_mut().zip(places) {
+            if let Some(place) = place {
+                self.add_reason_of_fleet(&place, &mut open.reasons).await?;
+            }
         }
         Ok(explanation)
+    }
+
+    /// Adds what keeps jobs that could run from being given to a worker: that there is none for them weighs most, that all are busy least.
+    async fn add_reason_of_fleet(&self, place: &Place, reasons: &mut Vec<Reason>) -> Result<(), QueueError> {
+        let sessions = &self.shared.sessions;
+        let Place { scope, language, connection } = place;
+        let waits = reasons.iter().any(|reason| matches!(reason, Reason::Until { .. }));
+        if !sessions.serve(scope) {
+            reasons.insert(0, Reason::ScopeNotServed { scope: scope.clone() });
+        } else if !sessions.can_run(scope, *language) && !self.keeps(connection.as_deref()).await? {
+            reasons.insert(0, Reason::EngineMissing { engine: language.as_str().to_owned() });
+        } else if !waits && let Some(workers) = sessions.all_full(scope, *language) {
+            reasons.push(Reason::WorkersFull { workers });
+        }
+        Ok(())
+    }
+
+    /// Whether any worker can run a step because the database that it names is kept here.
+    async fn keeps(&self, connection: Option<&str>) -> Result<bool, QueueError> {
+        match connection {
+            Some(connection) => self.keeps_connection(connection).await,
+            None => Ok(false),
+        }
     }
 
     /// The hub at a glance.

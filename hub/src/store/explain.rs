@@ -44,15 +44,20 @@ impl Store {
 
 /// What the attempt said after which a job waits.
 fn last(rows: &mut dyn Rows, job: &JobView) -> Result<After, QueueError> {
-    let outcome = rows.last_outcome(job_number(job.id))?;
-    Ok(match outcome.as_deref() {
+    Ok(after(rows.last_outcome(job_number(job.id))?.as_deref()))
+}
+
+/// What a job waits for after an outcome.
+pub(super) fn after(outcome: Option<&str>) -> After {
+    match outcome {
         Some("error") => After::Error,
         Some("release") => After::Release,
         _ => After::Pending,
-    })
+    }
 }
 
-fn open_parents(
+/// The parents of a job that have not succeeded.
+pub(super) fn open_parents(
     rows: &mut dyn Rows,
     plans: &super::plans::PlanCache,
     job: &JobView,

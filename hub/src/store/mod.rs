@@ -6,13 +6,14 @@
 //! - [`writer`]: the one thread that writes; requests that arrive together share a transaction.
 //! - [`change`]: the working set.
 //! - [`submit`], [`lease`], [`settle`], [`family`], [`looped`], [`passes`], [`lapse`], [`late`], [`pause`], [`retention`]: the use cases.
-//! - [`views`], [`results`], [`explain`]: what is shown. [`secrets`]: what is kept sealed.
+//! - [`views`], [`results`], [`explain`], [`explain_run`]: what is shown. [`secrets`]: what is kept sealed.
 //! - [`sqlite`]: one file, one hub. [`postgres`]: several hubs over one database.
 
 mod chance;
 mod change;
 mod effects;
 mod explain;
+mod explain_run;
 mod family;
 mod job;
 mod lapse;
@@ -43,6 +44,7 @@ use crate::job::Policy;
 
 pub use chance::Chance;
 pub use effects::Effects;
+pub use explain_run::Place;
 pub use lease::{Given, Share};
 pub use secrets::Sealed;
 pub use submit::Submission;

@@ -7,7 +7,8 @@ use protocol::api::Pause;
 
 use super::Store;
 use super::change::Change;
-use super::row::json;
+use super::plans::PlanCache;
+use super::row::{Run, json};
 use super::rows::Rows;
 use crate::error::QueueError;
 
@@ -113,6 +114,22 @@ impl Store {
     pub async fn paused(&self) -> Result<Vec<Pause>, QueueError> {
         self.read(|rows| rows.pauses()).await
     }
+}
+
+/// What is paused of a run that can go on: all of it, or its jobs of some scopes.
+pub(super) fn of_run(rows: &mut dyn Rows, plans: &PlanCache, run: &Run) -> Result<Vec<Pause>, QueueError> {
+    let pauses = rows.pauses()?;
+    if pauses.is_empty() || run.finished_ms.is_some() {
+        return Ok(Vec::new());
+    }
+    let plan = plans.get(rows, run.plan)?;
+    let has_scope = |scope: &str| plan.plan.steps.iter().any(|step| step.settings.scope == scope);
+    let concerns = |what: &Pause| match what {
+        Pause::Everything => true,
+        Pause::Scope(scope) => has_scope(scope),
+        Pause::Run(id) => *id == run.id,
+    };
+    Ok(pauses.into_iter().filter(concerns).collect())
 }
 
 fn check_room(change: &mut Change<'_>, what: &Pause) -> Result<(), QueueError> {

@@ -18,7 +18,9 @@ use crate::job::State;
 pub(crate) type Found<T> = Result<T, QueueError>;
 
 /// One open transaction. What is not there is left out of an answer.
-pub(crate) trait Rows: JobRows + LoopRows + IndexRows + LeaseRows + RunRows + KeptRows + SecretRows {
+pub(crate) trait Rows:
+    JobRows + LoopRows + IndexRows + OpenRows + LeaseRows + RunRows + KeptRows + SecretRows
+{
     /// The next numbers to give out.
     fn numbers(&mut self) -> Found<Numbers>;
     /// Writes what a change came to.
@@ -87,6 +89,37 @@ pub(crate) trait IndexRows {
     fn hold(&mut self, run: i64) -> Found<()>;
     /// Moves it back.
     fn release(&mut self, run: i64) -> Found<()>;
+}
+
+/// What of a run has not ended, looked at within a bound: each asks for no more than so many rows, of however many runs.
+pub(crate) trait OpenRows {
+    /// What could run of a run in a scope, also where it is held back.
+    fn entries_of(&mut self, run: i64, scope: i64, bound: i64) -> Found<Vec<OpenEntry>>;
+    /// The job of a run that is leased longest, and since when.
+    fn longest_leased(&mut self, run: i64, bound: i64) -> Found<Option<(i64, i64)>>;
+    /// Parked jobs of a run among those whose time comes first.
+    fn parked_of(&mut self, run: i64, bound: i64) -> Found<Vec<OpenParked>>;
+    /// Waiting jobs of a run among its first and its last ones.
+    fn waiting_of(&mut self, run: i64, bound: i64) -> Found<Vec<i64>>;
+}
+
+/// An entry of the ready index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenEntry {
+    /// A job, or the negative number of a loop with passes still to be made.
+    pub entry: i64,
+    /// The step of a job.
+    pub step: Option<u32>,
+}
+
+/// A parked job.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenParked {
+    pub job: i64,
+    pub step: u32,
+    pub from_ms: i64,
+    /// What came of its newest settled attempt.
+    pub outcome: Option<String>,
 }
 
 /// Leases and the history of attempts.

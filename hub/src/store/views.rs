@@ -25,12 +25,18 @@ pub struct ScopeLoad {
 }
 
 impl Store {
-    /// One run.
+    /// One run, with what is paused of it.
     ///
     /// # Errors
     /// There is no such run.
     pub async fn run(&self, id: RunId) -> Result<RunView, QueueError> {
-        self.read(move |rows| find_run(rows, &id).map(run_view)).await
+        let plans = Arc::clone(&self.plans);
+        self.read(move |rows| {
+            let run = find_run(rows, &id)?;
+            let paused = super::pause::of_run(rows, &plans, &run)?;
+            Ok(RunView { paused, ..run_view(run) })
+        })
+        .await
     }
 
     /// The newest runs.
@@ -93,6 +99,19 @@ impl Store {
         self.read(move |rows| page(rows, &plans, &run, after, &states, limit)).await
     }
 
+    /// The run that a job is of.
+    ///
+    /// # Errors
+    /// There is no such job.
+    pub async fn run_of_job(&self, id: JobId) -> Result<RunId, QueueError> {
+        self.read(move |rows| {
+            let job = rows.jobs(&[job_number(id)])?.into_iter().next();
+            let run = job.map(|job| rows.run(job.run)).transpose()?.flatten();
+            run.map(|run| run.id).ok_or_else(|| QueueError::not_found(format!("job {id}")))
+        })
+        .await
+    }
+
     /// One job or item, with the history of its attempts.
     ///
     /// # Errors
@@ -123,7 +142,7 @@ pub(super) fn find_run(rows: &mut dyn Rows, id: &RunId) -> Result<Run, QueueErro
     rows.run_by_id(id)?.ok_or_else(|| QueueError::not_found(format!("run {id}")))
 }
 
-fn run_view(run: Run) -> RunView {
+pub(super) fn run_view(run: Run) -> RunView {
     let state = match (run.finished_ms, run.cancelled, run.counts.failed) {
         (None, ..) => RunState::Running,
         (Some(_), true, _) => RunState::Cancelled,
@@ -138,6 +157,7 @@ fn run_view(run: Run) -> RunView {
         created_ms: run.created_ms,
         finished_ms: run.finished_ms,
         pinned: run.pinned,
+        paused: Vec::new(),
         version: run.version,
     }
 }
@@ -256,6 +276,7 @@ fn view(run: &RunId, plan: &PlanEntry, job: &Job, texts: Option<Texts>, items: &
         parents: job.parents.iter().copied().map(job_id).collect(),
         available_at_ms: job.standing().from_ms(),
         worker: job.standing().held().map(|held| held.session),
+        since_ms: job.standing().held().map(|held| held.since_ms),
         error: error_of(job.id, error)?,
         value,
         history: Vec::new(),

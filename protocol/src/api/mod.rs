@@ -13,6 +13,7 @@
 //! | `GET /v1/runs/{run}?wait_ms=&version=` | → [`RunView`], at once or when its version has passed `version` |
 //! | `GET /v1/runs/{run}/jobs?after=&state=&limit=` | → [`JobPage`]: all jobs and items, or the jobs in one state |
 //! | `GET /v1/runs/{run}/results?limit=` | → [`ResultsAnswer`] |
+//! | `GET /v1/runs/{run}/explain` | → [`RunExplanation`] |
 //! | `POST /v1/runs/{run}/cancel` | → [`RunView`] |
 //! | `POST /v1/runs/{run}/reset` | → [`ResetAnswer`]: its failed jobs start over |
 //! | `POST /v1/runs/{run}/pin`, `…/unpin` | → [`RunView`]: whether it is kept whatever the bounds |
@@ -33,6 +34,8 @@
 //! | `POST /v1/lease/secrets` | [`SecretsRequest`](crate::secret::SecretsRequest) → [`SecretsAnswer`](crate::secret::SecretsAnswer); 409 without that lease |
 //! | `POST /v1/settle` | [`SettleRequest`] → [`SettleAnswer`]; 409 where every settlement in it was stale |
 //! | `POST /v1/beat` | [`BeatRequest`] → [`BeatAnswer`] |
+//!
+//! `{job}` is a job's id, or a [`JobAddress`](crate::JobAddress) with its slash as `%2F`: then the job must be of that run.
 //!
 //! An error is an [`ErrorBody`] with a status code that fits its kind. All but the health check need
 //! `Authorization: Bearer <token>`; a stored key makes `POST /v1/runs` repeatable.

@@ -67,6 +67,10 @@ pub struct RunView {
     /// It is kept whatever the bounds of the hub.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// What keeps further jobs of it from being started: it is paused itself, or one of its scopes, or everything. Only where one run is
+    /// asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused: Vec<Pause>,
     /// Grows with every change; for `?version=`.
     pub version: u64,
 }
@@ -136,6 +140,9 @@ pub struct JobView {
     /// The worker that is at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<SessionId>,
+    /// When the worker that is at it got it: Unix time in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<i64>,
     /// Its last error, also while it is being tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<StepError>,
@@ -221,6 +228,47 @@ pub struct Explanation {
     pub job: JobView,
     /// What keeps it, the weightiest first; empty for a job that is running or has ended.
     pub reasons: Vec<Reason>,
+}
+
+/// Why a run is, or is not, getting on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunExplanation {
+    /// The run.
+    pub run: RunView,
+    /// Its jobs that have not ended, together with those that the same keeps; the ones nearest to their end first.
+    pub open: Vec<OpenJobs>,
+}
+
+/// Jobs of a run that have not ended and have the same in their way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenJobs {
+    /// Where they stand.
+    pub state: JobState,
+    /// How many, at the least: looking stops at a bound.
+    pub jobs: u64,
+    /// Whether looking stopped at the bound, so that there may be more.
+    #[serde(default)]
+    pub or_more: bool,
+    /// They are jobs of passes still to be made; the example is the job whose value their loop runs over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passes: bool,
+    /// One of them, where one was found within the bound: of running ones the one that runs longest.
+    #[serde(default)]
+    pub example: Option<JobName>,
+    /// When the worker got the example, for jobs that run: Unix time in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<i64>,
+    /// What keeps them, the weightiest first; parents are those of the example.
+    pub reasons: Vec<Reason>,
+}
+
+/// A job with its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobName {
+    /// Its id.
+    pub job: JobId,
+    /// Its name.
+    pub name: String,
 }
 
 /// One thing that keeps a job from running.

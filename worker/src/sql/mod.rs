@@ -16,6 +16,7 @@ mod result;
 mod split;
 mod sqlite;
 mod sqlite_fault;
+mod sqlite_guard;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;

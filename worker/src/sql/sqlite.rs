@@ -4,21 +4,15 @@ use std::collections::HashSet;
 
 use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Input, Output, StartFrame};
-use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-use rusqlite::limits::Limit;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Batch, Connection, Statement};
 
 use super::column::{NotText, Values};
 use super::input::{self, Shape, Sink};
 use super::result::{self, Column};
+use super::sqlite_guard::Guard;
 use super::{Engine, Sql, failure, sqlite_fault as fault, too_large};
-
-/// Pragmas that tell something and change nothing outside of this database.
-const PRAGMAS: [&str; 7] =
-    ["table_info", "table_xinfo", "table_list", "index_list", "index_info", "case_sensitive_like", "function_list"];
 
 /// The engine for steps in SQLite's language.
 pub(super) struct Sqlite;
@@ -27,9 +21,10 @@ impl Engine for Sqlite {
     fn run(&self, frame: &StartFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame> {
         let mut connection = Connection::open_in_memory().map_err(|error| fault::of_statement(&error, sql))?;
         let unknown = load(&mut connection, &frame.function, &frame.inputs)?;
-        guard(&mut connection).map_err(|error| fault::of_statement(&error, sql))?;
-        let (columns, rows) =
-            execute(&connection, sql, frame.value_bytes_max).map_err(|error| fault::explain(error, &unknown))?;
+        let guard = Guard::default();
+        guard.set(&mut connection).map_err(|error| fault::of_statement(&error, sql))?;
+        let (columns, rows) = execute(&connection, sql, &guard, frame.value_bytes_max)
+            .map_err(|error| fault::explain(error, &unknown))?;
         // What the result is written from is no longer needed.
         drop(connection);
         result::write(columns, rows, &frame.values)
@@ -112,33 +107,18 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// From here on statements touch this database and nothing else: no file, no other database, no library.
-fn guard(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-    connection.authorizer(Some(authorize))
-}
-
-fn authorize(context: AuthContext<'_>) -> Authorization {
-    match context.action {
-        AuthAction::Attach { .. } | AuthAction::Detach { .. } | AuthAction::Unknown { .. } => Authorization::Deny,
-        AuthAction::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => {
-            Authorization::Deny
-        }
-        AuthAction::Pragma { pragma_name, .. } if !PRAGMAS.contains(&pragma_name.to_ascii_lowercase().as_str()) => {
-            Authorization::Deny
-        }
-        _ => Authorization::Allow,
-    }
-}
-
 /// Runs all statements; the columns of the last one, and the number of its rows.
-fn execute(connection: &Connection, sql: &Sql<'_>, bytes_max: u64) -> Result<(Vec<Column>, usize), ErrorFrame> {
-    let refused = |error: rusqlite::Error| fault::of_statement(&error, sql);
+fn execute(
+    connection: &Connection,
+    sql: &Sql<'_>,
+    guard: &Guard,
+    bytes_max: u64,
+) -> Result<(Vec<Column>, usize), ErrorFrame> {
     let mut batch = Batch::new(connection, sql.text);
     let (mut last, mut count) = (Vec::new(), 0);
-    while let Some(mut statement) = batch.next().map_err(refused)? {
+    for number in 0.. {
+        let refused = |error: rusqlite::Error| fault::of_guarded(&error, sql, guard, number);
+        let Some(mut statement) = batch.next().map_err(refused)? else { break };
         last = columns(&statement);
         count = 0;
         let mut bytes = 0;

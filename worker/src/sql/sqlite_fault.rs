@@ -5,42 +5,63 @@ use protocol::ErrorKind;
 use protocol::frame::ErrorFrame;
 use rusqlite::{Error, ErrorCode};
 
-use super::{Sql, failure};
+use super::sqlite_guard::{Guard, Refused};
+use super::{Sql, failure, split};
 
 const SMALLER: &str =
     "SQLite holds no text or blob of more than 1000000000 bytes: make it smaller, or keep it in several rows";
-const ENCLOSED: &str = "a step's statements reach nothing but its own tables: no file, no other database, no library, \
-     and of all PRAGMAs only those that tell something about tables";
 
 /// The error of a statement.
 pub(super) fn of_statement(error: &Error, sql: &Sql<'_>) -> ErrorFrame {
     match error.sqlite_error_code() {
         Some(ErrorCode::OutOfMemory) => without_memory(),
         Some(ErrorCode::TooBig) => failure(ErrorKind::Sql, format!("{}: {SMALLER}", words(error, sql))),
-        Some(ErrorCode::AuthorizationForStatementDenied) => {
-            failure(ErrorKind::Sql, format!("{}: {ENCLOSED}", words(error, sql)))
-        }
         _ => failure(ErrorKind::Sql, words(error, sql)),
     }
 }
 
+/// The error of a statement under guard, the `number`th of the step from 0.
+pub(super) fn of_guarded(error: &Error, sql: &Sql<'_>, guard: &Guard, number: usize) -> ErrorFrame {
+    let by_message = match error {
+        Error::SqlInputError { msg, .. } => Refused::of_message(msg),
+        _ => None,
+    };
+    let Some(refused) = guard.refused().or(by_message) else { return of_statement(error, sql) };
+    let statements = split::split(sql.text);
+    let statement = statements.get(number);
+    let word = statement.and_then(|statement| statement.words.first()).map_or("", String::as_str);
+    let refused = refused.by_first_word(word);
+    // Statements are parted by rules that are nearly SQLite's: a line is named where the statement is of the kind.
+    let start = statement.filter(|_| refused.fits(word)).map(|statement| line(sql, statement.start));
+    let place = match line_of(error, sql).or(start) {
+        Some(line) => format!("{}, line {line}", sql.script),
+        None => sql.script.to_owned(),
+    };
+    failure(ErrorKind::Sql, format!("{} ({place}): {}", refused.what(), refused.way_out()))
+}
+
 fn words(error: &Error, sql: &Sql<'_>) -> String {
     match error {
-        Error::SqlInputError { msg, sql: rest, offset, .. } => {
-            // `rest` begins with the statement that is wrong, and ends where the whole ends.
-            let start = sql.text.len().saturating_sub(rest.len());
-            let before = usize::try_from(*offset).ok().and_then(|offset| sql.text.get(..start + offset));
-            match before {
-                Some(before) => {
-                    let line = sql.line as usize + before.matches('\n').count();
-                    format!("{msg} ({}, line {line})", sql.script)
-                }
-                None => format!("{msg} ({})", sql.script),
-            }
-        }
+        Error::SqlInputError { msg, .. } => match line_of(error, sql) {
+            Some(line) => format!("{msg} ({}, line {line})", sql.script),
+            None => format!("{msg} ({})", sql.script),
+        },
         Error::SqliteFailure(_, Some(message)) => message.clone(),
         other => other.to_string(),
     }
+}
+
+/// The line of the script that an error is about, where it says.
+fn line_of(error: &Error, sql: &Sql<'_>) -> Option<usize> {
+    let Error::SqlInputError { sql: rest, offset, .. } = error else { return None };
+    // `rest` begins with the statement that is wrong, and ends where the whole ends.
+    let start = sql.text.len().saturating_sub(rest.len());
+    Some(line(sql, start + usize::try_from(*offset).ok()?))
+}
+
+/// The line of the script on which a byte of the statements stands.
+fn line(sql: &Sql<'_>, place: usize) -> usize {
+    sql.line as usize + sql.text.get(..place).unwrap_or_default().matches('\n').count()
 }
 
 /// The error of making a table of an input.

@@ -116,16 +116,25 @@ async fn a_wrong_statement_is_named_with_its_line() {
 async fn statements_reach_nothing_but_their_own_database() {
     let fleet = Fleet::start();
     let file = fleet.folder.path().join("stolen.db");
-    for sql in [
-        format!("ATTACH '{}' AS other", file.display()),
-        format!("VACUUM INTO '{}'", file.display()),
-        "SELECT load_extension('x')".to_owned(),
-        format!("PRAGMA temp_store_directory = '{}'", fleet.folder.path().display()),
-        "PRAGMA writable_schema = 1".to_owned(),
+    let shown = file.display();
+    for (sql, what, instead) in [
+        (
+            format!("ATTACH '{shown}' AS other"),
+            "ATTACH and DETACH are not allowed",
+            "Python step before it read the database",
+        ),
+        ("DETACH main".to_owned(), "ATTACH and DETACH are not allowed", "pass the rows"),
+        (format!("VACUUM INTO '{shown}'"), "VACUUM is not allowed", "the step's value"),
+        ("SELECT load_extension('x')".to_owned(), "load_extension() is not allowed", "Python step"),
+        (format!("SELECT writefile('{shown}', 'x')"), "there is no writefile()", "one after it write"),
+        ("PRAGMA temp_store_directory = '/tmp'".to_owned(), "PRAGMA temp_store_directory is not allowed", "table_info"),
+        ("PRAGMA writable_schema = 1".to_owned(), "PRAGMA writable_schema is not allowed", "of PRAGMAs there are"),
     ] {
-        let error = fleet.error(sqlite(&sql)).await;
+        let error = fleet.error(sqlite(&format!("SELECT 1;\n-- one; two\n;{sql}"))).await;
         assert_eq!(error.kind, ErrorKind::Sql, "{sql}: {error:?}");
-        assert!(error.message.contains("authoriz"), "{sql}: {error:?}");
+        let start =
+            format!("{what} in an sqlite3 step (script.bue, line 7): its statements reach nothing but its own tables");
+        assert!(error.message.starts_with(&start) && error.message.contains(instead), "{sql}: {error:?}");
     }
     assert!(!file.exists());
     assert!(fleet.value(sqlite("PRAGMA table_info(orders)").input(ORDERS)).await.contains("\"name\":\"id\""));

@@ -51,7 +51,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn parse(url: &str) -> Result<Self, HubError> {
-        let wrong = |source| HubError::Open { path: "named by the PostgreSQL address".to_owned(), source };
+        let wrong = |source| HubError::Address { source };
         // Whoever asks for encryption gets the server verified too, by whichever word.
         let url = url.replace("sslmode=verify-full", "sslmode=require");
         let mut config: Config =

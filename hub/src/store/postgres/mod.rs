@@ -8,7 +8,7 @@
 //!
 //! - [`connect`]: addresses, sessions' settings, the pool, migrations. [`tls`]: encrypted connections.
 //! - [`turn`]: one transaction that writes; what happens when the connection is cut.
-//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`], [`secrets`]: reading rows.
+//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`], [`secrets`], [`unended`]: reading rows.
 //! - `write`: writing what a batch came to.
 //! - [`listen`]: what other hubs changed. [`fleet`]: whom other hubs heard from.
 
@@ -26,6 +26,7 @@ mod runs;
 mod secrets;
 mod tls;
 mod turn;
+mod unended;
 mod write;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The queue in one SQLite file: opened by one hub, written by one thread, read beside it.
 //!
 //! - [`open`]: the file, its schema and its lock.
-//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`], [`secrets`]: reading rows.
+//! - [`jobs`], [`loops`], [`index`], [`leases`], [`runs`], [`kept`], [`secrets`], [`unended`]: reading rows.
 //! - `write`: writing what a batch came to.
 //! - [`copy`]: backup and restore.
 
@@ -15,6 +15,7 @@ mod loops;
 mod open;
 mod runs;
 mod secrets;
+mod unended;
 mod write;
 
 use std::fs::File;

@@ -14,6 +14,8 @@ use rig::{is_wanted, median, setting};
 
 /// Slots of the worker where steps compute; they have two processors or so.
 const SLOTS: usize = 16;
+/// Pause before a single step.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a worker is left alone before its memory is measured.
 const SETTLING: Duration = Duration::from_secs(2);
 
@@ -84,6 +86,8 @@ async fn latency(count: usize) {
     fleet.prepare(script).await;
     let mut times = Vec::new();
     for _ in 0..count.max(1) {
+        // One that comes to a fleet at rest, not on the heels of another.
+        tokio::time::sleep(PAUSE).await;
         let started = Instant::now();
         let run = fleet.submit(script).await;
         fleet.ended(&run).await;

@@ -11,9 +11,14 @@ use serde_json::{Value, json};
 use super::http;
 
 /// Variables that an interpreter and the search for it need.
-const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "BUE_PYTHON"];
+const PASSED_ON: [&str; 3] = ["PATH", "HOME", "LANG"];
 /// Pause between two looks at a run, where an answer at once is not needed.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Settings go along, so that what they do can be measured.
+fn is_passed_on(name: &str) -> bool {
+    PASSED_ON.contains(&name) || (name.starts_with("BUE_") && !name.starts_with("BUE_BENCH_"))
+}
 
 /// A running `bue`; ended when dropped.
 pub struct Service(Child);
@@ -23,7 +28,7 @@ impl Service {
     fn start(folder: &Path, words: &[&str], ready: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bue"));
         command.args(words).current_dir(folder).env_clear().stderr(Stdio::piped());
-        command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.envs(std::env::vars_os().filter(|(name, _)| is_passed_on(&name.to_string_lossy())));
         let mut process = command.spawn().expect("bue starts");
         let mut lines = BufReader::new(process.stderr.take().expect("its messages")).lines().map_while(Result::ok);
         let said: Vec<String> = lines.by_ref().take_while(|line| !line.contains(ready)).collect();

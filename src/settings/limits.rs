@@ -182,7 +182,7 @@ limits! {
         shared_memory_bytes_max, BUE_SHARED_MEMORY_BYTES_MAX "Worker: memory that a shared interpreter has before another takes its place.";
         warm_max, BUE_WARM_MAX "Worker: warm interpreters, one for each Python environment in use.";
         idle_cells_max, BUE_IDLE_CELLS_MAX "Worker: folders with a bundle's files, each with its sandbox, that are kept for the next attempt.";
-        stand_by_max, BUE_STAND_BY_MAX "Worker: processes that wait in such folders, forked before there is a step for them.";
+        stand_by_max, BUE_STAND_BY_MAX from 0 "Worker: processes that wait in such folders, forked before there is a step for them; 0: none.";
         postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
         step_memory_bytes_max, BUE_STEP_MEMORY_BYTES_MAX "Worker: memory of one process of a step that does not say `!memory`.";
         step_cpu_max, BUE_STEP_CPU_MAX "Worker: time on a processor of one process of a step that does not say `!cpu`.";

@@ -12,7 +12,7 @@ use bucket::Bucket;
 use bucket::value::{Accepted, ValueLimits, Values};
 use protocol::api::{Lease, LogRef, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
-use protocol::{Language, Outcome, ValueRef};
+use protocol::{Digest, Language, Outcome, ValueRef};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -37,7 +37,7 @@ use crate::process::{Exit, Pipes, Process};
 use crate::runner::{Isolation, Runner};
 use crate::scratch::{Keep, Scratch, Scratches};
 use crate::shared::SharedInterpreters;
-use crate::step_process::{self, Conversation, Ending};
+use crate::step_process::{self, Conversation, Ending, Rest};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
 use crate::warm::{Place, Warm};
@@ -69,13 +69,22 @@ impl End {
 pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     pub(crate) log: Option<LogRef>,
+    pub(crate) left: Option<Left>,
+}
+
+/// What an attempt leaves where it ran, to be [cleared](Attempts::clear) when its outcome is on its way.
+#[derive(Debug)]
+pub(crate) struct Left {
+    rest: Rest,
+    bundle: Digest,
+    scratch: Scratch,
 }
 
 impl Done {
     /// Handed back; the hub gives it to somebody after `delay`.
     pub(crate) fn release(reason: &str, delay: Duration) -> Self {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        Self { outcome: Outcome::Release { reason: reason.to_owned(), delay_ms }, log: None }
+        Self { outcome: Outcome::Release { reason: reason.to_owned(), delay_ms }, log: None, left: None }
     }
 }
 
@@ -154,7 +163,7 @@ impl<H: Hub> Attempts<H> {
         let span = tracing::info_span!("attempt", run = %lease.run, job = %lease.job, attempt = lease.attempt);
         match self.prepare_and_run(&lease, &end).instrument(span).await {
             Ok(done) => done,
-            Err(Trouble::Step(error)) => Done { outcome: Outcome::Error(error), log: None },
+            Err(Trouble::Step(error)) => Done { outcome: Outcome::Error(error), log: None, left: None },
             Err(Trouble::Away(reason)) => Done::release(&reason, self.shared.config.limits.release_delay),
             Err(Trouble::Stopped) => Done::release(SHUTDOWN, Duration::ZERO),
         }
@@ -180,7 +189,7 @@ impl<H: Hub> Attempts<H> {
         let mut declared = self.declared(lease, step, end).await?;
         declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
         let conversation = self.converse(&assignment, inputs, place, &declared, end).await?;
-        let (ending, log, cell) = (conversation.ending, conversation.log, conversation.cell);
+        let (ending, log, rest) = (conversation.ending, conversation.log, conversation.rest);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
         let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
@@ -201,13 +210,19 @@ impl<H: Hub> Attempts<H> {
             Err(Trouble::Stopped) => Done::release(SHUTDOWN, Duration::ZERO).outcome,
             Err(trouble) => return Err(trouble),
         };
-        if let Some(cell) = cell
+        let left = Some(Left { rest, bundle: plan.bundle, scratch });
+        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left })
+    }
+
+    /// Sees to the end of what is left of an attempt, and keeps what serves the next one.
+    pub(crate) async fn clear(&self, left: Left) {
+        let Left { rest, bundle, mut scratch } = left;
+        if let Some(cell) = rest.cleared().await
             && self.enclosure.leaves_nothing()
         {
             scratch.keep_place(Place::Cell(cell));
-            self.scratches.give_back(plan.bundle, scratch);
+            self.scratches.give_back(bundle, scratch);
         }
-        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await })
     }
 
     /// The trouble of an attempt that could not be started because this machine is short of something: no fault of its step.
@@ -351,7 +366,9 @@ impl<H: Hub> Attempts<H> {
         }
         let filled = self.enclosure.quota(assignment.step, limits).exceeded(assignment.scratch.root());
         self.shared.held.note(assignment.lease.token, StepIs::Running);
-        let conversation = step_process::run(started, input, timeout, end, limits, log, filled).await;
+        // In a cell, whatever it may still do goes with the cell or is seen.
+        let is_lasting = interpreter.is_none() || !self.enclosure.leaves_nothing();
+        let conversation = step_process::run(started, input, timeout, end, limits, log, filled, is_lasting).await;
         self.shared.held.note(assignment.lease.token, StepIs::Idle);
         if !self.enclosure.has_own_root() {
             mark.sweep().await;

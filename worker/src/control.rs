@@ -293,8 +293,8 @@ impl<H: Hub> Worker<H> {
     }
 }
 
-/// One lease from its arrival to the hub's answer. Its slot is free as soon as its outcome is on its way; where outcomes cannot be
-/// handed over, they keep their slots.
+/// One lease from its arrival to the hub's answer. Its slot is free as soon as its outcome is on its way and its process has ended;
+/// where outcomes cannot be handed over, they keep their slots.
 async fn carry_out<H: Hub>(
     shared: &Arc<Shared<H>>,
     attempts: Arc<Attempts<H>>,
@@ -305,7 +305,7 @@ async fn carry_out<H: Hub>(
 ) {
     let end = attempt::End { revoked: revoked.clone(), handed_back: stop.clone() };
     let work = tokio::spawn({
-        let lease = lease.clone();
+        let (lease, attempts) = (lease.clone(), Arc::clone(&attempts));
         async move { attempts.run(lease, end).await }
     });
     let done = work.await.unwrap_or_else(|fault| {
@@ -313,17 +313,24 @@ async fn carry_out<H: Hub>(
         Done::release("a fault of the worker", shared.config.limits.release_delay)
     });
     let sandbox = Some(shared.config.sandbox.level.summary());
+    let Done { outcome, log, left } = done;
+    let clear = async {
+        if let Some(left) = left {
+            attempts.clear(left).await;
+        }
+    };
     if revoked.is_cancelled() {
         shared.tally.lost.fetch_add(1, Ordering::Relaxed);
-        outbox.late_logs.leave(lease, done.log, sandbox);
+        outbox.late_logs.leave(lease, log, sandbox);
+        clear.await;
         return;
     }
-    let Done { outcome, log } = done;
     let (job, attempt, token) = (lease.job, lease.attempt, lease.token);
     let settlement =
         Settlement { job, attempt, token, outcome: outcome.clone(), log: log.clone(), sandbox: sandbox.clone() };
     let (answered, answer) = oneshot::channel();
     let is_sent = outbox.parcels.send(Parcel { settlement, answered }).await.is_ok();
+    clear.await;
     drop(slot);
     if is_sent && let Ok(settled) = answer.await {
         shared.tally.count(lease, &outcome, settled);

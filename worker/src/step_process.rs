@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use protocol::frame::EndFrame;
+use protocol::frame::{EndFrame, OutputPlace};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -19,6 +19,8 @@ use crate::process::{Exit, Pipes, Process};
 use crate::quota::Excess;
 use crate::warm::KeptCell;
 
+/// How long a process whose outcome is on its way may take to end by itself.
+const END_GRACE: Duration = Duration::from_millis(200);
 /// What every pipe takes at once.
 const ATOMIC_BYTES: usize = nix::libc::PIPE_BUF;
 /// Most bytes of a log that are read at once.
@@ -47,16 +49,48 @@ pub(crate) enum Ending {
     Fault(io::Error),
 }
 
+impl Ending {
+    /// Whether it is an answer to which no file belongs.
+    fn is_whole(&self) -> bool {
+        let Self::Answer(EndFrame::Result(result)) = self else { return false };
+        result.value.as_ref().is_none_or(|value| matches!(value.place, OutputPlace::Json(_)))
+    }
+}
+
 /// What came of the process, and what it printed.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     pub(crate) ending: Ending,
     pub(crate) log: Log,
-    /// The cell that the process was in, where that can be used again.
-    pub(crate) cell: Option<Arc<KeptCell>>,
+    pub(crate) rest: Rest,
 }
 
-/// Gives a process that has just been started its input, and waits for its answer and its end.
+/// What is left of the process.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// Nothing but its cell, where that can be used again.
+    Cell(Option<Arc<KeptCell>>),
+    /// It has answered, which is the last thing it does, and is about to end.
+    Process(Process),
+}
+
+impl Rest {
+    /// Waits for the end of what is left, or makes it end.
+    pub(crate) async fn cleared(self) -> Option<Arc<KeptCell>> {
+        match self {
+            Self::Cell(cell) => cell,
+            Self::Process(process) => {
+                if tokio::time::timeout(END_GRACE, process.ended()).await.is_err() {
+                    tracing::warn!("the process of a step did not end after its answer and is killed");
+                }
+                process.finish().await
+            }
+        }
+    }
+}
+
+/// Gives a process that has just been started its input, and waits for its answer and its end: not for its end where it has
+/// said all and nothing of it `is_lasting`, so that it can leave nothing behind.
 pub(crate) async fn run(
     started: io::Result<(Process, Pipes)>,
     input: Vec<u8>,
@@ -65,10 +99,11 @@ pub(crate) async fn run(
     limits: &Limits,
     mut log: Log,
     filled: impl Future<Output = Excess>,
+    is_lasting: bool,
 ) -> Conversation {
     let (process, pipes) = match started {
         Ok(started) => started,
-        Err(error) => return Conversation { ending: Ending::Fault(error), log, cell: None },
+        Err(error) => return Conversation { ending: Ending::Fault(error), log, rest: Rest::Cell(None) },
     };
     let Pipes { stdin, mut stdout, stderr } = pipes;
     let feeding = feed(stdin, input);
@@ -80,6 +115,11 @@ pub(crate) async fn run(
         () = end.wait() => Ending::Stopped,
         excess = filled => Ending::Full(excess),
     };
+    if !is_lasting && ending.is_whole() {
+        // What it printed came before its answer.
+        printed.collect_rest(&mut log);
+        return Conversation { ending, log, rest: Rest::Process(process) };
+    }
     if let Some(note) = settle_down(&process, &ending, &mut printed, &mut log, limits).await {
         log.note(note, OffsetDateTime::now_utc());
     }
@@ -88,7 +128,7 @@ pub(crate) async fn run(
         feeding.abort();
     }
     printed.collect_rest(&mut log);
-    Conversation { ending, log, cell }
+    Conversation { ending, log, rest: Rest::Cell(cell) }
 }
 
 /// Writes the input: at once where the pipe, which is empty, surely takes it, as with most. A process that does not read it is noticed

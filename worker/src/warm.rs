@@ -252,6 +252,8 @@ enum Order {
     First,
     /// The one that is kept for this folder.
     Again,
+    /// The same, for a step that is not there yet.
+    Early,
 }
 
 impl Link {
@@ -419,6 +421,7 @@ async fn fork(link: &Arc<Link>, order: Order, scratch: u64) -> io::Result<(Proce
     let (wire, word) = match order {
         Order::First => (link.orders(), "fork"),
         Order::Again => (&link.control, "again"),
+        Order::Early => (&link.control, "early"),
     };
     wire.send(format!("{word} {number} {scratch}").as_bytes(), &descriptors).await?;
     let gone = |_| io::Error::other("the warm interpreter has ended");

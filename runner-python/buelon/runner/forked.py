@@ -9,7 +9,7 @@ import os
 import sys
 
 from . import bounds, cells, failures, fence, frames, start, streams
-from .practice import TIMES
+from .practice import TIMES, practise
 
 _ANSWER = 3
 """Descriptor of a step's way back to the worker: the one after its standard streams."""
@@ -29,8 +29,10 @@ class Step:
         self._empty = _open_empty()
         self._bounds = bounds.Bounds()
         self._environment = dict(os.environ)
+        launch = {"folder": "/", "environment": {**self._environment, **dict.fromkeys(_VARIABLES, "1")}}
+        self._practice = frames.to_line({**launch, "bounds": self._bounds.now()})
 
-    def become(self, descriptors, cell, ready, highest):
+    def become(self, descriptors, cell, ready, highest, has_time=False):
         """In the new process: never returns. ``highest`` is the highest descriptor that may be open."""
         try:
             os.setsid()
@@ -42,7 +44,9 @@ class Step:
                 # Whoever is in a cell ends with its first process, which ends with the broker.
                 self._enter(cell.descriptor, ready, answer)
             self._let_go(step_input, answer, highest)
-            # Nothing so far depends on the step: it may be a while until there is one.
+            # Nothing so far depends on the step.
+            if has_time:
+                self._take_memory()
             frame = self._settle_in(self._listen())
             start.run_and_exit(streams.Channel(_ANSWER), frame)
         except BaseException as error:
@@ -55,15 +59,15 @@ class Step:
         places = [0, 1, 2, _ANSWER, _INPUT]
         kept = [_duplicate(place) for place in places]
         join, self._join = self._join, cells.practice_joiner(self._library)
-        folder, bounds_now = os.getcwd(), self._bounds.now()
-        launch = {"folder": folder, "environment": {**self._environment, **dict.fromkeys(_VARIABLES, "1")}}
-        given = frames.to_line({**launch, "bounds": bounds_now}) + b"{}\n"
+        folder = os.getcwd()
+        given = self._practice + b"{}\n"
         for _ in range(TIMES):
             # Nothing else may come to stand in their places.
             os.dup2(self._empty, _ANSWER, False)
             os.dup2(self._empty, _INPUT, False)
             self._go_through(given)
         self._join = join
+        os.chdir(folder)
         for place, descriptor in zip(places, kept):
             _put_back(descriptor, place)
 
@@ -78,10 +82,19 @@ class Step:
         self._settle_in(self._listen())
         streams.flush()
         streams.Channel(_ANSWER).send(frames.to_line(frames.result("success", None, None)))
-        for name in _VARIABLES:
-            del os.environ[name]
+        self._forget()
         for descriptor in (step_input, answer, answer_end):
             os.close(descriptor)
+
+    def _take_memory(self):
+        """In a fork that waits for its step: has the kernel copy what it is about to write to, which is most of the time of a step."""
+        practise(1)
+        self._settle_in(self._practice)
+        self._forget()
+
+    def _forget(self):
+        for name in _VARIABLES:
+            del os.environ[name]
 
     def _print_to(self, log):
         """From here on what is printed goes into the log."""

@@ -20,10 +20,10 @@ _FRAME = b"""{"protocol":1,"run":"","job":"","attempt":1,"step":"practice","lang
 """
 
 
-def practise():
+def practise(times=TIMES):
     """Leaves the interpreter as it was, to all that a step can see."""
     modules, path, arguments = set(sys.modules), sys.path[:], sys.argv[:]
-    for _ in range(TIMES):
+    for _ in range(times):
         os.environ[_VARIABLE] = "practice"
         start.answer(_FRAME)
         sys.path[:], sys.argv[:] = path, arguments

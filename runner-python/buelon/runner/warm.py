@@ -5,6 +5,7 @@ is a socket that keeps messages apart:
 
     to it      fork NUMBER FOLDER     with three descriptors: the step's input, output and errors
                again NUMBER FOLDER    the same, in the cell of a step that has ended before
+               early NUMBER FOLDER    the same, for a step that is not there yet: there is time to get ready for it
                close FOLDER           that cell is not needed any more
                signal PID NUMBER      to the process group of a step that has not ended
     from it    forked NUMBER PID
@@ -145,8 +146,8 @@ class _Server:
         order, *words = data.decode("ascii").split()
         if order == "fork":
             self._fork_first(words, descriptors)
-        elif order == "again":
-            self._fork(words[0], descriptors, self._kept.pop(words[1], None))
+        elif order in ("again", "early"):
+            self._fork(words[0], descriptors, self._kept.pop(words[1], None), has_time=order == "early")
         elif order == "close":
             self._forget_cell(words[0])
         else:
@@ -166,7 +167,7 @@ class _Server:
         self._fork(number, streams_of_step, cells.Cell(folder, descriptor, int(holder[0])), ready)
         os.close(ready)
 
-    def _fork(self, number, descriptors, cell=None, ready=None):
+    def _fork(self, number, descriptors, cell=None, ready=None, has_time=False):
         if len(descriptors) < _DESCRIPTORS_WITHOUT_CELL:
             self._refuse(number, descriptors, _TOO_MANY, cell)
             return
@@ -182,7 +183,7 @@ class _Server:
             self._refuse(number, descriptors, error.strerror, cell)
             return
         if pid == 0:
-            self._step.become(descriptors, cell, ready, self._highest)
+            self._step.become(descriptors, cell, ready, self._highest, has_time)
         for descriptor in descriptors:
             os.close(descriptor)
         told = os.pidfd_open(pid)

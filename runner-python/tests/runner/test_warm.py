@@ -27,11 +27,11 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=theirs, start_new_session=True)
         theirs.close()
 
-    def fork(self, code, log=2):
+    def fork(self, code, log=2, order="fork"):
         """Starts a step; its process and the end of its output."""
         stdin, feed = os.pipe()
         answer, stdout = os.pipe()
-        socket.send_fds(self.control, [b"fork 7 0"], [stdin, stdout, log])
+        socket.send_fds(self.control, [f"{order} 7 0".encode()], [stdin, stdout, log])
         os.close(stdin)
         os.close(stdout)
         word, number, pid = self.hear()
@@ -94,8 +94,9 @@ def until_gone(pid):
     raise AssertionError(f"process {pid} is still there")
 
 
-def test_a_fork_runs_its_step_in_its_folder_with_its_environment(worker):
-    pid, answer = worker.fork("import os\ndef step():\n    return [os.getcwd(), dict(os.environ)]\n")
+@pytest.mark.parametrize("order", ["fork", "early"])
+def test_a_fork_runs_its_step_in_its_folder_with_its_environment(worker, order):
+    pid, answer = worker.fork("import os\ndef step():\n    return [os.getcwd(), dict(os.environ)]\n", order=order)
     frame = answer_of(answer)
     assert json.loads(frame["value"]["place"]["json"]) == [str(worker.folder), {"ONLY": "this"}]
     assert worker.hear_end() == (pid, 0)
@@ -107,10 +108,11 @@ def test_a_fork_prints_to_pipes_that_cannot_be_rewound(worker):
     assert json.loads(answer_of(answer)["value"]["place"]["json"]) == [False, False]
 
 
-def test_a_fork_sees_nothing_of_what_the_interpreter_practised(worker):
-    seen = "[sys.argv, sys.path[:2], 'practice' in repr([sys.path, dict(os.environ)])]"
+@pytest.mark.parametrize("order", ["fork", "early"])
+def test_a_fork_sees_nothing_of_what_the_interpreter_practised(worker, order):
+    seen = "[sys.argv, sys.path[:2], 'practice' in repr([sys.path, dict(os.environ), list(sys.modules)]).replace('runner.practice', '')]"
     code = f"import os, sys\ndef step():\n    return {seen}\n"
-    _, answer = worker.fork(code)
+    _, answer = worker.fork(code, order=order)
     arguments, path, is_seen = json.loads(answer_of(answer)["value"]["place"]["json"])
     assert arguments == ["work"]
     assert path[0] == str(worker.folder) and path[1] != "/"

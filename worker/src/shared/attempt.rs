@@ -69,7 +69,7 @@ impl<H: Hub> Attempts<H> {
             Ended::HandedBack(reason, delay) => Done::release(&reason, delay).outcome,
             Ended::Stopped => stopped(),
         };
-        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await })
+        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left: None })
     }
 
     /// The interpreter that takes attempts now, started where there is none.

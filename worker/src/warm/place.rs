@@ -1,17 +1,21 @@
 //! What an attempt leaves for the next one in its folder: its cell, and a process in there that waits for a step.
 //!
 //! A fork takes a millisecond or two, which the next attempt need not wait for where it is made beforehand. Such a process has
-//! entered the cell and reads its input; it has heard of no step, and it runs one.
+//! entered the cell, has taken the memory that a step needs, and reads its input; it has heard of no step, and it runs one.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Link, Order, fork};
 use crate::process::{Pipes, Process};
+
+/// From the end of an attempt to the order for a process that waits for the next one: its outcome goes first.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A cell in which nothing runs, and that shows a scratch folder. Dropping it closes it.
 #[derive(Debug)]
@@ -27,10 +31,20 @@ impl KeptCell {
     }
 
     /// A process in it.
-    async fn fork(self: Arc<Self>) -> io::Result<(Process, Pipes)> {
+    async fn fork(self: Arc<Self>, order: Order) -> io::Result<(Process, Pipes)> {
         // It is used again: whoever uses it sees to its end.
         self.is_taken.store(true, Ordering::Relaxed);
-        fork(&self.link, Order::Again, self.scratch).await
+        fork(&self.link, order, self.scratch).await
+    }
+
+    /// The same, begun when the outcome of the attempt before is out of the way, or at once when somebody wants it.
+    async fn fork_early(self: Arc<Self>, wanted: oneshot::Receiver<()>) -> io::Result<(Process, Pipes)> {
+        match tokio::time::timeout(PAUSE, wanted).await {
+            // Whoever wanted it is gone again.
+            Ok(Err(_)) => Err(io::Error::other("it is not wanted")),
+            Ok(Ok(())) => self.fork(Order::Again).await,
+            Err(_) => self.fork(Order::Early).await,
+        }
     }
 }
 
@@ -53,6 +67,8 @@ pub(crate) enum Place {
         link: Arc<Link>,
         /// Nobody misses it where it is dropped: its group and its cell go with it.
         process: JoinHandle<io::Result<(Process, Pipes)>>,
+        /// Has it made at once.
+        wanted: oneshot::Sender<()>,
         /// When it was ordered.
         since: Instant,
     },
@@ -64,7 +80,9 @@ impl Place {
         match self {
             Self::Cell(cell) => {
                 let link = Arc::clone(&cell.link);
-                Self::Process { link, process: tokio::spawn(cell.fork()), since: Instant::now() }
+                let (wanted, is_wanted) = oneshot::channel();
+                let process = tokio::spawn(cell.fork_early(is_wanted));
+                Self::Process { link, process, wanted, since: Instant::now() }
             }
             waiting @ Self::Process { .. } => waiting,
         }
@@ -81,8 +99,9 @@ impl Place {
     /// A process, where it is one of this interpreter; where somebody has ended it meanwhile, there is none.
     pub(super) async fn take(self, of: &Arc<Link>) -> Option<(Process, Pipes)> {
         match self {
-            Self::Cell(cell) if Arc::ptr_eq(&cell.link, of) => cell.fork().await.ok(),
-            Self::Process { link, process, .. } if Arc::ptr_eq(&link, of) => {
+            Self::Cell(cell) if Arc::ptr_eq(&cell.link, of) => cell.fork(Order::Again).await.ok(),
+            Self::Process { link, process, wanted, .. } if Arc::ptr_eq(&link, of) => {
+                let _ = wanted.send(());
                 let started = process.await.ok()?.ok()?;
                 (!started.0.has_ended()).then_some(started)
             }

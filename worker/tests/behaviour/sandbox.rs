@@ -118,6 +118,12 @@ async fn without_namespaces_attempts_are_another_user_and_shut_off_from_each_oth
     }
 }
 
+/// With one slot an attempt begins when all of the one before is cleared away.
+fn one_after_another(config: &mut Config) {
+    here(config);
+    config.slots = 1;
+}
+
 /// What an attempt finds: in its folder, among its processes, and on the folder itself.
 const LOOK: &str = "import os
 def step():
@@ -128,7 +134,7 @@ def step():
 
 #[tokio::test]
 async fn a_cell_serves_again_after_an_attempt_that_left_nothing() {
-    let fleet = Fleet::with(here);
+    let fleet = Fleet::with(one_after_another);
     let own_pid = || python("import os\ndef step():\n    return os.getpid()\n").of_one_bundle();
     for expected in ["2", "3", "4"] {
         assert_eq!(fleet.value(own_pid()).await, expected);
@@ -150,7 +156,7 @@ def step():
 
 #[tokio::test]
 async fn a_process_waits_for_the_next_attempt_of_a_bundle() {
-    let fleet = Fleet::with(here);
+    let fleet = Fleet::with(one_after_another);
     for attempt in 0..3 {
         let age: f64 = fleet.value(python(AGE).of_one_bundle()).await.parse().unwrap();
         assert!(attempt == 0 || age > 1.0, "the process of attempt {attempt} was there for {age} s only");
@@ -164,7 +170,7 @@ async fn a_process_waits_for_the_next_attempt_of_a_bundle() {
 
 #[tokio::test]
 async fn whatever_an_attempt_leaves_behind_is_not_there_for_the_next_one() {
-    let fleet = Fleet::with(here);
+    let fleet = Fleet::with(one_after_another);
     let untouched = fleet.value(python(LOOK).of_one_bundle()).await;
     let deeds = [
         ("another content of a file of its bundle", "open('script.bue', 'r+').write('!')"),

@@ -37,7 +37,7 @@ use crate::process::{Exit, Pipes, Process};
 use crate::runner::{Isolation, Runner};
 use crate::scratch::{Keep, Scratch, Scratches};
 use crate::shared::SharedInterpreters;
-use crate::step_process::{self, Conversation, Ending, Rest};
+use crate::step_process::{self, Conversation, Ending, Rest, Terms};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
 use crate::warm::{Place, Warm};
@@ -368,7 +368,8 @@ impl<H: Hub> Attempts<H> {
         self.shared.held.note(assignment.lease.token, StepIs::Running);
         // In a cell, whatever it may still do goes with the cell or is seen.
         let is_lasting = interpreter.is_none() || !self.enclosure.leaves_nothing();
-        let conversation = step_process::run(started, input, timeout, end, limits, log, filled, is_lasting).await;
+        let terms = Terms { timeout, is_lasting, limits };
+        let conversation = step_process::run(started, input, terms, end, log, filled).await;
         self.shared.held.note(assignment.lease.token, StepIs::Idle);
         if !self.enclosure.has_own_root() {
             mark.sweep().await;

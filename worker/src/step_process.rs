@@ -89,18 +89,26 @@ impl Rest {
     }
 }
 
+/// What a conversation is held to.
+#[derive(Debug)]
+pub(crate) struct Terms<'w> {
+    pub(crate) timeout: Duration,
+    /// Whether what the process leaves behind must be gone before its outcome counts.
+    pub(crate) is_lasting: bool,
+    pub(crate) limits: &'w Limits,
+}
+
 /// Gives a process that has just been started its input, and waits for its answer and its end: not for its end where it has
-/// said all and nothing of it `is_lasting`, so that it can leave nothing behind.
+/// said all and can leave nothing behind.
 pub(crate) async fn run(
     started: io::Result<(Process, Pipes)>,
     input: Vec<u8>,
-    timeout: Duration,
+    terms: Terms<'_>,
     end: &End,
-    limits: &Limits,
     mut log: Log,
     filled: impl Future<Output = Excess>,
-    is_lasting: bool,
 ) -> Conversation {
+    let Terms { timeout, is_lasting, limits } = terms;
     let (process, pipes) = match started {
         Ok(started) => started,
         Err(error) => return Conversation { ending: Ending::Fault(error), log, rest: Rest::Cell(None) },

@@ -17,11 +17,14 @@ fn a_worker_that_is_told_to_stop_is_no_longer_shown_when_it_has_ended() {
     fleet.write("x.bue", "a:\n    python\n    f\n    `def f(): return 1`\np = | a\np()\n");
     fleet.bue(&["upload", "x.bue", "--wait"]).expect(0);
     let pids: Vec<i64> = fleet.workers.iter().map(|worker| worker.pid().into()).collect();
-    let mut shown = workers(&mut fleet);
-    shown.sort_unstable();
     let mut both = pids.clone();
     both.sort_unstable();
-    assert_eq!(shown, both);
+    // One of them may have ended the run before the hub has heard of the other.
+    fleet::eventually("both workers are shown", || {
+        let mut shown = workers(&mut fleet);
+        shown.sort_unstable();
+        (shown == both).then_some(())
+    });
     let worker = fleet.workers.remove(0);
     worker.terminate();
     worker.end().expect(0);

@@ -217,7 +217,7 @@ impl<H: Hub> Attempts<H> {
     /// Sees to the end of what is left of an attempt, and keeps what serves the next one.
     pub(crate) async fn clear(&self, left: Left) {
         let Left { rest, bundle, mut scratch } = left;
-        if let Some(cell) = rest.cleared().await
+        if let Some(cell) = rest.cleared(self.shared.config.limits.exit_grace).await
             && self.enclosure.leaves_nothing()
         {
             scratch.keep_place(Place::Cell(cell));

@@ -19,8 +19,6 @@ use crate::process::{Exit, Pipes, Process};
 use crate::quota::Excess;
 use crate::warm::KeptCell;
 
-/// How long a process whose outcome is on its way may take to end by itself.
-const END_GRACE: Duration = Duration::from_millis(200);
 /// What every pipe takes at once.
 const ATOMIC_BYTES: usize = nix::libc::PIPE_BUF;
 /// Most bytes of a log that are read at once.
@@ -75,12 +73,12 @@ pub(crate) enum Rest {
 }
 
 impl Rest {
-    /// Waits for the end of what is left, or makes it end.
-    pub(crate) async fn cleared(self) -> Option<Arc<KeptCell>> {
+    /// Waits for the end of what is left, or makes it end after `grace`.
+    pub(crate) async fn cleared(self, grace: Duration) -> Option<Arc<KeptCell>> {
         match self {
             Self::Cell(cell) => cell,
             Self::Process(process) => {
-                if tokio::time::timeout(END_GRACE, process.ended()).await.is_err() {
+                if tokio::time::timeout(grace, process.ended()).await.is_err() {
                     tracing::warn!("the process of a step did not end after its answer and is killed");
                 }
                 process.finish().await

@@ -35,6 +35,8 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Pause before an interpreter is started again that ended before it had forked anything: the first one, and the longest.
 const RESTART_MIN: Duration = Duration::from_secs(1);
 const RESTART_MAX: Duration = Duration::from_secs(60);
+/// How long a busy interpreter may take to hear of a signal.
+const SIGNAL_MAX: Duration = Duration::from_secs(5);
 /// Lines of what an interpreter prints that are shown; it has nothing to say while all is well.
 const LINES_MAX: usize = 20;
 
@@ -284,15 +286,25 @@ impl Link {
     }
 
     /// Sends a signal to the group of a process that was forked, unless it has ended.
-    pub(crate) fn signal(&self, pid: Pid, signal: Signal) {
+    pub(crate) fn signal(self: &Arc<Self>, pid: Pid, signal: Signal) {
         let message = format!("signal {pid} {}", signal as i32);
-        // A socket that is full or closed: the interpreter is busy or gone. Then its number is the best we have, and it
-        // is still its own, for its end was not told.
-        // Where there is a broker, its number means nothing here: then the whole interpreter has to go, and takes it along.
-        if self.is_open() && self.control.try_send(message.as_bytes(), &[]).is_err() {
-            match self.orders {
-                Some(_) => self.close(),
-                None => drop(nix::sys::signal::killpg(pid, signal)),
+        if !self.is_open() || self.control.try_send(message.as_bytes(), &[]).is_ok() {
+            return;
+        }
+        // The interpreter is busy or gone. Without a broker the number is the best we have, and it is still its own, for its end was
+        // not told. With one it means nothing here: an interpreter that does not hear of it for too long goes as a whole, and takes
+        // it along.
+        match (&self.orders, tokio::runtime::Handle::try_current()) {
+            (None, _) => drop(nix::sys::signal::killpg(pid, signal)),
+            (Some(_), Err(_)) => self.close(),
+            (Some(_), Ok(runtime)) => {
+                let link = Arc::clone(self);
+                runtime.spawn(async move {
+                    let sent = tokio::time::timeout(SIGNAL_MAX, link.control.send(message.as_bytes(), &[])).await;
+                    if !matches!(sent, Ok(Ok(()))) {
+                        link.close();
+                    }
+                });
             }
         }
     }
@@ -346,7 +358,7 @@ impl Link {
         Arc::new(KeptCell::new(Arc::clone(self), scratch))
     }
 
-    fn take_forked(&self, number: u64, pid: i32) {
+    fn take_forked(self: &Arc<Self>, number: u64, pid: i32) {
         let (ended, end) = watch::channel(None);
         let asked = {
             let mut state = self.state();

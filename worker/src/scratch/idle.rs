@@ -59,7 +59,10 @@ impl Idle {
                 scratch.place = scratch.place.take().map(Place::stand_by);
             }
             kept.push_back((bundle, scratch));
-            (longest_waiting, if kept.len() > self.keep.folders_max { kept.pop_front() } else { None })
+            let is_full = kept.len() > self.keep.folders_max;
+            // One in which a process waits is worth more than others.
+            let index = kept.iter().position(|(_, scratch)| !scratch.has_process()).unwrap_or(0);
+            (longest_waiting, if is_full { kept.remove(index) } else { None })
         };
         // Removing them takes a while, which nobody should wait for under the lock.
         drop((longest_waiting, longest_unused));

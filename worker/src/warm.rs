@@ -445,3 +445,28 @@ async fn fork(link: &Arc<Link>, order: Order, scratch: u64) -> io::Result<(Proce
     };
     Ok((Process::forked(pid, Arc::clone(link), end), pipes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_waits_for_an_interpreter_that_is_busy() {
+        let ((control, theirs), (orders, _broker)) = (messages().unwrap(), messages().unwrap());
+        let link = Arc::new(Link::new(Wire::new(control).unwrap(), Some(Wire::new(orders).unwrap())));
+        while link.control.try_send(b"close 1", &[]).is_ok() {}
+        link.signal(Pid::from_raw(7), Signal::SIGKILL);
+        assert!(link.is_open());
+        let mut message = [0; MESSAGE_BYTES_MAX];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match recv(theirs.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT) {
+                Ok(count) if &message[..count] == b"signal 7 9" => break,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+            assert!(Instant::now() < deadline, "the signal is lost");
+        }
+        assert!(link.is_open());
+    }
+}

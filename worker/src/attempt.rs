@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bucket::Bucket;
 use bucket::value::{Accepted, ValueLimits, Values};
-use protocol::api::{Lease, LogRef, PlanAnswer};
+use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, Input, ResultFrame, Status};
-use protocol::{Digest, Language, Outcome, ValueRef};
+use protocol::{Language, Outcome, ValueRef};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -22,6 +22,7 @@ use crate::bundles::Bundles;
 use crate::config::{Config, Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::descriptors::is_shortage;
+use crate::done::{Done, Left};
 use crate::enclosure::{self, Enclosure, may_use_network};
 use crate::ending;
 use crate::engines_of_step;
@@ -37,7 +38,7 @@ use crate::process::{Exit, Pipes, Process};
 use crate::runner::{Isolation, Runner};
 use crate::scratch::{Keep, Scratch, Scratches};
 use crate::shared::SharedInterpreters;
-use crate::step_process::{self, Conversation, Ending, Rest, Terms};
+use crate::step_process::{self, Conversation, Ending, Terms};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
 use crate::warm::{Place, Warm};
@@ -64,36 +65,12 @@ impl End {
     }
 }
 
-/// What came of an attempt.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) outcome: Outcome,
-    pub(crate) log: Option<LogRef>,
-    pub(crate) left: Option<Left>,
-}
-
-/// What an attempt leaves where it ran, to be [cleared](Attempts::clear) when its outcome is on its way.
-#[derive(Debug)]
-pub(crate) struct Left {
-    rest: Rest,
-    bundle: Digest,
-    scratch: Scratch,
-}
-
-impl Done {
-    /// Handed back; the hub gives it to somebody after `delay`.
-    pub(crate) fn release(reason: &str, delay: Duration) -> Self {
-        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        Self { outcome: Outcome::Release { reason: reason.to_owned(), delay_ms }, log: None, left: None }
-    }
-}
-
 /// All that attempts of one worker share.
 pub(crate) struct Attempts<H> {
     pub(crate) shared: Arc<Shared<H>>,
     pub(crate) values: Values,
     bundles: Bundles<H>,
-    scratches: Scratches,
+    pub(crate) scratches: Scratches,
     runner: Runner,
     pub(crate) enclosure: Enclosure,
     pub(crate) environments: Environments,
@@ -212,17 +189,6 @@ impl<H: Hub> Attempts<H> {
         };
         let left = Some(Left { rest, bundle: plan.bundle, scratch });
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left })
-    }
-
-    /// Sees to the end of what is left of an attempt, and keeps what serves the next one.
-    pub(crate) async fn clear(&self, left: Left) {
-        let Left { rest, bundle, mut scratch } = left;
-        if let Some(cell) = rest.cleared(self.shared.config.limits.exit_grace).await
-            && self.enclosure.leaves_nothing()
-        {
-            scratch.keep_place(Place::Cell(cell));
-            self.scratches.give_back(bundle, scratch);
-        }
     }
 
     /// The trouble of an attempt that could not be started because this machine is short of something: no fault of its step.

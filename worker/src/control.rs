@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{Attempts, Done};
+use crate::attempt::Attempts;
 use crate::backoff::Backoff;
 use crate::config::Config;
+use crate::done::Done;
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::late_log::{self, LateLogs};

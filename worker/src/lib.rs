@@ -28,6 +28,7 @@ mod config;
 mod connection;
 mod control;
 mod descriptors;
+mod done;
 mod enclosure;
 mod ending;
 mod engines;

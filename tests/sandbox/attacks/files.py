@@ -60,7 +60,7 @@ def list_attempts_of_others():
 
 @attack
 def climb_out_of_scratch():
-    return found("../..") + found("/proc/self/root/.attempts")
+    return found("../..") + found(os.path.join("/proc/self/root", ".attempts"))
 
 
 @attack
@@ -68,7 +68,7 @@ def climb_out_by_descriptor():
     folder = os.open("..", os.O_RDONLY)
     for _ in range(20):
         folder = os.open("..", os.O_RDONLY, dir_fd=folder)
-    return beside_interpreter(name for name in os.listdir(folder) if name in ("root", "home", "work", "srv", "boot"))
+    return beside_interpreter(name for name in os.listdir(folder) if name in ("root", "home", "srv", "boot"))
 
 
 @attack(refusals=(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT))

@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench steps` prints medians of several rounds. `BUE_BENCH_STEPS` sets how many trivial steps there are
 //! (default 10,000), `BUE_BENCH_CHAINS` how many chains (1,000), `BUE_BENCH_SLEEPS` how many sleeping steps (2,000),
-//! `BUE_BENCH_SINGLES` how many single ones (200), `BUE_BENCH_FIBOS` how many one after another (40), `BUE_BENCH_ROUNDS` the
-//! rounds (3). Words after `--` choose parts: idle, latency, trivial, chains, fibo, sleeps, shared, awaits.
+//! `BUE_BENCH_SINGLES` how many single ones (200), `BUE_BENCH_IMPORTS` how many steps that import something
+//! (1,000), `BUE_BENCH_FIBOS` how many one after another (40), `BUE_BENCH_ROUNDS` the
+//! rounds (3). Words after `--` choose parts: idle, latency, trivial, imports, chains, fibo, sleeps, shared, awaits.
 
 mod rig;
 
@@ -31,6 +32,9 @@ async fn main() {
     }
     if is_wanted("trivial") {
         trivial(setting("BUE_BENCH_STEPS", 10_000), rounds).await;
+    }
+    if is_wanted("imports") {
+        imports(setting("BUE_BENCH_IMPORTS", 1_000), rounds).await;
     }
     if is_wanted("chains") {
         chains(setting("BUE_BENCH_CHAINS", 1_000), rounds).await;
@@ -105,6 +109,30 @@ async fn trivial(count: usize, rounds: usize) {
 async fn shared(count: usize, rounds: usize) {
     let script = shared_loop_over(count, "async def step(x): return x + 1");
     report(&format!("{count} trivial steps that share an interpreter"), &script, count, rounds).await;
+}
+
+/// Steps that import what a call of an API needs, from the interpreter's own modules: loaded beforehand, and by each of them.
+async fn imports(count: usize, rounds: usize) {
+    let step = "import csv, datetime, json, logging, ssl, urllib.request\ndef step(x): return x";
+    let script = loop_over(count, step, &[]);
+    let mut rates = Vec::new();
+    for settings in [&[][..], &[("BUE_PRELOADS_MAX", "0")]] {
+        let fleet = Fleet::start_with(SLOTS, settings);
+        // The first attempts have them loaded.
+        fleet.run(&loop_over(SLOTS * 2, step, &[]), false).await;
+        tokio::time::sleep(SETTLING).await;
+        let mut times = Vec::new();
+        for _ in 0..rounds {
+            times.push(fleet.run(&script, false).await.took.as_secs_f64());
+        }
+        rates.push(count as f64 / median(&mut times));
+    }
+    let ratio = rates[0] / rates[1];
+    println!("| {count} steps that import urllib.request, ssl and others | {:.0} steps/s |", rates[0]);
+    println!(
+        "| … where each of them loads these itself | {:.0} steps/s; the other way is {ratio:.1} times as fast |",
+        rates[1]
+    );
 }
 
 /// In one slot: what each step takes from its lease to its settlement, and the way between.

@@ -25,10 +25,11 @@ pub struct Service(Child);
 
 impl Service {
     /// Starts it and waits for the line that says it is ready.
-    fn start(folder: &Path, words: &[&str], ready: &str) -> Self {
+    fn start(folder: &Path, words: &[&str], ready: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bue"));
         command.args(words).current_dir(folder).env_clear().stderr(Stdio::piped());
         command.envs(std::env::vars_os().filter(|(name, _)| is_passed_on(&name.to_string_lossy())));
+        command.envs(settings.iter().copied());
         let mut process = command.spawn().expect("bue starts");
         let mut lines = BufReader::new(process.stderr.take().expect("its messages")).lines().map_while(Result::ok);
         let said: Vec<String> = lines.by_ref().take_while(|line| !line.contains(ready)).collect();
@@ -80,11 +81,16 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet whose worker has this many slots.
     pub fn start(slots: usize) -> Self {
+        Self::start_with(slots, &[])
+    }
+
+    /// The same, with further settings of the worker.
+    pub fn start_with(slots: usize, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path();
-        let bucket = Service::start(path, &["bucket", "-b", "127.0.0.1:0"], "listens on");
-        let hub = Service::start(path, &["hub", "-b", "127.0.0.1:0"], "listens on");
-        let worker = Service::start(path, &["worker", "-n", &slots.to_string()], "takes jobs from");
+        let bucket = Service::start(path, &["bucket", "-b", "127.0.0.1:0"], "listens on", &[]);
+        let hub = Service::start(path, &["hub", "-b", "127.0.0.1:0"], "listens on", &[]);
+        let worker = Service::start(path, &["worker", "-n", &slots.to_string()], "takes jobs from", settings);
         let read = |name: &str| fs::read_to_string(path.join(".bue/hub").join(name)).expect("what the hub notes down");
         let (address, token) = (format!("http://{}", read("address").trim()), read("token").trim().to_owned());
         Self { worker, hub, _bucket: bucket, http: http(), address, token, _folder: folder }

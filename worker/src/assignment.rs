@@ -9,7 +9,7 @@ use protocol::{ErrorKind, Language, PROTOCOL_VERSION, Source, Step, StepError};
 
 use crate::config::Config;
 use crate::engines::Engines;
-use crate::environments::Environment;
+use crate::environments::{Environment, Imports};
 use crate::scratch::Scratch;
 use crate::template;
 use crate::trouble::Trouble;
@@ -27,6 +27,8 @@ pub(crate) struct Assignment<'attempt> {
     pub(crate) scratch: &'attempt Scratch,
     /// The interpreter of a Python step, with its packages.
     pub(crate) environment: Arc<Environment>,
+    /// What a Python step imports.
+    pub(crate) imports: Arc<Imports>,
     /// What a SQL step runs on.
     pub(crate) engines: &'attempt Engines,
 }

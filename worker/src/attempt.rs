@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
-use crate::config::{Config, Limits, Mode, Start};
+use crate::config::{Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::descriptors::is_shortage;
 use crate::done::{Done, Left};
@@ -42,6 +42,9 @@ use crate::step_process::{self, Conversation, Ending, Terms};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
 use crate::warm::{Place, Warm};
+
+/// Slots whose memory must be free for an interpreter to load modules.
+const SLOTS_OF_MODULES: u64 = 8;
 
 /// Why attempts are handed back at the end of a worker.
 pub(crate) const SHUTDOWN: &str = "the worker shuts down";
@@ -74,7 +77,7 @@ pub(crate) struct Attempts<H> {
     runner: Runner,
     pub(crate) enclosure: Enclosure,
     pub(crate) environments: Environments,
-    interpreters: Interpreters,
+    interpreters: Arc<Interpreters>,
     pub(crate) shared_interpreters: SharedInterpreters,
     warm_outage: Outage,
     start_outage: Outage,
@@ -110,7 +113,7 @@ impl<H: Hub> Attempts<H> {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
             bundles: bundles.map_err(unusable)?,
             environments: Environments::open(environments, &shared.config, enclosure.clone()),
-            interpreters: Interpreters::new(shared.config.limits.warm_max),
+            interpreters: Arc::new(Interpreters::new(limits.warm_max, limits.preloads_max)),
             shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),
             start_outage: Outage::new("what it takes to start processes"),
@@ -133,6 +136,7 @@ impl<H: Hub> Attempts<H> {
     pub(crate) fn tidy(&self) {
         self.bundles.tidy();
         self.environments.tidy();
+        self.interpreters.tidy();
     }
 
     /// Carries out one lease.
@@ -153,14 +157,14 @@ impl<H: Hub> Attempts<H> {
         if step.language == Language::Python && step.settings.runtime.isolation == Some(protocol::Isolation::Shared) {
             return self.run_shared(lease, &plan, step, end).await;
         }
-        let mut scratch = self.filled_scratch(&plan, end).await?;
+        let mut scratch = self.filled_scratch(lease, &plan, end).await?;
         let place = scratch.take_place();
         let root = self.root_in(&scratch);
         let seen_root = scratch.seen(&root);
-        let environment = self.environment(lease, &plan, step, &root, end).await?;
+        let (environment, imports) = self.environment(lease, &plan, step, &root, end).await?;
         let engines = &*engines;
         let assignment =
-            Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment, engines };
+            Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment, imports, engines };
         let inputs = self.inputs(&assignment, end).await?;
         self.hand_over_arguments(&scratch, &inputs)?;
         let mut declared = self.declared(lease, step, end).await?;
@@ -205,10 +209,14 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// A scratch folder with the bundle's files in it, given to who steps run as: one that is there, or a new one.
-    async fn filled_scratch(&self, plan: &PlanAnswer, end: &End) -> Result<Scratch, Trouble> {
+    async fn filled_scratch(&self, lease: &Lease, plan: &PlanAnswer, end: &End) -> Result<Scratch, Trouble> {
         let can_serve_again = self.enclosure.leaves_nothing() && matches!(self.shared.config.mode, Mode::Fleet { .. });
-        if can_serve_again && let Some(scratch) = self.scratches.take_filled(plan.bundle) {
-            return Ok(scratch);
+        if can_serve_again {
+            // One whose cell is of the interpreter that this attempt is most likely forked from.
+            let last = self.interpreters.last((lease.plan, lease.step));
+            if let Some(scratch) = self.scratches.take_filled(plan.bundle, last) {
+                return Ok(scratch);
+            }
         }
         let mut scratch = self.make_scratch()?;
         self.place_files(plan, &scratch, end).await?;
@@ -402,13 +410,35 @@ impl<H: Hub> Attempts<H> {
         if is_fresh || step.language != Language::Python {
             return None;
         }
-        // That a step must not use the network and cannot be kept from it, was found before.
-        Some(self.interpreter(&assignment.environment, may_use_network(step)))
+        let (environment, network) = (&assignment.environment, may_use_network(step));
+        let bare = self.interpreter(environment, network);
+        let found = if bare.warm.refusal().is_some() {
+            bare
+        } else {
+            let has_memory = || self.shared.has_memory(SLOTS_OF_MODULES);
+            let make = || self.warm(environment, network);
+            let loaded = self.interpreters.loaded(environment, network, &assignment.imports, has_memory, make);
+            loaded.unwrap_or(bare)
+        };
+        self.interpreters.note_last((assignment.lease.plan, assignment.lease.step), found.warm.id());
+        Some(found)
     }
 
     fn interpreter(&self, environment: &Arc<Environment>, network: bool) -> Arc<Interpreter> {
-        self.interpreters.get(environment, network, || {
-            warm(&self.shared.config, &self.runner, &self.enclosure, &self.scratches, environment, network)
+        self.interpreters.bare(environment, network, || self.warm(environment, network))
+    }
+
+    /// That a step must not use the network and cannot be kept from it, was found before.
+    fn warm(&self, environment: &Environment, network: bool) -> Warm {
+        let (config, enclosure) = (&self.shared.config, &self.enclosure);
+        let folder = if enclosure.has_own_root() { Path::new("/") } else { self.scratches.folder() };
+        let cell = enclosure.warm_cell(environment, self.scratches.folder(), folder, network);
+        Warm::new(Launch {
+            program: environment.python.path.clone(),
+            arguments: self.runner.warm_arguments(isolation(&config.mode), enclosure.has_own_root()),
+            folder: folder.to_owned(),
+            environment: launch::idle_environment(&config.mode, folder),
+            enclosed: cell.map(|cell| (enclosure.launcher.clone(), cell)),
         })
     }
 
@@ -458,26 +488,6 @@ fn isolation(mode: &Mode) -> Isolation {
         Mode::Fleet { .. } => Isolation::Isolated,
         Mode::Local { .. } => Isolation::AsUser,
     }
-}
-
-fn warm(
-    config: &Config,
-    runner: &Runner,
-    enclosure: &Enclosure,
-    scratches: &Scratches,
-    environment: &Environment,
-    network: bool,
-) -> Warm {
-    let folder = if enclosure.has_own_root() { Path::new("/") } else { scratches.folder() };
-    let cell = enclosure.warm_cell(environment, scratches.folder(), folder, network);
-    let launch = Launch {
-        program: environment.python.path.clone(),
-        arguments: runner.warm_arguments(isolation(&config.mode), enclosure.has_own_root()),
-        folder: folder.to_owned(),
-        environment: launch::idle_environment(&config.mode, folder),
-        enclosed: cell.map(|cell| (enclosure.launcher.clone(), cell)),
-    };
-    Warm::new(launch)
 }
 
 fn value_limits(limits: &Limits) -> ValueLimits {

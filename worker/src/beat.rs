@@ -20,9 +20,7 @@ pub(crate) async fn run<H: Hub>(shared: Arc<Shared<H>>) {
         match shared.hub.beat(request).await {
             Ok(answer) => {
                 shared.hub_outage.worked();
-                for token in answer.revoked {
-                    shared.held.revoke(token);
-                }
+                shared.held.revoke(&answer.revoked);
                 interval = Duration::from_millis(answer.beat_ms).max(BEAT_MIN).min(shared.config.limits.beat);
             }
             Err(error) => shared.hub_outage.failed(&error),

@@ -156,6 +156,8 @@ pub struct Limits {
     pub environment_retry: Duration,
     /// Warm interpreters: one for each Python environment in use.
     pub warm_max: usize,
+    /// Further ones, that have loaded what steps import.
+    pub preloads_max: usize,
     /// Scratch folders that hold a bundle's files, each with a cell of the sandbox, kept for the next attempt.
     pub idle_cells_max: usize,
     /// Processes that wait in such cells, forked before there is a step for them.
@@ -221,6 +223,7 @@ impl Default for Limits {
             environment_timeout: Duration::from_secs(600),
             environment_retry: Duration::from_secs(60),
             warm_max: 8,
+            preloads_max: 6,
             idle_cells_max: 32,
             stand_by_max: 2,
             memory_reserve_bytes: 128 * 1024 * 1024,

@@ -102,6 +102,13 @@ pub(crate) struct Shared<H> {
 }
 
 impl<H> Shared<H> {
+    /// Whether there is memory for this many further attempts, or nobody knows.
+    pub(crate) fn has_memory(&self, attempts: u64) -> bool {
+        let limits = &self.config.limits;
+        let each = limits.slot_memory_bytes.saturating_mul(attempts);
+        self.memory.look().is_none_or(|memory| memory.room(limits.memory_reserve_bytes, each) > 0)
+    }
+
     /// What this worker says of itself.
     pub(crate) fn info(&self) -> WorkerInfo {
         let memory = self.memory.look().unwrap_or_default();
@@ -331,9 +338,18 @@ async fn carry_out<H: Hub>(
         Settlement { job, attempt, token, outcome: outcome.clone(), log: log.clone(), sandbox: sandbox.clone() };
     let (answered, answer) = oneshot::channel();
     let is_sent = outbox.parcels.send(Parcel { settlement, answered }).await.is_ok();
-    clear.await;
-    drop(slot);
-    if is_sent && let Ok(settled) = answer.await {
+    let settled = async {
+        let settled = if is_sent { answer.await.ok() } else { None };
+        // The hub does not know it any more: that is no word to stop what is left.
+        shared.held.drop(token);
+        settled
+    };
+    let cleared = async {
+        clear.await;
+        drop(slot);
+    };
+    let (settled, ()) = tokio::join!(settled, cleared);
+    if let Some(settled) = settled {
         shared.tally.count(lease, &outcome, settled);
         if settled == Settled::Stale {
             outbox.late_logs.leave(lease, log, sandbox);

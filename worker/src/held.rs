@@ -52,13 +52,23 @@ impl Held {
         self.lock().remove(&token);
     }
 
-    /// Marks a lease as no longer ours. The attempt that runs for it stops, and drops it.
-    pub(crate) fn revoke(&self, token: LeaseToken) {
-        if let Some(entry) = self.lock().get(&token) {
+    /// Marks leases as no longer ours. The attempts that run for them stop, and drop them.
+    pub(crate) fn revoke(&self, tokens: &[LeaseToken]) {
+        let leases = self.lock();
+        let mut jobs = Vec::new();
+        for entry in tokens.iter().filter_map(|token| leases.get(token)) {
             if !entry.revoked.is_cancelled() {
-                tracing::warn!(job = %entry.job, "lease revoked by the hub, stopping its attempt");
+                jobs.push(entry.job);
             }
             entry.revoked.cancel();
+        }
+        drop(leases);
+        match jobs.as_slice() {
+            [] => {}
+            [job] => tracing::warn!(%job, "lease revoked by the hub, stopping its attempt"),
+            [job, ..] => {
+                tracing::warn!(%job, others = jobs.len() - 1, "leases revoked by the hub, stopping their attempts");
+            }
         }
     }
 

@@ -1,44 +1,197 @@
-//! The warm interpreters of a worker: one for each Python environment in use, with and without the network.
+//! The warm interpreters of a worker: one for each Python environment in use, with and without the network, and further ones that
+//! have loaded what steps import.
 //!
 //! The ones longest unused end when there are too many. One that forks an attempt is held by it: it does not end before.
+//!
+//! A step that comes a second time and imports something is worth an interpreter that has it loaded: it is started beside the work,
+//! and attempts are forked from the bare one until it is ready.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use crate::environments::Environment;
-use crate::warm::Warm;
+use crate::environments::{Environment, Imports};
+use crate::warm::{Warm, WarmId};
 
-/// Warm interpreters by what they run, and whether they may use the network.
+/// Sets of imports whose fate is remembered.
+const KNOWN_MAX: usize = 1_024;
+/// Attempts of which the last one's interpreter is remembered, by the steps of plans.
+const STEPS_MAX: usize = 1_024;
+/// How long modules that could not be loaded are not tried again.
+const RETRY: Duration = Duration::from_secs(60);
+/// One that has loaded modules and is not used for this long ends.
+const IDLE_MAX: Duration = Duration::from_secs(1_800);
+
+/// What an interpreter runs, whether it may use the network, and what it has loaded.
+type Key = (PathBuf, bool, Arc<Imports>);
+
+/// A step of a plan.
+pub(crate) type StepOfPlan = (protocol::Digest, u32);
+
+/// Warm interpreters by what they are for.
 pub(crate) struct Interpreters {
-    kept: Mutex<LruCache<(PathBuf, bool), Arc<Interpreter>>>,
+    bare: Mutex<LruCache<(PathBuf, bool), Arc<Interpreter>>>,
+    loaded: Mutex<LruCache<Key, Arc<Interpreter>>>,
+    /// How many that have loaded something there may be.
+    loaded_max: usize,
+    fates: Mutex<LruCache<Key, Fate>>,
+    last: Mutex<LruCache<StepOfPlan, WarmId>>,
 }
 
 /// A warm interpreter, and the environment that must stay for it.
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     pub(crate) warm: Warm,
+    used: Mutex<Instant>,
     _environment: Arc<Environment>,
 }
 
+/// What is known of a set of imports in an environment.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// One attempt came.
+    Seen,
+    /// They are being loaded.
+    Loading,
+    /// They were loaded.
+    Loaded,
+    /// A bare interpreter has all of them.
+    Useless,
+    /// They could not be loaded.
+    Failed(Instant),
+}
+
 impl Interpreters {
-    /// None yet; so many at the most.
-    pub(crate) fn new(count_max: usize) -> Self {
-        Self { kept: Mutex::new(LruCache::new(NonZeroUsize::new(count_max).unwrap_or(NonZeroUsize::MIN))) }
+    /// None yet; so many at the most, and so many that have loaded something.
+    pub(crate) fn new(bare_max: usize, loaded_max: usize) -> Self {
+        Self {
+            bare: cache(bare_max),
+            loaded: cache(loaded_max),
+            loaded_max,
+            fates: cache(KNOWN_MAX),
+            last: cache(STEPS_MAX),
+        }
     }
 
-    /// The one of an environment; `make` says how it is started, which happens when it is first needed.
-    pub(crate) fn get(
+    /// The bare one of an environment; `make` says how it is started, which happens when it is first needed.
+    pub(crate) fn bare(
         &self,
         environment: &Arc<Environment>,
         network: bool,
         make: impl FnOnce() -> Warm,
     ) -> Arc<Interpreter> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (environment.python.path.clone(), network);
-        let new = || Arc::new(Interpreter { warm: make(), _environment: Arc::clone(environment) });
-        Arc::clone(kept.get_or_insert(key, new))
+        Arc::clone(lock(&self.bare).get_or_insert(key, || Interpreter::new(make(), environment)))
     }
+
+    /// The one that has loaded what a step imports, where there is one. It is started where that is worth it: attempts come, and there
+    /// is memory for it.
+    pub(crate) fn loaded(
+        self: &Arc<Self>,
+        environment: &Arc<Environment>,
+        network: bool,
+        imports: &Arc<Imports>,
+        has_memory: impl FnOnce() -> bool,
+        make: impl FnOnce() -> Warm,
+    ) -> Option<Arc<Interpreter>> {
+        if imports.is_empty() || self.loaded_max == 0 {
+            return None;
+        }
+        let key = (environment.python.path.clone(), network, Arc::clone(imports));
+        let mut fates = lock(&self.fates);
+        let next = match fates.get(&key) {
+            None => Fate::Seen,
+            Some(Fate::Loading | Fate::Useless) => return None,
+            Some(Fate::Failed(at)) if at.elapsed() < RETRY => return None,
+            Some(Fate::Loaded) => {
+                let found = lock(&self.loaded).get(&key).filter(|found| found.warm.is_loaded()).cloned();
+                if let Some(found) = found {
+                    found.is_used();
+                    return Some(found);
+                }
+                // It has ended, or made room for others.
+                Fate::Loading
+            }
+            Some(Fate::Seen | Fate::Failed(_)) => Fate::Loading,
+        };
+        if matches!(next, Fate::Loading) && !has_memory() {
+            return None;
+        }
+        fates.put(key.clone(), next);
+        drop(fates);
+        if matches!(next, Fate::Loading) {
+            let interpreter = Interpreter::new(make(), environment);
+            tokio::spawn(Arc::clone(self).load(key, interpreter));
+        }
+        None
+    }
+
+    /// Has a new one load what it is for, and keeps it.
+    async fn load(self: Arc<Self>, key: Key, interpreter: Arc<Interpreter>) {
+        let begun = Instant::now();
+        let fate = match interpreter.warm.load(&key.2).await {
+            Ok(0) => Fate::Useless,
+            Ok(modules) => {
+                let ms = begun.elapsed().as_millis();
+                tracing::debug!(modules, ms, "an interpreter has loaded what steps import");
+                let pushed_out = lock(&self.loaded).push(key.clone(), interpreter);
+                // Ending it takes a while, which nobody should wait for under the lock.
+                drop(pushed_out);
+                Fate::Loaded
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "modules that steps import cannot be loaded beforehand, each attempt imports them: {error}"
+                );
+                Fate::Failed(Instant::now())
+            }
+        };
+        lock(&self.fates).put(key, fate);
+    }
+
+    /// Ends those that have loaded something for which nobody has come for a while.
+    pub(crate) fn tidy(&self) {
+        let mut loaded = lock(&self.loaded);
+        let mut unused = Vec::new();
+        while loaded.peek_lru().is_some_and(|(_, interpreter)| interpreter.idle() > IDLE_MAX) {
+            unused.extend(loaded.pop_lru());
+        }
+        drop(loaded);
+        drop(unused);
+    }
+
+    /// Which one the last attempt of a step was forked from.
+    pub(crate) fn last(&self, step: StepOfPlan) -> Option<WarmId> {
+        lock(&self.last).get(&step).copied()
+    }
+
+    /// Remembers which one an attempt is forked from.
+    pub(crate) fn note_last(&self, step: StepOfPlan, id: WarmId) {
+        lock(&self.last).put(step, id);
+    }
+}
+
+impl Interpreter {
+    fn new(warm: Warm, environment: &Arc<Environment>) -> Arc<Self> {
+        Arc::new(Self { warm, used: Mutex::new(Instant::now()), _environment: Arc::clone(environment) })
+    }
+
+    fn is_used(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    fn idle(&self) -> Duration {
+        lock(&self.used).elapsed()
+    }
+}
+
+fn cache<K: std::hash::Hash + Eq, V>(count_max: usize) -> Mutex<LruCache<K, V>> {
+    Mutex::new(LruCache::new(NonZeroUsize::new(count_max).unwrap_or(NonZeroUsize::MIN)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,7 +26,7 @@ use sandbox::Identity;
 
 use crate::enclosure;
 use crate::tree::remove;
-use crate::warm::Place;
+use crate::warm::{Place, WarmId};
 use idle::Idle;
 pub(crate) use idle::Keep;
 use print::Print;
@@ -77,9 +77,9 @@ impl Scratches {
         Ok(Scratch { number, root, seen, print: None, place: None })
     }
 
-    /// One that holds the files of this bundle, as if it had just been filled.
-    pub(crate) fn take_filled(&self, bundle: Digest) -> Option<Scratch> {
-        self.idle.take(bundle)
+    /// One that holds the files of this bundle, as if it had just been filled: best of all one where a fork of `interpreter` begins.
+    pub(crate) fn take_filled(&self, bundle: Digest, interpreter: Option<WarmId>) -> Option<Scratch> {
+        self.idle.take(bundle, interpreter)
     }
 
     /// Takes back one that holds the files of this bundle, after all that ran in it has ended: for the next attempt where it is
@@ -104,6 +104,15 @@ impl Drop for Scratches {
     }
 }
 
+/// What of a kept scratch folder an attempt can use, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Other,
+    Bare,
+    Cell,
+    Process,
+}
+
 /// One scratch folder; dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -126,6 +135,17 @@ impl Scratch {
     /// Keeps a place for the next attempt in it.
     pub(crate) fn keep_place(&mut self, place: Place) {
         self.place = Some(place);
+    }
+
+    /// How well an attempt that is a fork of `interpreter` begins in it.
+    fn fits(&self, interpreter: Option<WarmId>) -> Fit {
+        match &self.place {
+            None => Fit::Bare,
+            // What another interpreter has in it must go first.
+            Some(place) if interpreter.is_some_and(|wanted| wanted != place.of()) => Fit::Other,
+            Some(place) if place.waited().is_some() => Fit::Process,
+            Some(_) => Fit::Cell,
+        }
     }
 
     /// Whether a process waits in it for the next attempt.

@@ -31,6 +31,11 @@ class Step:
         self._environment = dict(os.environ)
         launch = {"folder": "/", "environment": {**self._environment, **dict.fromkeys(_VARIABLES, "1")}}
         self._practice = frames.to_line({**launch, "bounds": self._bounds.now()})
+        self._prepared = None
+
+    def prepare(self, after_fork):
+        """Has each process call this, where it is anything, before its step."""
+        self._prepared = after_fork
 
     def become(self, descriptors, cell, ready, highest, has_time=False):
         """In the new process: never returns. ``highest`` is the highest descriptor that may be open."""
@@ -45,6 +50,8 @@ class Step:
                 self._enter(cell.descriptor, ready, answer)
             self._let_go(step_input, answer, highest)
             # Nothing so far depends on the step.
+            if self._prepared is not None:
+                self._prepared()
             if has_time:
                 self._take_memory()
             frame = self._settle_in(self._listen())

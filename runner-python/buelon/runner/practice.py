@@ -22,6 +22,8 @@ _FRAME = b"""{"protocol":1,"run":"","job":"","attempt":1,"step":"practice","lang
 
 def practise(times=TIMES):
     """Leaves the interpreter as it was, to all that a step can see."""
+    # A step of the practice must not arrange what is logged, in a module that may be there already.
+    logging = sys.modules.pop("logging", None)
     modules, path, arguments = set(sys.modules), sys.path[:], sys.argv[:]
     for _ in range(times):
         os.environ[_VARIABLE] = "practice"
@@ -31,3 +33,5 @@ def practise(times=TIMES):
         del os.environ[_VARIABLE]
     for name in set(sys.modules) - modules:
         del sys.modules[name]
+    if logging is not None:
+        sys.modules["logging"] = logging

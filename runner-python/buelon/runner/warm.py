@@ -1,6 +1,7 @@
 """A warm interpreter: stays, and forks itself for each attempt.
 
-It holds the runner and nothing of any step, has one thread, and runs none of a step's code itself. Its standard input
+It holds the runner and nothing of any step (but modules of its environment that a step imports, where it is told to load them),
+has one thread, and runs none of a step's code itself. Its standard input
 is a socket that keeps messages apart:
 
     to it      fork NUMBER FOLDER     with three descriptors: the step's input, output and errors
@@ -8,12 +9,17 @@ is a socket that keeps messages apart:
                early NUMBER FOLDER    the same, for a step that is not there yet: there is time to get ready for it
                close FOLDER           that cell is not needed any more
                signal PID NUMBER      to the process group of a step that has not ended
+               own NAME …             modules that a bundle has itself: the next orders must not bring others of these names
+               load MODULE            before anything is forked
+               loaded                 those were all
     from it    forked NUMBER PID
                refused NUMBER REASON  there was no process
                ended PID STATUS CPU   the exit code, or the signal as a negative number; its group is gone. With the
                                       milliseconds on a processor of it and of those it waited for
                kept PID STATUS CPU    the same, and its cell is empty and kept
                threads COUNT          it cannot be forked: something that its environment starts has threads
+               unfit MODULE REASON    it cannot be forked any more: this module must not be there
+               loaded COUNT           so many modules are there that were not before
 
 A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment``, ``bounds`` and perhaps
 ``fence``), and the start frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
@@ -34,7 +40,7 @@ import os
 import select
 import sys
 
-from . import cells, forked, start, streams
+from . import cells, forked, preload, start, streams
 from .practice import practise
 
 _MESSAGE_BYTES_MAX = 1_024
@@ -70,10 +76,14 @@ def main():
     if threads > 1:
         server.refuse(threads)
         return
-    # What is there now stays: moved out of the collector's sight, its pages are shared with all forks.
+    _share()
+    server.serve()
+
+
+def _share():
+    """What is there now stays: moved out of the collector's sight, its pages are shared with all forks."""
     gc.collect()
     gc.freeze()
-    server.serve()
 
 
 def _threads():
@@ -114,6 +124,8 @@ class _Server:
         self._highest = cells.DESCRIPTORS_END
         """The highest descriptor there ever was: new ones only come with orders."""
         self._poll = select.poll()
+        self._preload = None
+        """What is loaded beforehand, where anything is."""
 
     def serve(self):
         poll = self._poll
@@ -143,15 +155,33 @@ class _Server:
         data, descriptors = _receive(source)
         if not data:
             return False
-        order, *words = data.decode("ascii").split()
+        order, *words = data.decode("utf-8").split()
         if order == "fork":
             self._fork_first(words, descriptors)
         elif order in ("again", "early"):
             self._fork(words[0], descriptors, self._kept.pop(words[1], None), has_time=order == "early")
         elif order == "close":
             self._forget_cell(words[0])
-        else:
+        elif order == "signal":
             self._signal(int(words[0]), int(words[1]))
+        else:
+            return self._load(order, words)
+        return True
+
+    def _load(self, order, words):
+        """Carries out an order to load modules; tells whether this interpreter is of use any more."""
+        self._preload = self._preload or preload.Preload()
+        if order == "own":
+            self._preload.keep_free(words)
+        elif order == "load":
+            fault = self._preload.load(words[0])
+            if fault:
+                self._say(f"unfit {words[0]} {fault}")
+                return False
+        else:
+            _share()
+            self._step.prepare(preload.after_fork())
+            self._say(f"loaded {self._preload.count()}")
         return True
 
     def _fork_first(self, words, descriptors):

@@ -3,6 +3,7 @@
 //! - [`wanted`]: what a step asks for, from its settings and from its source.
 //! - [`requirement`]: which of its lines an installer is given.
 //! - [`script_block`]: packages named in a Python source itself (PEP 723).
+//! - [`imports`]: what its source imports.
 //! - [`interpreters`]: other versions of Python on this machine.
 //! - [`folder`]: environments on disk, shared by the workers of a machine.
 //! - [`of_step`]: the one of an attempt.
@@ -13,6 +14,7 @@
 
 mod build;
 mod folder;
+mod imports;
 mod interpreters;
 mod of_step;
 mod requirement;
@@ -36,6 +38,7 @@ use build::Installer;
 pub use build::find_uv;
 pub(crate) use folder::Environment;
 use folder::Folder;
+pub(crate) use imports::Imports;
 pub(crate) use wanted::Wanted;
 
 /// Environments whose fate is remembered; more are looked for on disk again.
@@ -83,9 +86,15 @@ pub(crate) struct Environments {
     installer: Installer,
     limits: Limits,
     made: Mutex<HashMap<Digest, Arc<Slot>>>,
-    wanted: Mutex<LruCache<(Digest, u32), Arc<Wanted>>>,
+    needs: Mutex<LruCache<(Digest, u32), Arc<Needs>>>,
     /// Other versions of Python that were looked for, and when.
     others: Mutex<LruCache<String, Look>>,
+}
+
+/// What a step of a plan needs: its environment, and what is to be loaded in there.
+struct Needs {
+    wanted: Wanted,
+    imports: Arc<Imports>,
 }
 
 /// One environment: whoever holds the lock makes it, the others wait.
@@ -116,7 +125,7 @@ impl Environments {
             installer,
             limits: limits.clone(),
             made: Mutex::default(),
-            wanted: Mutex::new(LruCache::new(NonZeroUsize::new(limits.plans_max).unwrap_or(NonZeroUsize::MIN))),
+            needs: Mutex::new(LruCache::new(NonZeroUsize::new(limits.plans_max).unwrap_or(NonZeroUsize::MIN))),
             others: Mutex::new(LruCache::new(NonZeroUsize::new(KNOWN_MAX).unwrap_or(NonZeroUsize::MIN))),
         }
     }

@@ -1,18 +1,19 @@
 //! The environment of one attempt.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use protocol::api::{Lease, PlanAnswer};
 use protocol::{ErrorKind, Language, Source, Step, StepError};
 
-use super::{Environment, EnvironmentError, Wanted};
+use super::imports::Imports;
+use super::{Environment, EnvironmentError, Needs, Wanted};
 use crate::attempt::{Attempts, End};
 use crate::hub::Hub;
 use crate::trouble::Trouble;
 
 impl<H: Hub> Attempts<H> {
-    /// What a step runs in, made where it is not there. `root` holds the files of its bundle.
+    /// What a step runs in, made where it is not there, and what it imports. `root` holds the files of its bundle.
     pub(crate) async fn environment(
         &self,
         lease: &Lease,
@@ -20,13 +21,14 @@ impl<H: Hub> Attempts<H> {
         step: &Step,
         root: &Path,
         end: &End,
-    ) -> Result<Arc<Environment>, Trouble> {
+    ) -> Result<(Arc<Environment>, Arc<Imports>), Trouble> {
         if step.language != Language::Python {
-            return Ok(self.environments.own());
+            return Ok((self.environments.own(), Arc::default()));
         }
         let made = async {
-            let wanted = self.wanted(lease, plan, step, root)?;
-            self.environments.get(&wanted).await
+            let needs = self.needs(lease, plan, step, root)?;
+            let environment = self.environments.get(&needs.wanted).await?;
+            Ok((environment, Arc::clone(&needs.imports)))
         };
         tokio::select! {
             made = made => made.map_err(|error| trouble(step, error)),
@@ -35,16 +37,16 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// What it asks for: read once for each step of a plan.
-    fn wanted(
+    fn needs(
         &self,
         lease: &Lease,
         plan: &PlanAnswer,
         step: &Step,
         root: &Path,
-    ) -> Result<Arc<Wanted>, EnvironmentError> {
+    ) -> Result<Arc<Needs>, EnvironmentError> {
         let key = (lease.plan, lease.step);
-        if let Some(wanted) = self.environments.wanted.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(Arc::clone(wanted));
+        if let Some(needs) = self.environments.needs.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(needs));
         }
         let read = |path: &str| {
             if !is_inside(Path::new(path)) {
@@ -58,10 +60,28 @@ impl<H: Hub> Attempts<H> {
             Some(Source::File(path)) => read(path).unwrap_or_default(),
             None => String::new(),
         };
-        let wanted = Arc::new(Wanted::of(step, &source, read)?);
-        self.environments.wanted.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&wanted));
-        Ok(wanted)
+        let wanted = Wanted::of(step, &source, read)?;
+        let imports = Arc::new(Imports::of(&source, &module_folders(plan, step, root)));
+        let needs = Arc::new(Needs { wanted, imports });
+        self.environments.needs.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&needs));
+        Ok(needs)
     }
+}
+
+/// Where a step finds modules of its bundle: in the folder of its source, and in that of its script.
+fn module_folders(plan: &PlanAnswer, step: &Step, root: &Path) -> Vec<PathBuf> {
+    let of_source = match plan.sources.get(step.source as usize) {
+        Some(Source::File(path)) => Some(path.as_str()),
+        _ => None,
+    };
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for path in of_source.into_iter().chain([plan.script.as_str()]) {
+        let folder = path.rsplit_once('/').map_or_else(|| root.to_owned(), |(folder, _)| root.join(folder));
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    folders
 }
 
 /// Whether a path leads nowhere but down.

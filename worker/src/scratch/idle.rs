@@ -10,7 +10,7 @@ use std::time::Duration;
 use protocol::Digest;
 
 use super::Scratch;
-use crate::warm::Place;
+use crate::warm::{Place, WarmId};
 
 /// A process that has waited this long may go, where another is wanted.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -36,13 +36,11 @@ impl Idle {
         Self { kept: Mutex::default(), keep }
     }
 
-    /// The folder of this bundle that was used last, of those in which a process waits before all others.
-    pub(super) fn take(&self, bundle: Digest) -> Option<Scratch> {
+    /// The folder of this bundle that was used last, of those that serve a fork of `interpreter` best.
+    pub(super) fn take(&self, bundle: Digest, interpreter: Option<WarmId>) -> Option<Scratch> {
         let mut kept = self.kept();
-        let last = |has_process: bool| {
-            kept.iter().rposition(|(of, scratch)| *of == bundle && (!has_process || scratch.has_process()))
-        };
-        let index = last(true).or_else(|| last(false))?;
+        let of_bundle = kept.iter().enumerate().filter(|(_, (of, _))| *of == bundle);
+        let (index, _) = of_bundle.max_by_key(|(index, (_, scratch))| (scratch.fits(interpreter), *index))?;
         kept.remove(index).map(|(_, scratch)| scratch)
     }
 

@@ -43,8 +43,17 @@ impl<H: Hub> Attempts<H> {
         let root = self.root_in(scratch);
         let environment = self.environments.own();
         let engines = &self.shared.config.engines;
-        let assignment =
-            Assignment { lease, plan, step, seen_root: scratch.seen(&root), root, scratch, environment, engines };
+        let assignment = Assignment {
+            lease,
+            plan,
+            step,
+            seen_root: scratch.seen(&root),
+            root,
+            scratch,
+            environment,
+            imports: Arc::default(),
+            engines,
+        };
         let (inputs, files) = self.shared_inputs(&assignment, &interpreter, end).await?;
         let frame = assignment.start_frame(inputs, &self.shared.config)?;
         let log = self.log(lease, &declared);
@@ -106,7 +115,7 @@ impl<H: Hub> Attempts<H> {
         let scratch = self.make_scratch()?;
         let root = self.place_files(plan, &scratch, end).await?;
         self.hand_over(&scratch)?;
-        let environment = self.environment(lease, plan, step, &root, end).await?;
+        let (environment, _) = self.environment(lease, plan, step, &root, end).await?;
         // Marks are unique in this process, and this one is not of the attempt alone.
         let mark = Mark::new(format!("shared-{}", lease.token));
         let engines = &self.shared.config.engines;
@@ -118,6 +127,7 @@ impl<H: Hub> Attempts<H> {
             root,
             scratch: &scratch,
             environment,
+            imports: Arc::default(),
             engines,
         };
         let mut launch = self.launch(&assignment, &mark)?;

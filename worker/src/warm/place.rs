@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Link, Order, fork};
+use super::WarmId;
+use super::link::{Link, Order, fork};
 use crate::process::{Pipes, Process};
 
 /// From the end of an attempt to the order for a process that waits for the next one: its outcome goes first.
@@ -85,6 +86,14 @@ impl Place {
                 Self::Process { link, process, wanted, since: Instant::now() }
             }
             waiting @ Self::Process { .. } => waiting,
+        }
+    }
+
+    /// Whose forks begin in it.
+    pub(crate) fn of(&self) -> WarmId {
+        match self {
+            Self::Cell(cell) => cell.link.id,
+            Self::Process { link, .. } => link.id,
         }
     }
 

@@ -5,6 +5,7 @@ mod fake_hub;
 mod http_hub;
 mod hub_and_bucket;
 mod logs;
+mod preload;
 mod processes;
 mod python_steps;
 mod sandbox;

@@ -1,0 +1,107 @@
+"""Modules that a warm interpreter loads before it is forked."""
+
+import json
+import os
+import sys
+
+import pytest
+from test_warm import Worker, answer_of
+
+MODULES = {
+    "plain": "word = 'plain'",
+    "package/__init__": "import plain",
+    "package/part": "word = 'part'",
+    "names": "Thing = 1",
+    "with_threads": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+    "with_process": "import subprocess\nchild = subprocess.Popen(['sleep', '60'], stdin=subprocess.DEVNULL)",
+    "with_socket": "import socket\nkept = socket.socket()",
+    "needs_helpers": "import helpers",
+    "helpers": "",
+    "leaves": "raise SystemExit(3)",
+    "broken": "import plain\nraise ValueError('broken')",
+    "of_blas": "import os\nthreads = os.environ.get('OPENBLAS_NUM_THREADS')",
+}
+
+
+@pytest.fixture
+def worker(tmp_path):
+    library = tmp_path / "library"
+    for name, text in MODULES.items():
+        path = library / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    worker = Worker(tmp_path, f"import sys; sys.path.append({str(library)!r}); ")
+    yield worker
+    worker.close()
+
+
+def loaded(worker, *names, own=()):
+    """What the interpreter says when it is told to load these."""
+    for order in (f"own {' '.join(own)}", *(f"load {name}" for name in names), "loaded"):
+        try:
+            worker.control.send(order.encode())
+        except OSError:
+            break  # It has said why, and ended.
+    return " ".join(worker.hear())
+
+
+def returned(worker, code):
+    _, answer = worker.fork(code)
+    frame = answer_of(answer)
+    worker.hear_end()
+    return json.loads(frame["value"]["place"]["json"])
+
+
+def test_modules_are_there_when_a_step_imports_them(worker):
+    assert loaded(worker, "names", "names.Thing", "package", "package.part") == "loaded 4"
+    code = "import sys\nhad = [name in sys.modules for name in ('names', 'plain', 'package.part', 'helpers')]\ndef step(): return had"
+    assert returned(worker, code) == [True, True, True, False]
+
+
+def test_what_is_there_anyway_is_not_counted(worker):
+    assert loaded(worker, "sys", "json", "os.path", "sys.argv") == "loaded 0"
+
+
+def test_what_cannot_be_loaded_is_left_to_the_step(worker):
+    assert loaded(worker, "there_is_none", "broken", "leaves", "names") == "loaded 2"
+    code = "try:\n    import broken\nexcept ValueError as error:\n    found = str(error)\ndef step(): return found"
+    assert returned(worker, code) == "broken"
+
+
+@pytest.mark.parametrize(
+    "module, reason",
+    [
+        ("with_threads", "starts threads when it is imported"),
+        ("with_process", "starts processes when it is imported"),
+        ("with_socket", "opens files or connections when it is imported"),
+        ("needs_helpers", "is, or needs, a module that the bundle has one of its own of: helpers"),
+    ],
+)
+def test_what_must_not_be_there_in_a_fork_is_named_and_ends_the_interpreter(worker, module, reason):
+    assert loaded(worker, "plain", module, own=("other", "helpers")) == f"unfit {module} {reason}"
+    assert worker.process.wait(20) == 0
+
+
+def test_no_library_begins_threads_for_its_arithmetic_and_a_step_does_not_see_how(worker):
+    assert loaded(worker, "of_blas") == "loaded 1"
+    code = "import os, of_blas\ndef step(): return [of_blas.threads, 'OPENBLAS_NUM_THREADS' in os.environ]"
+    assert returned(worker, code) == ["1", False]
+
+
+def test_what_is_logged_is_arranged_for_each_step_anew(worker):
+    loaded(worker, "logging")
+    code = "import logging\nlevels = [logging.root.level, logging.lastResort.level]\ndef step(): return levels"
+    assert returned(worker, code) == [30, 30]
+
+
+def test_random_numbers_of_numpy_differ_between_forks(tmp_path):
+    site = next(path for path in sys.path if os.path.isdir(os.path.join(path, "numpy")))
+    worker = Worker(tmp_path, f"import sys; sys.path.append({site!r}); ")
+    try:
+        assert loaded(worker, "numpy", "numpy.random").startswith("loaded ")
+        code = "import sys\nhad = 'numpy.random' in sys.modules\nimport numpy\ndef step(): return [had, float(numpy.random.rand())]"
+        first, second = returned(worker, code), returned(worker, code)
+    finally:
+        worker.close()
+    assert first[0] and second[0]
+    assert first != second

@@ -82,3 +82,40 @@ fn a_step_whose_job_is_started_over_leaves_the_log_of_the_attempt_that_was_ended
     let log = prints(&mut fleet, "Z attempt 2\n");
     assert!(!log.contains("attempt 1\n"), "{log}");
 }
+
+/// Processes that print this are there, among all of this machine.
+fn processes_with(word: &str) -> usize {
+    let folders = std::fs::read_dir("/proc").unwrap().flatten();
+    let environment = |folder: std::fs::DirEntry| std::fs::read(folder.path().join("environ")).ok();
+    folders.filter_map(environment).filter(|text| String::from_utf8_lossy(text).contains(word)).count()
+}
+
+#[test]
+fn many_attempts_that_are_cancelled_at_once_are_all_gone_and_the_worker_goes_on() {
+    const COUNT: u64 = 120;
+    let mut fleet = Fleet::empty().with("BUE_BEAT", "200ms").start(0);
+    fleet.start_worker(&["-n", "121"]);
+    let sleep = format!(
+        "items:\n    python\n    items\n    `def items(): return list(range({COUNT}))`\n\
+         wait:\n    python\n    wait\n    `\nimport subprocess, sys\n\ndef wait(number):\n    subprocess.run(['sleep', '600'], env={{'WAITS': 'for-{0}'}})\n`\n\
+         source = | items\nwork = | wait\nfor item in source():\n    work(item)\n",
+        std::process::id()
+    );
+    fleet.write("sleep.bue", &sleep);
+    fleet.write("one.bue", "one:\n    python\n    one\n    `def one(): return 1`\np = | one\np()\n");
+    let mark = format!("WAITS=for-{}", std::process::id());
+    let run = fleet.bue(&["upload", "sleep.bue"]).expect(0).run();
+    eventually("all of them run", || (processes_with(&mark) == COUNT as usize).then_some(()));
+    fleet.bue(&["cancel", &run]).expect(0);
+    fleet.bue(&["upload", "one.bue", "--wait"]).expect(0).says(&["1"]);
+    eventually("none of their processes is left", || (processes_with(&mark) == 0).then_some(()));
+    let view = fleet.run_view(&run);
+    assert_eq!(view["counts"]["cancelled"], COUNT, "{view:#}");
+    let worker = &fleet.workers[0];
+    let said = worker.stderr();
+    assert!(said.matches("revoked by the hub").count() < 10, "{said}");
+    assert!(!said.contains("warm interpreter"), "{said}");
+    let status = fleet.bue(&["status", "--json"]).expect(0).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["workers"][0]["info"]["slots"], 121, "{status:#}");
+}

@@ -4,7 +4,7 @@ mod fleet;
 
 use std::os::unix::fs::PermissionsExt;
 
-use fleet::Fleet;
+use fleet::{Fleet, eventually};
 
 const SCRIPT: &str = "\
 people:
@@ -275,4 +275,17 @@ fn settings_of_the_folder_hold_and_flags_beat_them() {
 /// An address that nobody has at this moment.
 fn free_place() -> String {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn what_steps_import_is_loaded_once_for_all_attempts() {
+    let mut fleet = Fleet::empty().start(1);
+    let script = "had:\n    python\n    had\n    `\nimport sys\nbefore = 'xml.dom.minidom' in sys.modules\nimport xml.dom.minidom\n\n\
+                  def had():\n    return 'it was there' if before else 'it was not'\n`\np = | had\np()\n";
+    fleet.write("had.bue", script);
+    fleet.bue(&["upload", "had.bue", "--wait"]).expect(0).says(&["it was not"]);
+    eventually("a step finds what it imports", || {
+        let said = fleet.bue(&["upload", "had.bue", "--wait"]).expect(0).stdout;
+        said.contains("it was there").then_some(())
+    });
 }

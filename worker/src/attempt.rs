@@ -29,7 +29,7 @@ use crate::engines_of_step;
 use crate::environments::{Environment, Environments};
 use crate::held::StepIs;
 use crate::hub::Hub;
-use crate::interpreters::{Interpreter, Interpreters};
+use crate::interpreters::{Interpreter, Interpreters, Memory};
 use crate::launch::{self, Launch};
 use crate::log::Log;
 use crate::orphans::Mark;
@@ -415,9 +415,13 @@ impl<H: Hub> Attempts<H> {
         let found = if bare.warm.refusal().is_some() {
             bare
         } else {
-            let has_memory = || self.shared.has_memory(SLOTS_OF_MODULES);
+            let memory = Memory {
+                of_step: self.enclosure.bounds(step, &config.limits).memory_bytes,
+                to_load: config.limits.step_memory_bytes_max,
+                is_there: || self.shared.has_memory(SLOTS_OF_MODULES),
+            };
             let make = || self.warm(environment, network);
-            let loaded = self.interpreters.loaded(environment, network, &assignment.imports, has_memory, make);
+            let loaded = self.interpreters.loaded(environment, network, &assignment.imports, memory, make);
             loaded.unwrap_or(bare)
         };
         self.interpreters.note_last((assignment.lease.plan, assignment.lease.step), found.warm.id());

@@ -21,7 +21,9 @@ const KNOWN_MAX: usize = 1_024;
 /// Attempts of which the last one's interpreter is remembered, by the steps of plans.
 const STEPS_MAX: usize = 1_024;
 /// How long modules that could not be loaded are not tried again.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(600);
+/// Part of the memory of a step that loaded modules may take: not all of them need be such as this step would load.
+const MEMORY_SHARE: u64 = 4;
 /// One that has loaded modules and is not used for this long ends.
 const IDLE_MAX: Duration = Duration::from_secs(1_800);
 
@@ -64,6 +66,16 @@ enum Fate {
     Failed(Instant),
 }
 
+/// What bounds the loading of modules.
+pub(crate) struct Memory<F> {
+    /// Of the step.
+    pub(crate) of_step: Option<u64>,
+    /// Of an interpreter that loads modules.
+    pub(crate) to_load: u64,
+    /// Whether this machine has enough for another interpreter.
+    pub(crate) is_there: F,
+}
+
 impl Interpreters {
     /// None yet; so many at the most, and so many that have loaded something.
     pub(crate) fn new(bare_max: usize, loaded_max: usize) -> Self {
@@ -87,14 +99,14 @@ impl Interpreters {
         Arc::clone(lock(&self.bare).get_or_insert(key, || Interpreter::new(make(), environment)))
     }
 
-    /// The one that has loaded what a step imports, where there is one. It is started where that is worth it: attempts come, and there
-    /// is memory for it.
+    /// The one that has loaded what a step imports, where there is one, and the step has memory for it. It is started where that is
+    /// worth it: attempts come, and this machine has memory for it.
     pub(crate) fn loaded(
         self: &Arc<Self>,
         environment: &Arc<Environment>,
         network: bool,
         imports: &Arc<Imports>,
-        has_memory: impl FnOnce() -> bool,
+        memory: Memory<impl FnOnce() -> bool>,
         make: impl FnOnce() -> Warm,
     ) -> Option<Arc<Interpreter>> {
         if imports.is_empty() || self.loaded_max == 0 {
@@ -107,32 +119,34 @@ impl Interpreters {
             Some(Fate::Loading | Fate::Useless) => return None,
             Some(Fate::Failed(at)) if at.elapsed() < RETRY => return None,
             Some(Fate::Loaded) => {
-                let found = lock(&self.loaded).get(&key).filter(|found| found.warm.is_loaded()).cloned();
-                if let Some(found) = found {
+                let found = lock(&self.loaded)
+                    .get(&key)
+                    .and_then(|found| Some((Arc::clone(found), found.warm.loaded_bytes()?)));
+                if let Some((found, bytes)) = found {
                     found.is_used();
-                    return Some(found);
+                    return memory.of_step.is_none_or(|most| bytes <= most / MEMORY_SHARE).then_some(found);
                 }
                 // It has ended, or made room for others.
                 Fate::Loading
             }
             Some(Fate::Seen | Fate::Failed(_)) => Fate::Loading,
         };
-        if matches!(next, Fate::Loading) && !has_memory() {
+        if matches!(next, Fate::Loading) && !(memory.is_there)() {
             return None;
         }
         fates.put(key.clone(), next);
         drop(fates);
         if matches!(next, Fate::Loading) {
             let interpreter = Interpreter::new(make(), environment);
-            tokio::spawn(Arc::clone(self).load(key, interpreter));
+            tokio::spawn(Arc::clone(self).load(key, interpreter, memory.to_load));
         }
         None
     }
 
     /// Has a new one load what it is for, and keeps it.
-    async fn load(self: Arc<Self>, key: Key, interpreter: Arc<Interpreter>) {
+    async fn load(self: Arc<Self>, key: Key, interpreter: Arc<Interpreter>, data_bytes_max: u64) {
         let begun = Instant::now();
-        let fate = match interpreter.warm.load(&key.2).await {
+        let fate = match interpreter.warm.load(&key.2, data_bytes_max).await {
             Ok(0) => Fate::Useless,
             Ok(modules) => {
                 let ms = begun.elapsed().as_millis();

@@ -8,6 +8,8 @@ worker begins again without it.
 import os
 import sys
 
+from . import failures
+
 _QUIET_THREADS = ("jemalloc_bg_thd",)
 """Threads that their library ends before a fork and begins again when it needs them."""
 _BLAS = "OPENBLAS_NUM_THREADS"
@@ -21,6 +23,23 @@ class Preload:
         self._own = set()
         self._before = set(sys.modules)
         self._descriptors = _descriptors()
+        self._limits = None
+        """Of memory, from before it was bounded."""
+
+    def bound(self, data_bytes):
+        """Bounds what may be taken for modules, as each step is bounded that loads them itself."""
+        resource = failures.standard("resource")
+        self._limits = resource.getrlimit(resource.RLIMIT_DATA)
+        hard = self._limits[1]
+        soft = data_bytes if hard == resource.RLIM_INFINITY else min(data_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+    def finish(self):
+        """How many modules there are that were not there before, and how much memory this process has for data."""
+        if self._limits is not None:
+            resource = failures.standard("resource")
+            resource.setrlimit(resource.RLIMIT_DATA, self._limits)
+        return len(set(sys.modules) - self._before), _data_bytes()
 
     def keep_free(self, names):
         """Names that a step finds in its bundle first: no module here may have taken them."""
@@ -45,10 +64,6 @@ class Preload:
             if not bounded:
                 del os.environ[_BLAS]
         return self._fault()
-
-    def count(self):
-        """How many modules there are that were not there before."""
-        return len(set(sys.modules) - self._before)
 
     def _fault(self):
         taken = {name.partition(".")[0] for name in set(sys.modules) - self._before} & self._own
@@ -85,6 +100,16 @@ def _name(task):
             return file.read().strip()
     except OSError:
         return _QUIET_THREADS[0]  # It has ended.
+
+
+def _data_bytes():
+    """What the limit of memory counts."""
+    try:
+        with open("/proc/self/status") as file:
+            line = next(line for line in file if line.startswith("VmData:"))
+    except (OSError, StopIteration):
+        return 0
+    return int(line.split()[1]) * 1_024
 
 
 def _has_children():

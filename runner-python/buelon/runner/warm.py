@@ -9,6 +9,7 @@ is a socket that keeps messages apart:
                early NUMBER FOLDER    the same, for a step that is not there yet: there is time to get ready for it
                close FOLDER           that cell is not needed any more
                signal PID NUMBER      to the process group of a step that has not ended
+               bound BYTES            memory for data that this process may have while it loads modules
                own NAME …             modules that a bundle has itself: the next orders must not bring others of these names
                load MODULE            before anything is forked
                loaded                 those were all
@@ -19,7 +20,7 @@ is a socket that keeps messages apart:
                kept PID STATUS CPU    the same, and its cell is empty and kept
                threads COUNT          it cannot be forked: something that its environment starts has threads
                unfit MODULE REASON    it cannot be forked any more: this module must not be there
-               loaded COUNT           so many modules are there that were not before
+               loaded COUNT BYTES     so many modules are there that were not before; the memory for data of this process
 
 A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment``, ``bounds`` and perhaps
 ``fence``), and the start frame. It dies with this process; this process ends, and all groups with it, when the worker is gone.
@@ -171,7 +172,9 @@ class _Server:
     def _load(self, order, words):
         """Carries out an order to load modules; tells whether this interpreter is of use any more."""
         self._preload = self._preload or preload.Preload()
-        if order == "own":
+        if order == "bound":
+            self._preload.bound(int(words[0]))
+        elif order == "own":
             self._preload.keep_free(words)
         elif order == "load":
             fault = self._preload.load(words[0])
@@ -181,7 +184,8 @@ class _Server:
         else:
             _share()
             self._step.prepare(preload.after_fork())
-            self._say(f"loaded {self._preload.count()}")
+            count, data_bytes = self._preload.finish()
+            self._say(f"loaded {count} {data_bytes}")
         return True
 
     def _fork_first(self, words, descriptors):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import sys
 
 import pytest
@@ -19,6 +20,7 @@ MODULES = {
     "helpers": "",
     "leaves": "raise SystemExit(3)",
     "broken": "import plain\nraise ValueError('broken')",
+    "large": "kept = bytearray(200_000_000)",
     "of_blas": "import os\nthreads = os.environ.get('OPENBLAS_NUM_THREADS')",
 }
 
@@ -42,7 +44,9 @@ def loaded(worker, *names, own=()):
             worker.control.send(order.encode())
         except OSError:
             break  # It has said why, and ended.
-    return " ".join(worker.hear())
+    word, *rest = worker.hear()
+    # The memory that it has differs.
+    return " ".join((word, rest[0])) if word == "loaded" else " ".join((word, *rest))
 
 
 def returned(worker, code):
@@ -86,6 +90,20 @@ def test_no_library_begins_threads_for_its_arithmetic_and_a_step_does_not_see_ho
     assert loaded(worker, "of_blas") == "loaded 1"
     code = "import os, of_blas\ndef step(): return [of_blas.threads, 'OPENBLAS_NUM_THREADS' in os.environ]"
     assert returned(worker, code) == ["1", False]
+
+
+def test_memory_for_modules_is_bounded_and_only_while_they_are_loaded(worker):
+    worker.control.send(b"bound 100000000")
+    assert loaded(worker, "large", "names") == "loaded 1"
+    code = "import resource\ndef step(): return [len(bytearray(200_000_000)), resource.getrlimit(resource.RLIMIT_DATA)[0]]"
+    assert returned(worker, code) == [200_000_000, resource.getrlimit(resource.RLIMIT_DATA)[0]]
+
+
+def test_the_memory_of_the_interpreter_is_told(worker):
+    for order in ("load names", "loaded"):
+        worker.control.send(order.encode())
+    word, count, data_bytes = worker.hear()
+    assert (word, count) == ("loaded", "1") and 1_000_000 < int(data_bytes) < 200_000_000
 
 
 def test_what_is_logged_is_arranged_for_each_step_anew(worker):

@@ -83,8 +83,8 @@ struct State {
     threads: Option<u32>,
     /// Who waits for modules to be loaded.
     loading: Option<oneshot::Sender<Loaded>>,
-    /// Whether they are.
-    is_loaded: bool,
+    /// Memory for data of an interpreter that has loaded them.
+    data_bytes: Option<u64>,
     asked: HashMap<u64, Asked>,
     processes: HashMap<i32, Told>,
 }
@@ -189,10 +189,10 @@ impl Link {
         self.state().threads
     }
 
-    /// Whether it runs, with all modules that it was told to load.
-    pub(super) fn is_loaded(&self) -> bool {
+    /// Memory for data of an interpreter that runs, with all modules that it was told to load.
+    pub(super) fn loaded_bytes(&self) -> Option<u64> {
         let state = self.state();
-        state.is_loaded && !state.is_closed
+        state.data_bytes.filter(|_| !state.is_closed)
     }
 
     /// Sends orders to load modules; their answer comes when the last one is carried out.
@@ -222,16 +222,15 @@ impl Link {
             tracing::warn!("{}", refusal(threads));
             return None;
         }
-        if word == "loaded" {
-            let modules = rest.parse().ok()?;
-            let mut state = self.state();
-            state.is_loaded = true;
-            // Nobody waits any more where it took too long.
-            let _ = state.loading.take()?.send(Loaded::Modules(modules));
-            return Some(());
-        }
         let (subject, rest) = rest.split_once(' ')?;
         match word {
+            "loaded" => {
+                let modules = subject.parse().ok()?;
+                let mut state = self.state();
+                state.data_bytes = Some(rest.parse().ok()?);
+                // Nobody waits any more where it took too long.
+                let _ = state.loading.take()?.send(Loaded::Modules(modules));
+            }
             "unfit" => {
                 let unfit = Loaded::Unfit { module: subject.to_owned(), reason: rest.to_owned() };
                 let _ = self.state().loading.take()?.send(unfit);

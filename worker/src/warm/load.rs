@@ -38,13 +38,13 @@ pub(crate) enum LoadError {
 }
 
 impl Warm {
-    /// Has the interpreter load modules; answers with how many there are now that were not there before. One that does not suit a
+    /// Has the interpreter load modules, in no more than `data_bytes_max` of memory; answers with how many there are now that were not there before. One that does not suit a
     /// process that is forked (it has threads, say) is left out, with a word in the log.
-    pub(crate) async fn load(&self, imports: &Imports) -> Result<u32, LoadError> {
+    pub(crate) async fn load(&self, imports: &Imports, data_bytes_max: u64) -> Result<u32, LoadError> {
         let mut unfit = BTreeSet::new();
         while unfit.len() < UNFIT_MAX {
             let link = self.link().await?;
-            let loading = async { link.load(&orders(imports, &unfit)).await?.await.map_err(ended) };
+            let loading = async { link.load(&orders(imports, data_bytes_max, &unfit)).await?.await.map_err(ended) };
             match tokio::time::timeout(LOAD_MAX, loading).await {
                 Ok(Ok(Loaded::Modules(count))) => {
                     *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link);
@@ -70,10 +70,9 @@ impl Warm {
         Err(LoadError::Unfit)
     }
 
-    /// Whether the interpreter runs and has loaded what it was told to.
-    pub(crate) fn is_loaded(&self) -> bool {
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.upgrade().is_some_and(|link| link.is_loaded())
+    /// Memory for data of the interpreter, where it runs and has loaded what it was told to.
+    pub(crate) fn loaded_bytes(&self) -> Option<u64> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?.loaded_bytes()
     }
 
     /// Ends the interpreter: what it was told made it useless, which is no reason to wait with the next one.
@@ -82,9 +81,9 @@ impl Warm {
     }
 }
 
-/// The orders, one for each module, with the names that must not be taken before.
-fn orders(imports: &Imports, unfit: &BTreeSet<String>) -> Vec<String> {
-    let mut orders = vec!["own".to_owned()];
+/// The orders, one for each module; the bound and the names that must not be taken come before.
+fn orders(imports: &Imports, data_bytes_max: u64, unfit: &BTreeSet<String>) -> Vec<String> {
+    let mut orders = vec![format!("bound {data_bytes_max}"), "own".to_owned()];
     for name in &imports.own {
         if orders.last().is_none_or(|order| order.len() + 1 + name.len() > MESSAGE_BYTES_MAX) {
             orders.push("own".to_owned());
@@ -112,7 +111,7 @@ mod tests {
     fn orders_name_each_module_and_fit_into_messages() {
         let own = (0..300).map(|number| format!("name_{number:03}")).collect();
         let imports = Imports { modules: vec!["json".to_owned(), "numpy".to_owned()], own };
-        let orders = orders(&imports, &BTreeSet::from(["numpy".to_owned()]));
+        let orders = orders(&imports, 1 << 30, &BTreeSet::from(["numpy".to_owned()]));
         assert!(orders.iter().all(|order| order.len() <= MESSAGE_BYTES_MAX), "{orders:?}");
         let names: usize =
             orders.iter().filter_map(|order| order.strip_prefix("own ")).map(|o| o.split(' ').count()).sum();

@@ -33,6 +33,15 @@ async fn what_steps_import_is_loaded_before_they_are_forked() {
 }
 
 #[tokio::test]
+async fn a_step_with_little_memory_does_not_share_what_others_have_loaded() {
+    let fleet = Fleet::start();
+    returned_at_last(&fleet, || python(HAD), "true").await;
+    let small = || python(HAD).set(|settings| settings.runtime.memory_bytes = Some(24 << 20));
+    assert_eq!(fleet.value(small()).await, "false");
+    assert_eq!(fleet.value(python(HAD)).await, "true");
+}
+
+#[tokio::test]
 async fn nothing_is_loaded_where_the_settings_say_so() {
     let fleet = Fleet::with(|config| config.limits.preloads_max = 0);
     for _ in 0..5 {

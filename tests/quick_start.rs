@@ -278,15 +278,17 @@ fn free_place() -> String {
 }
 
 #[test]
-fn what_steps_import_is_loaded_once_for_all_attempts() {
+fn what_steps_import_is_loaded_and_compiled_once_for_all_attempts() {
     let mut fleet = Fleet::empty().start(1);
-    let script = "had:\n    python\n    had\n    `\nimport sys\nbefore = 'xml.dom.minidom' in sys.modules\nimport xml.dom.minidom\n\n\
-                  def had():\n    return 'it was there' if before else 'it was not'\n`\np = | had\np()\n";
-    fleet.write("had.bue", script);
+    fleet.write("had.bue", "had:\n    python\n    had\n    had.py\np = | had\np()\n");
+    fleet.write("helper.py", "import os\n\nis_compiled = os.path.exists(__cached__)\n");
+    let step = "import sys\nbefore = 'xml.dom.minidom' in sys.modules\nimport xml.dom.minidom\nimport helper\n\n\ndef had():\n    \
+                return f'loaded: {before}, compiled: {helper.is_compiled}'\n";
+    fleet.write("had.py", step);
     let said = fleet.bue(&["upload", "had.bue", "--wait"]).expect(0).stdout;
-    assert!(said.contains("it was not"), "{said}");
+    assert!(said.contains("loaded: False, compiled: False"), "{said}");
     eventually("a step finds what it imports", || {
         let said = fleet.bue(&["upload", "had.bue", "--wait"]).expect(0).stdout;
-        said.contains("it was there").then_some(())
+        said.contains("loaded: True, compiled: True").then_some(())
     });
 }

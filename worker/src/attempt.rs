@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
+use crate::bytecode::{self, Bytecode};
 use crate::config::{Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::descriptors::is_shortage;
@@ -72,7 +73,8 @@ impl End {
 pub(crate) struct Attempts<H> {
     pub(crate) shared: Arc<Shared<H>>,
     pub(crate) values: Values,
-    bundles: Bundles<H>,
+    bundles: Arc<Bundles<H>>,
+    pub(crate) bytecode: Arc<Bytecode>,
     pub(crate) scratches: Scratches,
     runner: Runner,
     pub(crate) enclosure: Enclosure,
@@ -111,7 +113,8 @@ impl<H: Hub> Attempts<H> {
         let environments = shared.config.environments.clone().unwrap_or_else(|| root.join("environments"));
         Ok(Self {
             values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
-            bundles: bundles.map_err(unusable)?,
+            bundles: Arc::new(bundles.map_err(unusable)?),
+            bytecode: Arc::new(Bytecode::new(scratches.folder().join("bytecode"), enclosure.clone())),
             environments: Environments::open(environments, &shared.config, enclosure.clone()),
             interpreters: Arc::new(Interpreters::new(limits.warm_max, limits.preloads_max)),
             shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
@@ -163,6 +166,13 @@ impl<H: Hub> Attempts<H> {
         let seen_root = scratch.seen(&root);
         let (environment, imports) = self.environment(lease, &plan, step, &root, end).await?;
         let engines = &*engines;
+        if step.language == Language::Python && matches!(self.shared.config.mode, Mode::Fleet { .. }) {
+            let (bundles, bundle) = (Arc::clone(&self.bundles), plan.bundle);
+            self.bytecode.note(bundle, &environment, async move {
+                let found = bundles.bundle(bundle).await.ok()?;
+                bytecode::modules(&found.manifest, |file| bundles.path(file))
+            });
+        }
         let assignment =
             Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment, imports, engines };
         let inputs = self.inputs(&assignment, end).await?;
@@ -219,7 +229,9 @@ impl<H: Hub> Attempts<H> {
             }
         }
         let mut scratch = self.make_scratch()?;
-        self.place_files(plan, &scratch, end).await?;
+        let bytecode = self.bytecode.of(plan.bundle);
+        self.place_files(plan, &scratch, &bytecode.files, end).await?;
+        scratch.note_compiled(bytecode.sets);
         self.hand_over(&scratch)?;
         if can_serve_again {
             scratch.remember().await.map_err(|error| self.disk(&error))?;
@@ -268,11 +280,12 @@ impl<H: Hub> Attempts<H> {
         )
     }
 
-    /// The folder with the bundle's files: a copy in the scratch folder, or the user's own.
+    /// The folder with the bundle's files: a copy in the scratch folder, `others` beside them, or the user's own.
     pub(crate) async fn place_files(
         &self,
         plan: &PlanAnswer,
         scratch: &Scratch,
+        others: &[(String, PathBuf)],
         end: &End,
     ) -> Result<PathBuf, Trouble> {
         if let Mode::Local { folder } = &self.shared.config.mode {
@@ -282,7 +295,9 @@ impl<H: Hub> Attempts<H> {
         loop {
             let bundle = self.fetch(end, || self.bundles.bundle(plan.bundle)).await?;
             let files = bundle.manifest.files.iter().map(|file| (file.path.clone(), self.bundles.path(file.digest)));
-            match scratch.fill(files.collect()).await {
+            // They may be what is not there any more, and can be done without.
+            let others = if refetched { &[] } else { others };
+            match scratch.fill(files.chain(others.iter().cloned()).collect()).await {
                 Ok(()) => return Ok(scratch.files()),
                 // Somebody cleaned the cache: once more, with everything fetched again.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && !refetched => {

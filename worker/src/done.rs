@@ -42,8 +42,11 @@ impl<H: Hub> Attempts<H> {
         if let Some(cell) = rest.cleared(self.shared.config.limits.exit_grace).await
             && self.enclosure.leaves_nothing()
         {
-            scratch.keep_place(Place::Cell(cell));
-            self.scratches.give_back(bundle, scratch);
+            // One that was filled before there was as much bytecode as now is not worth keeping.
+            if scratch.compiled() >= self.bytecode.of(bundle).sets {
+                scratch.keep_place(Place::Cell(cell));
+                self.scratches.give_back(bundle, scratch);
+            }
         }
     }
 }

@@ -187,6 +187,13 @@ impl Enclosure {
         self.cell(Inside { scratch: scratches, folder, network, unix_sockets: false, readable, bounds })
     }
 
+    /// The cell of an interpreter that compiles modules in `scratch`, and runs none of them.
+    pub(crate) fn compiler_cell(&self, environment: &Environment, scratch: &Path, memory_bytes: u64) -> Option<Cell> {
+        let (readable, folder) = (readable_of(environment), Path::new("/"));
+        let bounds = Bounds { memory_bytes: Some(memory_bytes), ..Bounds::default() };
+        self.cell(Inside { scratch, folder, network: true, unix_sockets: false, readable, bounds })
+    }
+
     /// The cell of an installer of packages, which works as the worker's user: it writes `writable` and its own `scratch`, and
     /// reads what an interpreter does and `readable`.
     pub(crate) fn installer_cell(

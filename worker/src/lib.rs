@@ -4,7 +4,7 @@
 //! - `slots`, `memory`, `descriptors`: how many attempts there is room for.
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`: one lease from its inputs to its outcome.
-//! - `bundles`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
+//! - `bundles`, `bytecode`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in.
 //! - `warm`, `interpreters`: the interpreters that steps are forked from.
@@ -24,6 +24,7 @@ mod attempt;
 mod backoff;
 mod beat;
 mod bundles;
+mod bytecode;
 mod config;
 mod connection;
 mod control;

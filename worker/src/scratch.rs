@@ -74,7 +74,7 @@ impl Scratches {
         let root = self.folder.join(number.to_string());
         fs::create_dir(&root)?;
         let seen = self.seen.clone().unwrap_or_else(|| root.clone());
-        Ok(Scratch { number, root, seen, print: None, place: None })
+        Ok(Scratch { number, root, seen, compiled: 0, print: None, place: None })
     }
 
     /// One that holds the files of this bundle, as if it had just been filled: best of all one where a fork of `interpreter` begins.
@@ -120,6 +120,8 @@ pub(crate) struct Scratch {
     root: PathBuf,
     /// Where its step sees it.
     seen: PathBuf,
+    /// For how many interpreters there is bytecode in it.
+    compiled: usize,
     /// What it looked like when it had been filled, where it may serve again.
     print: Option<Print>,
     /// Where the next attempt in it can begin.
@@ -127,6 +129,16 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// Notes for how many interpreters it was filled with bytecode.
+    pub(crate) fn note_compiled(&mut self, sets: usize) {
+        self.compiled = sets;
+    }
+
+    /// For how many interpreters there is bytecode in it.
+    pub(crate) fn compiled(&self) -> usize {
+        self.compiled
+    }
+
     /// Where an attempt in it can begin.
     pub(crate) fn take_place(&mut self) -> Option<Place> {
         self.place.take()

@@ -1,18 +1,27 @@
 """Loads the code of a step, from a file by its path or from the script itself."""
 
+import _frozen_importlib_external
+import _imp
+import marshal
 import os
 import sys
 import types
 
 from .failures import Failure, of_exception, type_of
 
+_UNCHECKED = _frozen_importlib_external.MAGIC_NUMBER + b"\x01\0\0\0"
+"""How a file of bytecode begins that is not compared with its source (PEP 552)."""
+_HEADER_BYTES = 16
+
 
 def load(code, function, root):
     """The function to call, and the sources that tracebacks need beside the files on disk."""
+    program = None
     if "file" in code:
         path, sources = code["file"], {}
         shown = _relative(path, root)
-        text = _read(path, shown)
+        program = _compiled(path)
+        text = _read(path, shown) if program is None else None
         module = _module(_module_name(path), path)
         text_name = path
     else:
@@ -23,12 +32,28 @@ def load(code, function, root):
         sources = {text_name: text}
         module = _module("step_of_script", os.path.join(root, text_name))
     try:
-        exec(compile(text, text_name, "exec", dont_inherit=True), module.__dict__)
+        exec(program or compile(text, text_name, "exec", dont_inherit=True), module.__dict__)
     except SystemExit:
         raise
     except BaseException as error:
         raise of_exception("load", error, root, sources) from None
     return _attribute(module, function, shown), sources
+
+
+def _compiled(path):
+    """The program of a file, from bytecode that lies beside it and is to be taken as it is; None where there is none."""
+    folder, name = os.path.split(path)
+    name = f"{os.path.splitext(name)[0]}.{sys.implementation.cache_tag}.pyc"
+    try:
+        with open(f"{folder}/__pycache__/{name}", "rb") as file:
+            data = file.read()
+        if data[:8] != _UNCHECKED:
+            return None
+        program = marshal.loads(memoryview(data)[_HEADER_BYTES:])
+        _imp._fix_co_filename(program, path)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError):
+        return None
+    return program
 
 
 def _read(path, shown):

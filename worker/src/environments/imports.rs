@@ -107,7 +107,7 @@ impl Reader<'_> {
         let folders = self.folders;
         match folders.iter().find(|folder| is_module(folder, first)) {
             Some(folder) => self.follow(folder, &parts),
-            None if matches!(*first, "__future__" | "__main__" | "buelon") => {}
+            None if matches!(*first, "__future__" | "__main__") => {}
             None => {
                 self.modules.insert(parts.join("."));
             }

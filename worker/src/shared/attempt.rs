@@ -113,7 +113,7 @@ impl<H: Hub> Attempts<H> {
         end: &End,
     ) -> Result<SharedInterpreter, Trouble> {
         let scratch = self.make_scratch()?;
-        let root = self.place_files(plan, &scratch, end).await?;
+        let root = self.place_files(plan, &scratch, &[], end).await?;
         self.hand_over(&scratch)?;
         let (environment, _) = self.environment(lease, plan, step, &root, end).await?;
         // Marks are unique in this process, and this one is not of the attempt alone.

@@ -258,6 +258,15 @@ impl Work {
         self
     }
 
+    pub fn function(&mut self, name: &str) {
+        name.clone_into(&mut self.function);
+    }
+
+    /// Code on line 5 of the script, in the place of a file.
+    pub fn code(&mut self, code: &str) {
+        self.source = Source::Code { text: code.to_owned(), line: 5 };
+    }
+
     pub fn file(mut self, path: &str, content: &str) -> Self {
         self.files.push((path.to_owned(), content.to_owned()));
         self

@@ -104,8 +104,12 @@ async fn remove_orphans_of(store: &Store, bucket: &Bucket, run: &RunId, before_m
 fn job_and_value(key: &str) -> Option<(JobId, &str)> {
     let mut parts = key.split('/').skip(2);
     let (job, attempt) = (parts.next()?.parse().ok()?, parts.next()?);
-    let number = attempt.strip_suffix(".pages").unwrap_or(attempt);
-    let is_value = number.bytes().all(|byte| byte.is_ascii_digit()) && parts.next().is_none();
+    let name = attempt.strip_suffix(".pages").unwrap_or(attempt);
+    // The number of an attempt, and what tells it from one of the same number before the queue was restored.
+    let (number, mark) = name.split_once('-').unwrap_or((name, "0"));
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_mark = !mark.is_empty() && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_value = is_number && is_mark && parts.next().is_none();
     is_value.then(|| (job, key.strip_suffix(".pages").unwrap_or(key)))
 }
 
@@ -182,7 +186,18 @@ mod tests {
     fn values_and_their_pages_are_told_from_logs() {
         assert_eq!(job_and_value("runs/r/j7/3"), Some((JobId(7), "runs/r/j7/3")));
         assert_eq!(job_and_value("runs/r/j7/3.pages"), Some((JobId(7), "runs/r/j7/3")));
-        for other in ["runs/r/j7/3.log", "runs/r/j7/3/x", "runs/r/x/3", "runs/r/j7", "other/r/j7/x"] {
+        assert_eq!(job_and_value("runs/r/j7/3-0af1"), Some((JobId(7), "runs/r/j7/3-0af1")));
+        assert_eq!(job_and_value("runs/r/j7/3-0af1.pages"), Some((JobId(7), "runs/r/j7/3-0af1")));
+        for other in [
+            "runs/r/j7/3.log",
+            "runs/r/j7/3-0af1.log",
+            "runs/r/j7/3-",
+            "runs/r/j7/-3",
+            "runs/r/j7/3/x",
+            "runs/r/x/3",
+            "runs/r/j7",
+            "other/r/j7/x",
+        ] {
             assert_eq!(job_and_value(other), None, "{other}");
         }
     }

@@ -80,7 +80,7 @@ pub enum Place {
     Arrow(String),
     /// In the bucket.
     Object {
-        /// Key under the bucket's root: `runs/<run>/<job>/<attempt>`.
+        /// Key under the bucket's root: `runs/<run>/<job>/<attempt>-<mark>`.
         key: String,
         /// How it is encoded.
         format: Format,

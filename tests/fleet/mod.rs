@@ -165,15 +165,16 @@ pub struct Fleet {
 impl Fleet {
     /// A folder in which nothing runs.
     pub fn empty() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            bucket: None,
-            hub: None,
-            workers: Vec::new(),
-            environment: Vec::new(),
-            user: None,
-            started: 0,
-        }
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// The same in memory.
+    pub fn in_memory() -> Self {
+        Self::within(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn within(folder: tempfile::TempDir) -> Self {
+        Self { folder, bucket: None, hub: None, workers: Vec::new(), environment: Vec::new(), user: None, started: 0 }
     }
 
     /// The same where steps have no sandbox: some write where a test looks, or say who they are on this machine.

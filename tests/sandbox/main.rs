@@ -14,6 +14,7 @@ mod lesser;
 mod neighbour;
 mod pressure;
 mod range;
+mod reuse;
 
 use expected::{ATTACKS, Attack, End, OPEN_TO_ALL, OPEN_TO_ROOT};
 use fleet::{Fleet, eventually};

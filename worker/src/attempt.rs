@@ -220,7 +220,8 @@ impl<H: Hub> Attempts<H> {
 
     /// A scratch folder with the bundle's files in it, given to who steps run as: one that is there, or a new one.
     async fn filled_scratch(&self, lease: &Lease, plan: &PlanAnswer, end: &End) -> Result<Scratch, Trouble> {
-        let can_serve_again = self.enclosure.leaves_nothing() && matches!(self.shared.config.mode, Mode::Fleet { .. });
+        let is_of_fleet = matches!(self.shared.config.mode, Mode::Fleet { .. });
+        let can_serve_again = is_of_fleet && self.enclosure.leaves_nothing() && self.scratches.can_serve_again();
         if can_serve_again {
             // One whose cell is of the interpreter that this attempt is most likely forked from.
             let last = self.interpreters.last((lease.plan, lease.step));

@@ -9,7 +9,7 @@ use bucket::value::{Accepted, ValueError};
 use bytes::Bytes;
 use protocol::api::{Lease, LogRef};
 use protocol::frame::{Input, Output};
-use protocol::{ErrorKind, StepError, ValueRef};
+use protocol::{Digest, ErrorKind, StepError, ValueRef};
 
 use crate::attempt::{Attempts, End};
 use crate::backoff::Backoff;
@@ -105,7 +105,7 @@ impl<H: Hub> Attempts<H> {
         folder: &Path,
         end: &End,
     ) -> Result<ValueRef, Trouble> {
-        let key = format!("runs/{}/{}/{}", lease.run, lease.job, lease.attempt);
+        let key = key(lease);
         let outage = &self.shared.bucket_outage;
         self.insist(outage, end, Persistence::Lease, || async {
             self.values.store(&key, output, folder).await.map_err(|error| classify(error, ErrorKind::Value))
@@ -124,7 +124,7 @@ impl<H: Hub> Attempts<H> {
         if text.len() <= limits.log_inline_bytes_max {
             return Some(LogRef::Text(text));
         }
-        let key = format!("runs/{}/{}/{}.log", lease.run, lease.job, lease.attempt);
+        let key = format!("{}.log", key(lease));
         let bytes = text.len() as u64;
         let put = async {
             let stored = self.values.bucket().put(&key, Bytes::from(text.clone())).await;
@@ -188,4 +188,10 @@ fn classify(error: ValueError, kind: ErrorKind) -> Failure {
     } else {
         Failure::Final(Trouble::Step(StepError::new(kind, error.to_string())))
     }
+}
+/// Where the value of an attempt goes. A queue that was restored counts attempts anew, so the number alone would not tell one from an
+/// older one; the token does, of which no more is shown than that takes.
+fn key(lease: &Lease) -> String {
+    let mark = Digest::of(&lease.token.0).to_string();
+    format!("runs/{}/{}/{}-{}", lease.run, lease.job, lease.attempt, &mark[..8])
 }

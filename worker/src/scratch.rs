@@ -48,6 +48,8 @@ pub(crate) struct Scratches {
     seen: Option<PathBuf>,
     count: AtomicU64,
     idle: Idle,
+    /// Whether the file system notes all changes: only then is it known that nobody has changed a folder.
+    tells_all: bool,
     lock_path: PathBuf,
     _lock: Flock<File>,
 }
@@ -65,7 +67,19 @@ impl Scratches {
         let folder = root.join(session.to_string());
         fs::create_dir(&folder)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o711))?;
-        Ok(Self { folder, seen, count: AtomicU64::new(0), idle: Idle::new(keep), lock_path, _lock: lock })
+        let tells_all = print::tells_all(&folder)?;
+        if !tells_all {
+            tracing::info!(
+                "the file system of {} does not note all changes, as one in memory does not: each attempt has a new folder",
+                folder.display()
+            );
+        }
+        Ok(Self { folder, seen, count: AtomicU64::new(0), idle: Idle::new(keep), tells_all, lock_path, _lock: lock })
+    }
+
+    /// Whether folders can serve again.
+    pub(crate) fn can_serve_again(&self) -> bool {
+        self.tells_all
     }
 
     /// A new scratch folder, without files yet.

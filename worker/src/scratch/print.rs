@@ -1,18 +1,23 @@
 //! What a folder looked like when it was filled: whoever changes anything in it changes that.
 //!
 //! The kernel notes for each file and folder when its content, names, owner, rights or attributes last changed, and no
-//! program can set that time. So a folder whose times are what they were holds what it held.
+//! program can set that time. So a folder whose times are what they were holds what it held. Not every file system notes what is
+//! written through memory that a file is mapped to (a tmpfs does not): whether this one does is tried.
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::time::{ClockId, clock_gettime};
 
 /// Files and folders that are looked at; where there are more, copying them anew is as good.
 const ENTRIES_MAX: usize = 512;
+/// Length of a file that is written to find out what the file system notes.
+const PROBE_BYTES: usize = 4_096;
 /// Between two looks at the clock by which the kernel notes changes. It moves some hundred times a second.
 const CLOCK_PAUSE: Duration = Duration::from_millis(1);
 
@@ -95,6 +100,39 @@ impl Print {
     }
 }
 
+/// Whether the file system of a folder notes all changes, also those made through memory.
+pub(super) fn tells_all(folder: &Path) -> io::Result<bool> {
+    for reads_first in [false, true] {
+        let file = tempfile::NamedTempFile::new_in(folder)?;
+        file.as_file().set_len(PROBE_BYTES as u64)?;
+        let before = Stamp::of(&file.as_file().metadata()?);
+        while now()? <= before.changed {
+            std::thread::sleep(CLOCK_PAUSE);
+        }
+        write_through_memory(file.as_file(), reads_first)?;
+        if Stamp::of(&file.as_file().metadata()?) == before {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Changes a file by writing to memory that it is mapped to; a page that was read before may be written without the kernel's help.
+fn write_through_memory(file: &fs::File, reads_first: bool) -> io::Result<()> {
+    let length = NonZeroUsize::new(PROBE_BYTES).ok_or(io::ErrorKind::InvalidInput)?;
+    let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping, at a place that the kernel chooses, of a file that is as long as the mapping and that nobody else has:
+    // it is not cut while it is mapped. All access is by this pointer and within the length, and ends before the mapping does.
+    unsafe {
+        let memory = mmap(None, length, rights, MapFlags::MAP_SHARED, file, 0)?;
+        let first = memory.cast::<u8>().as_ptr();
+        let value = if reads_first { first.read_volatile() } else { 0 };
+        first.write_volatile(value + 1);
+        munmap(memory, PROBE_BYTES)?;
+    }
+    Ok(())
+}
+
 /// The clock by which the kernel notes changes.
 fn now() -> io::Result<(i64, i64)> {
     let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?;
@@ -144,6 +182,22 @@ mod tests {
             assert!(!print.holds(), "after {what}");
         }
         fs::remove_file(folder.path().with_extension("link")).unwrap();
+    }
+
+    #[test]
+    fn a_file_system_in_memory_does_not_tell_all_changes() {
+        let folder = Path::new("/dev/shm");
+        let kind = nix::sys::statfs::statfs(folder).unwrap().filesystem_type();
+        assert_eq!(kind, nix::sys::statfs::TMPFS_MAGIC, "this test is about /dev/shm as a tmpfs");
+        assert!(!tells_all(folder).unwrap());
+    }
+
+    #[test]
+    fn a_file_system_on_disk_tells_all_changes() {
+        // The folder of the build: that for temporary files may be in memory.
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let kind = nix::sys::statfs::statfs(folder).unwrap().filesystem_type();
+        assert!(kind == nix::sys::statfs::TMPFS_MAGIC || tells_all(folder).unwrap());
     }
 
     #[test]

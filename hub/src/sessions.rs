@@ -55,6 +55,21 @@ impl Sessions {
         self.arrived.notify_one();
     }
 
+    /// A worker that is known is alive; what it said of itself last may be newer than what the request said that it waits with.
+    pub fn is_alive(&self, session: SessionId, info: &WorkerInfo, now: Instant) {
+        {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of one that is known from the store only, nothing is known.
+            if let Some(known) = heard.get_mut(&session).filter(|known| known.info.pid != 0) {
+                known.at = known.at.max(now);
+                known.news = true;
+                self.arrived.notify_one();
+                return;
+            }
+        }
+        self.hear(session, info.clone(), now);
+    }
+
     /// A worker has said goodbye.
     pub fn end(&self, session: SessionId, now: Instant) {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
@@ -222,6 +237,22 @@ mod tests {
         sessions.hear_of(postgres::Heard { session, silence, info: WorkerInfo::default() }, later);
         assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty());
         assert!(sessions.news(later).is_empty(), "what another hub told is no news of this one");
+    }
+
+    #[test]
+    fn what_a_waiting_worker_said_at_first_does_not_take_the_place_of_what_it_said_since() {
+        let sessions = Sessions::default();
+        let now = Instant::now() + Duration::from_secs(100);
+        let session = SessionId([1; 8]);
+        let info = |busy| WorkerInfo { pid: 7, busy, ..WorkerInfo::default() };
+        sessions.watch(session, now);
+        sessions.is_alive(session, &info(14), now);
+        assert_eq!(sessions.views(now)[0].info.busy, 14);
+        sessions.hear(session, info(0), now);
+        let later = now + Duration::from_secs(4);
+        sessions.is_alive(session, &info(14), later);
+        assert_eq!(sessions.views(later)[0].info.busy, 0);
+        assert!(sessions.take_silent(Duration::from_secs(3), later).is_empty());
     }
 
     #[test]

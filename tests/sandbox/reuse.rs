@@ -11,28 +11,36 @@ for item in p():
     both(item)
 ";
 
-/// Reads the page before it writes to it, so that the kernel is not asked again.
-const SPOIL: &str = "\
-import mmap, time
+/// Reads the pages before it writes to them, so that the kernel is not asked again. It spoils the source and the bytecode.
+const SPOIL: &str = r#"
+import glob, marshal, mmap, time
+
+CODE = b"def see(item):\n    return 'spoiled'\n"
 
 def items():
-    return list(range(12))
+    return list(range(24))
 
 def spoil(item):
-    with open('see.py', 'r+b') as file, mmap.mmap(file.fileno(), 0) as memory:
-        memory.find(b'no such thing')
-        code = b\"def see(item):\\n    return 'spoiled'\\n\"
-        memory[:] = code.ljust(len(memory) - 1, b'#') + b'\\n'
+    for path in ['see.py', *glob.glob('__pycache__/see.*')]:
+        with open(path, 'r+b') as file, mmap.mmap(file.fileno(), 0) as memory:
+            memory.find(b'no such thing')
+            if path.endswith('.py'):
+                memory[:] = CODE.ljust(len(memory) - 1, b'#') + b'\n'
+            else:
+                program = marshal.dumps(compile(CODE, 'see.py', 'exec'))
+                memory[16:] = program.ljust(len(memory) - 16, b'0')
     time.sleep(0.05)
     return item
-";
+"#;
 
-const SEE: &str = "\
-# Longer than what is to take its place, so that this fits: one, two, three, four, five, six, seven.
-
+/// Longer than what is to take its place, so that this fits.
+const SEE: &str = r#"
 def see(item):
+    """One, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen, sixteen, seventeen.
+
+    Eighteen, nineteen, twenty, twenty-one, twenty-two, twenty-three, twenty-four, twenty-five, twenty-six, twenty-seven."""
     return 'untouched'
-";
+"#;
 
 fn expect_untouched(mut fleet: Fleet) {
     fleet.start_worker(&["-n", "2"]);
@@ -41,7 +49,7 @@ fn expect_untouched(mut fleet: Fleet) {
     }
     let run = fleet.bue(&["upload", "script.bue", "--wait"]).expect(0).run();
     let told = fleet.bue(&["status", &run, "--json"]).expect(0).stdout;
-    assert_eq!(told.matches("untouched").count(), 12, "{told}");
+    assert_eq!(told.matches("untouched").count(), 24, "{told}");
     assert_eq!(told.matches("spoiled").count(), 0, "{told}");
 }
 

@@ -31,6 +31,7 @@ impl Queue {
         let slots = request.slots.min(limits.leases_max);
         let shared_slots = request.shared_slots.min(limits.leases_max - slots);
         let request = LeaseRequest { slots, shared_slots, ..request };
+        self.shared.sessions.hear(request.session, request.info.clone(), Instant::now());
         let mut waiting = self.shared.bell.waiters.wait(request.scopes.clone());
         loop {
             if self.shared.sessions.is_over(request.session) {
@@ -50,7 +51,7 @@ impl Queue {
     /// Takes what there is.
     async fn look(&self, request: &LeaseRequest) -> Result<Given, QueueError> {
         let sessions = &self.shared.sessions;
-        sessions.hear(request.session, request.info.clone(), Instant::now());
+        sessions.is_alive(request.session, &request.info, Instant::now());
         let share = sessions.share(request, self.limits().scope_share);
         let given = self.store().lease(request.clone(), share, now_ms()).await?;
         if !given.leases.is_empty() {
@@ -69,7 +70,7 @@ impl Queue {
             }
             match tokio::time::timeout(left.min(self.limits().lapse / 3), waiting.woken()).await {
                 Ok(()) => return true,
-                Err(_) => self.shared.sessions.hear(request.session, request.info.clone(), Instant::now()),
+                Err(_) => self.shared.sessions.is_alive(request.session, &request.info, Instant::now()),
             }
         }
     }

@@ -174,14 +174,14 @@ impl<H: Hub> Attempts<H> {
         end: &End,
     ) -> Ended {
         // An interpreter that is busy takes no orders, and its attempts' time passes all the same.
-        let order = std::mem::take(&mut begun.order);
+        let (order, number) = (std::mem::take(&mut begun.order), begun.number);
         let run = async {
             interpreter.give(order).await;
             (&mut begun.ending).await
         };
         let cause = tokio::select! {
             ending = run => return ended(ending.ok(), self.enclosure.bounds(step, &self.shared.config.limits), step, lease),
-            () = tokio::time::sleep(Duration::from_millis(step.settings.timeout_ms)) => Cause::Timeout,
+            () = its_time_is_over(interpreter, number, Duration::from_millis(step.settings.timeout_ms)) => Cause::Timeout,
             () = end.wait() => Cause::Outside,
         };
         let over = async {
@@ -200,6 +200,20 @@ impl<H: Hub> Attempts<H> {
             Cause::Timeout if is_stuck && interpreter.is_blocked_by_another(begun.number) => held_up(),
             Cause::Timeout => Ended::Error(timeout(step)),
         }
+    }
+}
+
+/// Waits until an attempt has had its time, not counting that for which others kept it from going on.
+async fn its_time_is_over(interpreter: &SharedInterpreter, number: u64, time: Duration) {
+    let begun = tokio::time::Instant::now();
+    let mut held_up = Duration::ZERO;
+    loop {
+        tokio::time::sleep_until(begun + time + held_up).await;
+        let meanwhile = interpreter.held_up(number);
+        if meanwhile <= held_up {
+            return;
+        }
+        held_up = meanwhile;
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use protocol::frame::{EndFrame, StartFrame};
@@ -26,6 +26,8 @@ use crate::scratch::Scratch;
 const ORDERS_MAX: usize = 1_024;
 /// Most that is kept of what the process prints outside of any attempt, in bytes: the end.
 const STRAY_BYTES_MAX: usize = 4_096;
+/// How often it tells of one that blocks it: `_BUSY_S` in `shared.py`.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// Longest wait for its last words when it has ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -79,12 +81,35 @@ struct Attempts {
     is_closed: bool,
     /// The one that blocked the interpreter when it was heard of last.
     busy: Option<u64>,
+    /// When that was heard.
+    busy_at: Option<Instant>,
+    /// How long it was blocked in all.
+    blocked: Duration,
+}
+
+impl Attempts {
+    /// Takes note of an attempt that blocks the interpreter, which is told again and again for as long as it does.
+    fn note_busy(&mut self, number: u64, now: Instant) {
+        // It is told for the first time when it has lasted for as long as there is between two times.
+        let since = self.busy_at.map(|at| now.saturating_duration_since(at));
+        let time = since.filter(|since| *since < 2 * BUSY_PAUSE).unwrap_or(2 * BUSY_PAUSE);
+        self.busy = Some(number);
+        self.busy_at = Some(now);
+        self.blocked += time;
+        if let Some(running) = self.running.get_mut(&number) {
+            running.blocking += time;
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Running {
     log: Log,
     ended: Option<oneshot::Sender<SharedEnding>>,
+    /// How long the interpreter had been blocked before.
+    blocked_before: Duration,
+    /// How long this one has blocked it.
+    blocking: Duration,
 }
 
 /// An attempt that was taken up.
@@ -120,7 +145,7 @@ impl State {
                 // Nobody waits for one that was given up.
                 let _ = ended.map(|ended| ended.send(ending));
             }
-            FromShared::Busy(number) => self.attempts().busy = Some(number),
+            FromShared::Busy(number) => self.attempts().note_busy(number, Instant::now()),
             FromShared::Retire(()) => self.is_retired.store(true, Ordering::SeqCst),
         }
         Ok(())
@@ -198,7 +223,8 @@ impl SharedInterpreter {
         if attempts.is_closed {
             return Err(io::Error::other("the interpreter has ended"));
         }
-        attempts.running.insert(number, Running { log, ended: Some(ended) });
+        let (blocked_before, blocking) = (attempts.blocked, Duration::ZERO);
+        attempts.running.insert(number, Running { log, ended: Some(ended), blocked_before, blocking });
         Ok(Begun { number, order, ending })
     }
 
@@ -218,6 +244,13 @@ impl SharedInterpreter {
     /// Whether another attempt than this one blocks it.
     pub(crate) fn is_blocked_by_another(&self, number: u64) -> bool {
         self.state.attempts().busy.is_some_and(|busy| busy != number)
+    }
+
+    /// How long others have kept an attempt from going on.
+    pub(crate) fn held_up(&self, number: u64) -> Duration {
+        let attempts = self.state.attempts();
+        let Some(running) = attempts.running.get(&number) else { return Duration::ZERO };
+        attempts.blocked.saturating_sub(running.blocked_before).saturating_sub(running.blocking)
     }
 
     /// Ends it, for one of its attempts does not end: the others are handed back.

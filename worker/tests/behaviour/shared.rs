@@ -121,6 +121,20 @@ async fn one_that_blocks_the_interpreter_is_ended_and_the_others_are_handed_back
 }
 
 #[tokio::test]
+async fn one_that_blocks_for_a_while_does_not_use_up_the_time_of_others() {
+    let fleet = fleet();
+    let code = "import asyncio, time\nasync def step(name):\n    await asyncio.sleep(0.2)\n    if name == 'block':\n        time.sleep(4.5)\n    \
+                await asyncio.sleep(0.5)\n    return name\n";
+    let work = shared(code).timeout(Duration::from_secs(3));
+    let leases = fleet.add_many(work, &["\"block\"", "\"a\"", "\"b\"", "\"c\""]);
+    let blocking = fleet.hub.settlement(leases[0].job).await;
+    assert_eq!(error(&blocking).kind, ErrorKind::Timeout);
+    for lease in &leases[1..] {
+        value(&fleet.hub.settlement(lease.job).await);
+    }
+}
+
+#[tokio::test]
 async fn a_crash_ends_all_attempts_by_name_and_the_next_one_has_a_new_interpreter() {
     let fleet = fleet();
     let code = "import asyncio, os\nhere = []\nasync def step(name):\n    here.append(name)\n    while len(here) < 2 and name != 'next':\n        \

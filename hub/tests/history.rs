@@ -83,7 +83,21 @@ async fn an_attempt_whose_worker_was_lost_is_in_the_history_with_what_that_worke
     assert_eq!(history[0].error.as_ref().map(|error| error.kind), Some(ErrorKind::Lost));
 }
 
+async fn an_attempt_that_is_handed_back_says_in_the_history_what_was_missing(on: On) {
+    let rig = Rig::new(on).await;
+    rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let lease = rig.next_of("a").await;
+    let reason = format!("no connection w; {}", "x".repeat(5_000));
+    settle_in(&rig, &lease, Outcome::Release { reason, delay_ms: 0 }, None).await;
+    let history = history(&rig, &lease).await;
+    assert_eq!(history[0].outcome, "release");
+    let error = history[0].error.as_ref().unwrap();
+    assert_eq!((error.kind, error.message.len()), (ErrorKind::Away, 1_000));
+    assert!(error.message.starts_with("no connection w;"), "{error:?}");
+}
+
 on_both_stores! {
+    an_attempt_that_is_handed_back_says_in_the_history_what_was_missing,
     an_attempt_whose_worker_was_lost_is_in_the_history_with_what_that_worker_brings_late,
     each_attempt_has_its_number_its_times_its_outcome_and_its_sandbox,
     a_worker_that_tells_no_sandbox_or_nonsense_settles_all_the_same,

@@ -168,6 +168,8 @@ pub enum ErrorKind {
     Loop,
     /// Too many workers were lost while they ran it.
     Lost,
+    /// What it needs was away for a while: nobody's error, and no retry.
+    Away,
     /// Somebody cancelled its job, or started it over, while it ran.
     Cancelled,
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bucket::Bucket;
 use bucket::value::{Accepted, ValueLimits, Values};
 use protocol::api::{Lease, PlanAnswer};
-use protocol::frame::{EndFrame, Input, ResultFrame, Status};
-use protocol::{Language, Outcome, ValueRef};
+use protocol::frame::{EndFrame, ErrorFrame, Input, ResultFrame, Status};
+use protocol::{ErrorKind, Language, Outcome, Step, ValueRef};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -166,7 +166,7 @@ impl<H: Hub> Attempts<H> {
         let seen_root = scratch.seen(&root);
         let (environment, imports) = self.environment(lease, &plan, step, &root, end).await?;
         let engines = &*engines;
-        if step.language == Language::Python && matches!(self.shared.config.mode, Mode::Fleet { .. }) {
+        if step.language == Language::Python && self.is_of_fleet() {
             let (bundles, bundle) = (Arc::clone(&self.bundles), plan.bundle);
             self.bytecode.note(bundle, &environment, async move {
                 let found = bundles.bundle(bundle).await.ok()?;
@@ -191,6 +191,10 @@ impl<H: Hub> Attempts<H> {
             Ending::Exit(Exit::Code(code)) if self.enclosure.means_not_started(code) => {
                 Err(Trouble::Step(ending::not_started(step, lease)))
             }
+            // The process of such a step is ours: no code of a user says it.
+            Ending::Answer(EndFrame::Error(error)) if is_away(step, &error) && self.is_of_fleet() => {
+                Err(Trouble::Away(error.message))
+            }
             Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
             other => Err(Trouble::Step(ending::error(other, step, lease))),
         };
@@ -203,6 +207,11 @@ impl<H: Hub> Attempts<H> {
         };
         let left = Some(Left { rest, bundle: plan.bundle, scratch });
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left })
+    }
+
+    /// Whether others may do what this worker cannot.
+    fn is_of_fleet(&self) -> bool {
+        matches!(self.shared.config.mode, Mode::Fleet { .. })
     }
 
     /// The trouble of an attempt that could not be started because this machine is short of something: no fault of its step.
@@ -220,8 +229,7 @@ impl<H: Hub> Attempts<H> {
 
     /// A scratch folder with the bundle's files in it, given to who steps run as: one that is there, or a new one.
     async fn filled_scratch(&self, lease: &Lease, plan: &PlanAnswer, end: &End) -> Result<Scratch, Trouble> {
-        let is_of_fleet = matches!(self.shared.config.mode, Mode::Fleet { .. });
-        let can_serve_again = is_of_fleet && self.enclosure.leaves_nothing() && self.scratches.can_serve_again();
+        let can_serve_again = self.is_of_fleet() && self.enclosure.leaves_nothing() && self.scratches.can_serve_again();
         if can_serve_again {
             // One whose cell is of the interpreter that this attempt is most likely forked from.
             let last = self.interpreters.last((lease.plan, lease.step));
@@ -501,6 +509,11 @@ impl<H: Hub> Attempts<H> {
             Status::Cancel => Outcome::Cancel,
         })
     }
+}
+
+/// Whether the database of a step does not answer now.
+fn is_away(step: &Step, error: &ErrorFrame) -> bool {
+    step.language == Language::Postgres && error.kind == ErrorKind::Away
 }
 
 fn isolation(mode: &Mode) -> Isolation {

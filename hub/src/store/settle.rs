@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::api::{SettleRequest, Settled, Settlement};
-use protocol::{LeaseToken, Outcome, SessionId, StepError};
+use protocol::{ErrorKind, LeaseToken, Outcome, SessionId, StepError};
 
 use super::Store;
 use super::change::{Change, RunEntry};
@@ -16,6 +16,8 @@ use crate::job::{Leased, Next, Rules, Waiting};
 
 /// Longest account of a sandbox that is kept.
 const SANDBOX_BYTES_MAX: usize = 256;
+/// Longest reason of an attempt that is handed back.
+const REASON_CHARACTERS_MAX: usize = 1_000;
 
 impl Store {
     /// Hands in what came of some attempts; each counts once, and only while its lease is valid.
@@ -88,7 +90,12 @@ fn attempt(
     outcome: &Outcome,
     now_ms: i64,
 ) -> Result<Attempt, QueueError> {
-    let error = if let Outcome::Error(error) = outcome { Some(json(error)?) } else { None };
+    let error = match outcome {
+        Outcome::Error(error) => Some(json(error)?),
+        // Whoever asks why a job does not run is told what is missing.
+        Outcome::Release { reason, .. } => Some(json(&StepError::new(ErrorKind::Away, shortened(reason)))?),
+        _ => None,
+    };
     Ok(Attempt {
         job: job.id,
         number: job.standing().attempt(),
@@ -101,6 +108,11 @@ fn attempt(
         log: None,
         sandbox: None,
     })
+}
+
+/// As much of a reason as a person reads.
+fn shortened(reason: &str) -> String {
+    reason.chars().take(REASON_CHARACTERS_MAX).collect()
 }
 
 /// Adds an attempt to the history that its worker does not hand in: its lease is about to be taken. `word` is what it says of the

@@ -56,9 +56,19 @@ def _end_interpreter():
     """What an interpreter does at its end. The answer comes last: what the step left running belongs to it."""
     threading = sys.modules.get("threading")
     if threading is not None and _thread._count() and hasattr(threading, "_shutdown"):
+        _tell_of_threads(threading)
         threading._shutdown()
     atexit._run_exitfuncs()
     streams.flush()
+
+
+def _tell_of_threads(threading):
+    """Says in the log what the end of the process waits for: it would else look as if the function had not returned."""
+    own = threading.current_thread()
+    waited_for = [thread.name for thread in threading.enumerate() if thread is not own and not thread.daemon]
+    if waited_for:
+        streams.flush()
+        print(f"the step has returned; it ends when its threads end: {', '.join(waited_for)}", file=sys.stderr, flush=True)
 
 
 def _exit_code(exit):

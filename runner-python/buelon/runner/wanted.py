@@ -14,6 +14,8 @@ _FORMS = {("pandas", "DataFrame"): "pandas", ("polars", "DataFrame"): "polars", 
 _WORDS = {"pandas": "pandas.DataFrame", "polars": "polars.DataFrame", "pyarrow": "pyarrow.Table"}
 _KINDS = {type(None): "None", bool: "a bool", int: "a number", float: "a number", str: "a string", dict: "a dict"}
 
+_KIND_WORDS = {bool: "bools", int: "numbers", float: "numbers", str: "text", list: "lists", tuple: "lists", dict: "dicts"}
+
 
 def forms(function, parameters):
     """For each parameter, by its name, the form that its annotation asks for, or None."""
@@ -79,7 +81,27 @@ def of_value(form, value, parameter):
         if float in map(type, values) and not in_pandas.are_exact(value for value in values if type(value) is int):
             mixture = "decimal numbers beside whole ones beyond 53 bits, which no column of numbers holds"
             _refuse(form, parameter, f"the column `{name}` has {mixture}")
-    return module.DataFrame(value, infer_schema_length=None)
+        mixture = _mixture(values)
+        if mixture:
+            _refuse(form, parameter, f"the column `{name}` has {mixture}, which no column of it holds")
+    try:
+        return module.DataFrame(value, infer_schema_length=None)
+    except (TypeError, ValueError, OverflowError, module.exceptions.PolarsError) as error:
+        _refuse(form, parameter, f"no table can be made of the list that came: {str(error).splitlines()[0]}")
+
+
+def _mixture(values):
+    """What values of one column are, where that is more than one thing: polars would turn them into one another, and not say so."""
+    kinds = {_KIND_WORDS.get(kind, kind.__name__) for kind in map(type, values) if kind is not type(None)}
+    if len(kinds) > 1:
+        return f"{' beside '.join(sorted(kinds))} in it"
+    if kinds == {"lists"}:
+        return _mixture([element for value in values if value is not None for element in value])
+    if kinds == {"dicts"}:
+        records = [value for value in values if value is not None]
+        names = {name: None for record in records for name in record}
+        return next(filter(None, (_mixture([record.get(name) for record in records]) for name in names)), None)
+    return None
 
 
 def _pyarrow_array(pyarrow, name, values, parameter):

@@ -219,3 +219,30 @@ def test_categories_of_a_large_frame_stay_what_they_are(tmp_path):
         table = stream.read_all()
     table.validate(full=True)
     assert table["colour"].to_pylist() == frame["colour"].to_list()
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ([1] * 150 + ["a"], "the column `x` has numbers beside text in it"),
+        ([True, 2], "the column `x` has bools beside numbers in it"),
+        ([[1, "a"]], "the column `x` has numbers beside text in it"),
+        ([{"k": 1}, {"k": "s"}], "the column `x` has numbers beside text in it"),
+        ([1, "a", [1], {"k": 1}], "the column `x` has dicts beside lists beside numbers beside text in it"),
+        ([[2**53 + 1, 0.5]], "no table can be made of the list that came"),
+    ],
+)
+def test_polars_turns_no_kind_of_value_into_another(values, words):
+    def step(orders: polars.DataFrame): ...
+
+    rows = {"json": [{"x": value} for value in values]}
+    with pytest.raises(Failure) as failure:
+        argument(step, rows)
+    assert words in failure.value.message and "`orders` asks for a polars.DataFrame" in failure.value.message
+
+
+def test_polars_takes_what_is_of_one_kind():
+    def step(orders: polars.DataFrame): ...
+
+    rows = [{"n": 1, "x": 0.5, "l": [1, None], "d": {"k": "s"}}, {"n": 2.5, "l": [2.5]}, {"d": {"k": None}}]
+    assert argument(step, {"json": rows}).to_dicts()[1] == {"n": 2.5, "x": None, "l": [2.5], "d": None}

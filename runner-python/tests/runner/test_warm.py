@@ -222,3 +222,14 @@ def test_a_line_without_an_end_is_written_when_the_step_is_asked_to_end(worker):
     assert worker.hear_end() == (pid, -int(signal.SIGTERM))
     assert os.read(log, 100) == b"no end"
     os.close(log)
+
+
+def test_a_step_that_leaves_a_thread_says_what_its_end_waits_for(worker):
+    read, log = os.pipe()
+    code = "import threading, time\ndef step():\n    threading.Thread(target=time.sleep, args=(0.2,), name='tail').start()\n    return 1\n"
+    _, answer = worker.fork(code, log=log)
+    os.close(log)
+    assert answer_of(answer)["type"] == "result"
+    worker.hear_end()
+    with open(read) as file:
+        assert file.read() == "the step has returned; it ends when its threads end: tail\n"

@@ -122,7 +122,10 @@ async fn one_that_blocks_the_interpreter_is_ended_and_the_others_are_handed_back
 
 #[tokio::test]
 async fn one_that_blocks_for_a_while_does_not_use_up_the_time_of_others() {
-    let fleet = fleet();
+    let fleet = Fleet::with(|config| {
+        config.slots = 8;
+        config.limits.stop_grace = Duration::from_secs(30);
+    });
     let code = "import asyncio, time\nasync def step(name):\n    await asyncio.sleep(0.2)\n    if name == 'block':\n        time.sleep(4.5)\n    \
                 await asyncio.sleep(0.5)\n    return name\n";
     let work = shared(code).timeout(Duration::from_secs(3));

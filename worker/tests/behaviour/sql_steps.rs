@@ -1,5 +1,6 @@
 //! SQL steps, run for real by a child process.
 
+use bue_worker::Postgres;
 use protocol::{ErrorKind, Language, Outcome};
 
 use crate::fake_hub::{Fleet, log_text, python, sqlite};
@@ -157,6 +158,19 @@ async fn a_job_whose_engine_the_worker_lacks_is_left_to_others() {
     let Outcome::Release { reason, delay_ms } = settlement.outcome else { panic!("{settlement:?}") };
     assert!(reason.contains("postgres"), "{reason}");
     assert!(delay_ms > 0, "at once it would come back to the same worker");
+}
+
+#[tokio::test]
+async fn a_job_whose_database_does_not_answer_is_handed_back() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let fleet = Fleet::with(|config| {
+        let [host, user, database] = ["127.0.0.1", "nobody", "none"].map(|word| Some(word.to_owned()));
+        config.engines.postgres = Postgres { host, port: Some(nobody), user, database, ..Postgres::default() };
+    });
+    let settlement = fleet.run(sqlite("SELECT 1").language(Language::Postgres)).await;
+    let Outcome::Release { reason, delay_ms } = settlement.outcome else { panic!("{settlement:?}") };
+    assert!(reason.contains(&format!("127.0.0.1:{nobody}")) && reason.contains("refused"), "{reason}");
+    assert!(delay_ms > 0, "a database that is away is not asked all the time");
 }
 
 #[tokio::test]

@@ -90,7 +90,28 @@ pub(super) fn of_connecting(error: &Error, address: &str) -> ErrorFrame {
             format!("failed to connect to PostgreSQL at {address}: {reason}; {WAY_OUT}")
         }
     };
-    failure(ErrorKind::Sql, message)
+    failure(if is_away(error) { ErrorKind::Away } else { ErrorKind::Sql }, message)
+}
+
+/// Whether it is a matter of time: nobody is there, or nobody who takes connections yet or still.
+fn is_away(error: &Error) -> bool {
+    let for_a_while = [
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::TOO_MANY_CONNECTIONS,
+    ];
+    if let Some(state) = error.code() {
+        return for_a_while.contains(state);
+    }
+    let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|error| {
+        use std::io::ErrorKind as Io;
+        let of_places =
+            [Io::ConnectionRefused, Io::HostUnreachable, Io::NetworkUnreachable, Io::NotFound, Io::TimedOut];
+        let of_ends = [Io::ConnectionReset, Io::ConnectionAborted, Io::BrokenPipe, Io::UnexpectedEof];
+        of_places.contains(&error.kind()) || of_ends.contains(&error.kind())
+    })
 }
 
 /// The server cannot be verified.
@@ -98,14 +119,14 @@ pub(super) fn of_certificates(reason: &str, address: &str) -> ErrorFrame {
     failure(ErrorKind::Sql, format!("cannot connect to PostgreSQL at {address} as sslmode asks for: {reason}"))
 }
 
-const WAY_OUT: &str =
-    "POSTGRES_HOST, POSTGRES_PORT, POSTGRES_USER and POSTGRES_PASSWORD of the worker say where and who";
+const WAY_OUT: &str = "POSTGRES_HOST and the other POSTGRES_ settings of the worker say where and who, or BUE_CONNECTION_NAME \
+     where the step says `!connection name`";
 
 /// Nobody answered in time.
 pub(super) fn no_answer(address: &str, limit: Duration) -> ErrorFrame {
     let seconds = limit.as_secs_f64();
     let message = format!("PostgreSQL at {address} does not answer within {seconds} s; {WAY_OUT}");
-    failure(ErrorKind::Sql, message)
+    failure(ErrorKind::Away, message)
 }
 
 /// The error of the commit.

@@ -41,7 +41,7 @@ pub(super) async fn value(queue: &Queue, job: JobId, part: Part) -> Result<Bytes
         Part::Whole => values(queue)?.read(&value, limit).await,
     };
     let text = read.map_err(|error| match error {
-        ValueError::Bucket(BucketError::NotFound { .. }) => lost(job, &error),
+        ValueError::Bucket(BucketError::NotFound { .. } | BucketError::Corrupt { .. }) => lost(job, &error),
         ValueError::TooLarge { .. } => Refusal::new(
             ApiErrorKind::TooLarge,
             format!("cannot show the value of job {job}: {error}"),
@@ -79,7 +79,7 @@ fn word(state: JobState) -> &'static str {
     }
 }
 
-/// Waiting brings nothing back that was removed.
+/// Waiting brings nothing back that was removed or spoiled.
 fn lost(job: JobId, error: &ValueError) -> Refusal {
     let message = format!("the value of job {job} is lost: {error}");
     Refusal::new(ApiErrorKind::NotFound, message, Some("`bue reset JOB` has the job make it again"))

@@ -25,7 +25,9 @@ pub(super) fn find(wanted: &str, own: &Python) -> Result<Python, EnvironmentErro
         if bounds.fit(&found.version) {
             return Ok(found);
         }
-        here.push(found.version);
+        if !here.contains(&found.version) {
+            here.push(found.version);
+        }
     }
     Err(EnvironmentError::NoPython { wanted: wanted.to_owned(), here: here.join(", ") })
 }

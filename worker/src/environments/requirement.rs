@@ -21,7 +21,10 @@ pub(super) fn check(line: &str) -> Result<(), String> {
         return if is_option(line) {
             Ok(())
         } else {
-            Err(format!("the option `{}` is not taken here", first_word(line)))
+            Err(format!(
+                "the line `{line}` of the requirements has the option `{}`, which is not taken here",
+                first_word(line)
+            ))
         };
     }
     let (requirement, options) = line.split_once(" --").map_or((line, ""), |(name, _)| (name, &line[name.len()..]));

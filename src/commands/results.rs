@@ -27,7 +27,8 @@ pub fn run(context: &Context, arguments: &ResultsArguments) -> Result {
 async fn show(client: &Client, arguments: &ResultsArguments) -> Result {
     let answer = client.results(&arguments.run, usize::MAX).await?;
     if arguments.json {
-        let document = Document { results: CallResult::all(client, &answer).await?, truncated: answer.truncated };
+        let document =
+            Document { results: CallResult::all(client, &arguments.run, &answer).await?, truncated: answer.truncated };
         output::print(&serde_json::to_string(&document).map_err(Error::internal)?)?;
     } else if answer.results.is_empty() {
         output::note(&format!("run {} has no results so far", arguments.run));

@@ -93,6 +93,17 @@ fn a_failed_call_has_its_error_beside_the_others() {
 }
 
 #[test]
+fn results_that_the_hub_gives_no_more_of_have_a_way_on() {
+    let mut fleet = Fleet::empty().with("BUE_RESULTS_MAX", "2").start(1);
+    fleet.write("s/x.bue", &passes(3));
+    let run = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0).run();
+    let way_on = format!("`bue status {run} --json`");
+    let ended = fleet.bue(&["results", &run, "--json"]).expect(0).says(&["at most 2", "BUE_RESULTS_MAX", &way_on]);
+    let results: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((results["results"].as_array().unwrap().len(), &results["truncated"]), (2, &true.into()));
+}
+
+#[test]
 fn states_are_asked_for_by_the_words_that_are_shown() {
     let mut fleet = Fleet::empty().with("BUE_PENDING_FIRST", "1h").with("BUE_PENDING_MAX", "1h").start(1);
     let code = "from buelon.core.step import Result, StepStatus\ndef f(): return Result(status=StepStatus.pending)";

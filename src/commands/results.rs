@@ -37,7 +37,11 @@ async fn show(client: &Client, arguments: &ResultsArguments) -> Result {
     }
     if answer.truncated {
         let shown = output::grouped(answer.results.len() as u64);
-        output::note(&format!("… and more: the hub gives at most {shown}; BUE_RESULTS_MAX of the hub changes that"));
+        output::note(&format!(
+            "… and more: the hub gives at most {shown}; BUE_RESULTS_MAX of the hub changes that, and \
+             `bue status {} --json` has all jobs, with those of their values that are small",
+            arguments.run
+        ));
     }
     Ok(())
 }

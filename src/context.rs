@@ -60,7 +60,7 @@ impl From<SettingError> for Error {
     fn from(error: SettingError) -> Self {
         let told = Self::usage(&error);
         match error {
-            SettingError::Malformed { .. } => {
+            SettingError::Malformed { .. } | SettingError::Order { .. } => {
                 told.hint("docs/settings.md says what each setting means, and what holds where it is not set")
             }
             SettingError::File { .. } => told,

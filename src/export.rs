@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::Export;
 use crate::error::{Error, Result};
@@ -37,8 +37,8 @@ fn check_for(export: &Export, is_terminal: bool) -> Result {
 
 /// Where whoever writes a table writes to.
 pub enum Out {
-    /// A file.
-    File(BufWriter<File>),
+    /// A file, and its name.
+    File(BufWriter<File>, PathBuf),
     /// Standard output, to a program or into a file.
     Pipe(BufWriter<Pipe>),
     /// Standard output that a person looks at: what is shown cannot command the terminal.
@@ -49,17 +49,17 @@ impl Out {
     /// Opens a target.
     pub fn open(target: &Path) -> Result<Self> {
         if !is_standard_output(target) {
-            return Ok(Self::File(BufWriter::new(create(target)?)));
+            return Ok(Self::File(BufWriter::new(create(target)?), target.to_owned()));
         }
         let is_terminal = io::stdout().is_terminal();
         Ok(if is_terminal { Self::Terminal(Vec::new()) } else { Self::Pipe(BufWriter::new(Pipe { is_closed: false })) })
     }
 
     /// Writes what is left.
-    pub fn finish(self) -> Result {
+    pub fn finish(mut self) -> Result {
+        self.flush().map_err(Error::machine)?;
         match self {
-            Self::File(mut file) => file.flush().map_err(Error::machine),
-            Self::Pipe(mut pipe) => pipe.flush().map_err(Error::machine),
+            Self::File(..) | Self::Pipe(_) => Ok(()),
             Self::Terminal(text) => output::print(&String::from_utf8_lossy(&text)),
         }
     }
@@ -68,7 +68,7 @@ impl Out {
 impl Write for Out {
     fn write(&mut self, content: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.write(content),
+            Self::File(file, name) => file.write(content).map_err(|error| not_written(name, &error)),
             Self::Pipe(pipe) => pipe.write(content),
             Self::Terminal(text) => text.write(content),
         }
@@ -76,7 +76,7 @@ impl Write for Out {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::File(file) => file.flush(),
+            Self::File(file, name) => file.flush().map_err(|error| not_written(name, &error)),
             Self::Pipe(pipe) => pipe.flush(),
             Self::Terminal(_) => Ok(()),
         }
@@ -111,7 +111,11 @@ impl Write for Pipe {
 }
 
 fn create(target: &Path) -> Result<File> {
-    File::create(target).map_err(|error| Error::machine(format_args!("cannot write {}: {error}", target.display())))
+    File::create(target).map_err(|error| Error::machine(not_written(target, &error)))
+}
+
+fn not_written(target: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write {}: {error}", target.display()))
 }
 
 #[cfg(test)]

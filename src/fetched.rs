@@ -7,7 +7,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use bucket::table::{self, NoNumber};
+use bucket::table::{self, NoNumber, TableError};
 use bucket::value::{Accepted, ValueLimits, Values};
 use bucket::{Bucket, BucketUrl};
 use protocol::frame::{Code, EndFrame, ErrorFrame, Input, OutputPlace, StartFrame};
@@ -37,6 +37,8 @@ impl Desk {
     pub fn open(context: &Context, flag: Option<&str>) -> Result<Self> {
         let url = places::bucket_of_client(flag, &context.sources, &context.data_dir)?;
         let keys = match &url {
+            // Opening it would make it, and nobody would find anything there.
+            BucketUrl::Folder(folder) if !folder.is_dir() => return Err(no_folder(folder)),
             BucketUrl::Folder(_) => None,
             BucketUrl::S3(_) => secrets::keys_of_environment(&context.sources)?,
             BucketUrl::Server(_) => match secrets::keys_of_environment(&context.sources)? {
@@ -141,6 +143,11 @@ impl Desk {
     }
 }
 
+fn no_folder(folder: &Path) -> Error {
+    Error::new(Kind::Unreachable, format_args!("the bucket's folder {} does not exist", folder.display()))
+        .hint("-k, or BUE_BUCKET, names the folder that hub and workers use")
+}
+
 /// What an error of a query means for who asked: the place in the query is shown below the message.
 fn failed(error: ErrorFrame) -> Error {
     let kind = match error.kind {
@@ -158,9 +165,17 @@ pub fn write_csv(arrow: &Path, target: &Path) -> Result {
     let stream = table::read_stream(reader).map_err(Error::machine)?;
     let mut writer = table::CsvWriter::new(Out::open(target)?, &stream.schema()).map_err(Error::machine)?;
     for batch in stream {
-        writer.batch(&batch.map_err(Error::machine)?).map_err(Error::usage)?;
+        writer.batch(&batch.map_err(Error::machine)?).map_err(not_as_text)?;
     }
     writer.finish().map_err(Error::machine)?.finish()
+}
+
+/// What is in the way of a row as text: the row, or the place that it is written to.
+fn not_as_text(error: TableError) -> Error {
+    match error {
+        TableError::NotJson(error) if error.is_io() => Error::machine(std::io::Error::from(error)),
+        error => Error::usage(error),
+    }
 }
 
 /// Copies a file as it is.

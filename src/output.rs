@@ -21,14 +21,11 @@ pub fn print_content(text: &str) -> Result {
     if io::stdout().is_terminal() { print(text) } else { write_out(text) }
 }
 
-/// Prints a part of what a job prints, as it comes.
-pub fn print_part(text: &str) -> Result {
+/// Prints a part of what jobs print, as it comes, and tells whether there is somebody who reads on.
+pub fn print_part(text: &str) -> Result<bool> {
     let mut out = io::stdout().lock();
     let text = if io::stdout().is_terminal() { shown(text) } else { Cow::Borrowed(text) };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) => Err(Error::machine(format_args!("cannot write to standard output: {error}"))),
-        Ok(()) => Ok(()),
-    }
+    is_read(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
 fn write_out(text: &str) -> Result {
@@ -37,11 +34,15 @@ fn write_out(text: &str) -> Result {
         if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }?;
         out.flush()
     });
+    is_read(written).map(drop)
+}
+
+/// Whether what was written had a reader.
+fn is_read(written: io::Result<()>) -> Result<bool> {
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::machine(format_args!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::machine(format_args!("cannot write to standard output: {error}"))),
     }
 }
 

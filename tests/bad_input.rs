@@ -157,6 +157,8 @@ fn every_kind_of_setting_says_what_it_expects() {
     for (command, name, text, expected) in [
         ("hub", "BUE_FILE_BYTES_MAX", "64MB", "`64MB`, expected a size such as 4096, 512KiB, 64MiB or 1GiB"),
         ("hub", "BUE_LAPSE", "12 parsecs", "`12 parsecs`, expected a time such as 500ms, 20s, 5m or 1h"),
+        ("hub", "BUE_LAPSE", "0", "from 1ms to ten years (units: ms, s, m, h, d; seconds where none is given)"),
+        ("hub", "BUE_FILE_BYTES_MAX", "0", "from 1 on (units: B, KiB, MiB, GiB; bytes where none is given)"),
         ("hub", "BUE_PAGE_MAX", "1KiB", "`1KiB`, expected a whole number from 1 on"),
         ("hub", "REVERSE_PRIORITY", "maybe", "`maybe`, expected `true` or `false`"),
         ("status", "PIPELINE_PORT", "70000", "`70000`, expected a port (0 to 65535)"),

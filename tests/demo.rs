@@ -55,7 +55,7 @@ fn a_kept_fleet_survives_the_kill_of_its_hub() {
     let mut demo = fleet.spawn(&["demo", "--keep"]);
     let (pid, command) = printed(&demo, "hub");
     eventually("the middle of the run", || {
-        demo.stderr().lines().any(|line| line.starts_with("run r") && line.contains("pending")).then_some(())
+        demo.stderr().lines().any(|line| line.starts_with("run r") && line.contains("parked")).then_some(())
     });
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     demo.wait_for("this starts it again");

@@ -208,6 +208,21 @@ fn definitions_are_found_in_the_script_and_in_the_python_file() {
 }
 
 #[test]
+fn a_name_of_an_import_leads_to_its_function_where_there_is_one() {
+    let folder = folder();
+    let text = "import python (get as fetch, gone) steps.py\np = fetch | gone\n";
+    let mut editor = Editor::with(folder.path(), text);
+    let start = |answer: &Value| (answer["uri"].clone(), answer["range"]["start"].clone());
+    let python = (json!(format!("file://{}/steps.py", folder.path().display())), json!({"line": 3, "character": 10}));
+    let own = (json!(editor.uri), json!({"line": 0, "character": 29}));
+    for (line, character, place) in [(0, 15, &python), (0, 22, &python), (1, 5, &python), (0, 30, &own), (1, 13, &own)]
+    {
+        assert_eq!(&start(&editor.at("textDocument/definition", line, character)), place, "{line}:{character}");
+    }
+    assert_eq!(editor.end(), Some(0));
+}
+
+#[test]
 fn completion_offers_what_fits() {
     let folder = folder();
     let mut editor = Editor::with(folder.path(), &format!("{SCRIPT}q = | \np(\nx:\n    \n    !\n"));

@@ -111,14 +111,22 @@ fn the_address_of_a_named_database_can_be_a_secret_of_the_hub() {
 #[test]
 fn an_address_among_the_secrets_that_cannot_be_used_is_named_and_not_shown() {
     let mut fleet = Fleet::empty().start(1);
-    let mut command = fleet.command(&["secret", "set", "BUE_CONNECTION_WAREHOUSE"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"nonsense-nonsense").unwrap();
-    assert!(child.wait().unwrap().success());
+    let set = |address: &str| {
+        let mut command = fleet.command(&["secret", "set", "BUE_CONNECTION_WAREHOUSE"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(address.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = set("nonsense-nonsense");
+    assert!(code == Some(2) && told.contains("BUE_CONNECTION_WAREHOUSE is no address"), "{told}");
+    assert!(told.contains("it is not of the form postgres://USER") && !told.contains("nonsense"), "{told}");
+    // Files are those of the machine of the worker, which has no such one.
+    assert_eq!(set("postgres://ada:nonsense@db/sales?sslmode=verify-full&sslrootcert=/not/here").0, Some(0));
     fleet.write("x.bue", &SCRIPT.replace("    !connection", "    !retries 0\n    !connection"));
     let ended = fleet.bue(&["upload", "x.bue", "--wait"]).expect(1);
     assert!(!ended.stderr.contains("nonsense"), "{}", ended.stderr);
     ended.says(&[
-        "the secret BUE_CONNECTION_WAREHOUSE, for `!connection warehouse`, cannot be used: it is not of the form",
+        "the secret BUE_CONNECTION_WAREHOUSE, for `!connection warehouse`, cannot be used: the certificates in `/not/here`",
     ]);
 }

@@ -125,10 +125,28 @@ fn the_tables_of_a_run_are_asked_by_the_names_of_their_steps() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_or_read_is_named_whatever_the_form() {
+    let (mut fleet, run) = ended();
+    let orders = job(&mut fleet, &run, "orders");
+    for flag in ["--csv", "--arrow", "--parquet"] {
+        for place in ["/nonexistent/orders", "/dev/full"] {
+            fleet.bue(&["value", &orders, flag, place]).expect(5).says(&[&format!("cannot write {place}: ")]);
+        }
+    }
+    let missing = fleet.path().join("typo");
+    let bucket = format!("file://{}", missing.display());
+    for command in [&["query", &run, "SELECT * FROM orders"][..], &["value", &orders, "--csv", "-"]] {
+        let ended = fleet.bue(&[command, &["-k", &bucket]].concat()).expect(3);
+        ended.says(&[&format!("{} does not exist", missing.display()), "BUE_BUCKET"]);
+        assert!(!missing.exists());
+    }
+}
+
+#[test]
 fn a_query_that_cannot_be_answered_says_why() {
     let (mut fleet, run) = ended();
     fleet.bue(&["query", &run, "SELECT * FROM nothing"]).expect(2).says(&["names no step of run", "orders"]);
-    fleet.bue(&["query", &run, "SELECT * FROM count"]).expect(2).says(&["count of run", "has no table"]);
+    fleet.bue(&["query", &run, "SELECT * FROM count"]).expect(2).says(&["count of run", "has no table\n"]);
     let excerpt = "(the query, line 2)\n    nmae FROM orders\n    ^";
     fleet.bue(&["query", &run, "SELECT\nnmae FROM orders"]).expect(2).says(&["nmae", excerpt]);
     let excerpt = "(the query, line 1)\n    SELECT * FORM orders\n                  ^";

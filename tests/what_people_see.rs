@@ -75,6 +75,62 @@ fn a_large_run_says_how_to_see_the_rest_of_it_and_shows_it() {
 }
 
 #[test]
+fn a_failed_call_has_its_error_beside_the_others() {
+    let mut fleet = Fleet::empty().start(1);
+    fleet.write("s/x.bue", &passes(3).replace("return number", "return 6 // number"));
+    let run = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(1).run();
+    let mut json = |command: &str| -> serde_json::Value {
+        serde_json::from_str(&fleet.bue(&[command, &run, "--json"]).expect(0).stdout).unwrap()
+    };
+    let (results, status) = (json("results"), json("status"));
+    let results = results["results"].as_array().unwrap();
+    let failed = |entry: &&serde_json::Value| !entry["error"].is_null();
+    let job = status["jobs"].as_array().unwrap().iter().find(failed).unwrap();
+    assert_eq!((&results[0]["error"], results[0]["job"].as_str()), (&job["error"], job["id"].as_str()));
+    assert_eq!(results[0]["error"]["kind"], "exception");
+    assert!(results[0]["error"]["message"].as_str().unwrap().starts_with("ZeroDivisionError"), "{results:?}");
+    assert_eq!(results.iter().filter(failed).count(), 1, "{results:?}");
+}
+
+#[test]
+fn results_that_the_hub_gives_no_more_of_have_a_way_on() {
+    let mut fleet = Fleet::empty().with("BUE_RESULTS_MAX", "2").start(1);
+    fleet.write("s/x.bue", &passes(3));
+    let run = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0).run();
+    let way_on = format!("`bue status {run} --json`");
+    let ended = fleet.bue(&["results", &run, "--json"]).expect(0).says(&["at most 2", "BUE_RESULTS_MAX", &way_on]);
+    let results: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((results["results"].as_array().unwrap().len(), &results["truncated"]), (2, &true.into()));
+}
+
+#[test]
+fn states_are_asked_for_by_the_words_that_are_shown() {
+    let mut fleet = Fleet::empty().with("BUE_PENDING_FIRST", "1h").with("BUE_PENDING_MAX", "1h").start(1);
+    let code = "from buelon.core.step import Result, StepStatus\ndef f(): return Result(status=StepStatus.pending)";
+    fleet.write("s/x.bue", &one_step(code));
+    let run = fleet.bue(&["upload", "s/x.bue"]).expect(0).run();
+    let listed = eventually("the pause", || {
+        let listed = fleet.bue(&["status", &run, "--state", "parked"]).expect(0).stdout;
+        listed.contains("parked, again in").then_some(listed)
+    });
+    assert!(listed.contains("1 job: 1 parked"), "{listed}");
+    assert!(fleet.bue(&["status", &run, "--state", "available"]).expect(0).stdout.contains("parked, again in"));
+    assert!(!fleet.bue(&["status", &run, "--state", "leased"]).expect(0).stdout.contains("again in"));
+    fleet.bue(&["status", &run, "--state", "pending"]).expect(2).says(&["leased", "parked"]);
+}
+
+#[test]
+fn names_in_the_environment_that_are_no_settings_are_told_of_by_services() {
+    let mut fleet = Fleet::empty().with("BUE_NOSUCH", "5").with("BUE_LAPS", "9s").with("BUE_TEST_THING", "1");
+    fleet.start_hub();
+    let told = fleet.hub.as_ref().unwrap().stderr();
+    assert!(told.contains("`BUE_NOSUCH` is no setting") && told.contains("did you mean `BUE_LAPSE`?"), "{told}");
+    assert!(!told.contains("BUE_TEST_THING"), "{told}");
+    let status = fleet.bue(&["status"]).expect(0);
+    assert!(!status.stderr.contains("is no setting"), "{}", status.stderr);
+}
+
+#[test]
 fn the_log_of_a_running_job_is_announced() {
     let mut fleet = Fleet::unenclosed().start(1);
     let folder = fleet.path().display().to_string();
@@ -103,9 +159,10 @@ fn a_worker_tells_a_wrong_token_from_what_is_no_hub() {
     let mut stranger = stranger.with("BUE_TOKEN", "not-the-token");
     let (hub, bucket) = (fleet.noted("hub"), fleet.noted("bucket"));
     stranger.start_worker(&["-b", &hub, "-k", &bucket]);
-    stranger.workers[0].wait_for("set BUE_TOKEN");
+    let refused = format!("hub at {hub} refuses the token");
+    stranger.workers.remove(0).end().expect(4).says(&[&refused, "set BUE_TOKEN"]);
     stranger.start_worker(&["-b", &bucket, "-k", &bucket]);
-    stranger.workers[1].wait_for(&format!("what answers at http://{bucket} is not a hub"));
+    stranger.workers[0].wait_for(&format!("what answers at http://{bucket} is not a hub"));
     stranger.bue(&["status", "-b", &bucket]).expect(3).says(&[&bucket, "is not a hub", "-b"]);
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::JobId;
-use protocol::api::LogRef;
+use protocol::api::{JobPage, LogRef};
 use protocol::log::{LATE_LOGS_MAX, LateLogAnswer, LateLogRequest, LogNews, LogRequest};
+use protocol::{JobId, RunId};
 
 use crate::error::QueueError;
 use crate::queue::Queue;
@@ -71,6 +71,14 @@ impl Queue {
                 tokio::time::sleep(LOOK_PAUSE.min(left)).await;
             }
         }
+    }
+
+    /// Jobs of a run of which an attempt left a log, a page at a time.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn logged_jobs(&self, run: RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, QueueError> {
+        self.shared.store.logged_jobs(run, after, limit.clamp(1, self.limits().page_max)).await
     }
 
     /// The log of one attempt of a job, or of its newest one that left one.

@@ -124,6 +124,16 @@ async fn bad_requests_are_named() {
     refused(get("/v1/jobs/j99").await, StatusCode::NOT_FOUND, ApiErrorKind::NotFound).await;
     let body = refused(get("/v1/jobs/99").await, StatusCode::BAD_REQUEST, ApiErrorKind::Invalid).await;
     assert!(body.error.message.contains("`99`"));
+    for path in [
+        "/v1/runs?limit=many",
+        "/v1/runs/r0123456789ab?version=-1",
+        "/v1/runs/r0123456789ab/jobs?state=asleep",
+        "/v1/jobs/j1/log?attempt=last",
+        "/v1/jobs/j1/value?head=-1",
+        "/v1/jobs/%FF",
+    ] {
+        refused(get(path).await, StatusCode::BAD_REQUEST, ApiErrorKind::Invalid).await;
+    }
     refused(get("/v1/runs/r0123456789ab").await, StatusCode::NOT_FOUND, ApiErrorKind::NotFound).await;
     let post = async |path: &str, body: String| {
         let request = server.request(Method::POST, path).header("content-type", "application/json");

@@ -78,6 +78,22 @@ async fn each_attempt_keeps_its_log(on: On) {
     assert!(news.is_over(), "who follows what has ended does not wait: {news:?}");
 }
 
+async fn jobs_that_left_a_log_are_listed_a_page_at_a_time(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a", "b", "c"], "p = a |\nq = b |\nr = c |\np()\nq()\nr()\n")).await;
+    let (a, b, c) = (rig.next_of("a").await, rig.next_of("b").await, rig.next_of("c").await);
+    let page = async |after| {
+        let page = rig.queue.logged_jobs(run.clone(), after, 1).await.unwrap();
+        (page.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(page(None).await, (vec![], None));
+    settle(&rig, &a, error("ValueError: no"), "a\n").await;
+    rig.settle(&b, success("1")).await;
+    settle(&rig, &c, success("1"), "c\n").await;
+    assert_eq!(page(None).await, (vec![a.job], Some(a.job)));
+    assert_eq!(page(Some(a.job)).await, (vec![c.job], None));
+}
+
 async fn an_attempt_that_is_cancelled_while_it_runs_is_kept_with_its_late_log(on: On) {
     let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a", "b"], "p = a | b\np()\n")).await;
@@ -145,4 +161,5 @@ on_both_stores! {
     an_answer_of_reset_stays_settled_although_its_own_job_starts_over,
     one_who_follows_hears_what_is_printed_and_that_the_attempt_is_over,
     each_attempt_keeps_its_log,
+    jobs_that_left_a_log_are_listed_a_page_at_a_time,
 }

@@ -34,6 +34,14 @@ pub struct Symbol {
     pub settings: Vec<Span>,
 }
 
+impl Symbol {
+    /// Whether it is a step of an import, whose item says where it is and no more.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        self.work.is_some_and(|work| work.function.start() == self.span.start())
+    }
+}
+
 /// What a step runs.
 #[derive(Debug, Clone, Copy)]
 pub struct SymbolWork {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use protocol::{JobAddress, JobState, RunId};
+use protocol::{JobAddress, RunId};
 
 use super::HubPlace;
-use super::names::RunOrJob;
+use super::names::{RunOrJob, StateName};
 
 /// Arguments of `bue status`.
 #[derive(Debug, Args)]
@@ -20,9 +20,9 @@ pub struct StatusArguments {
     /// Show all jobs of the run, not only the first
     #[arg(long, requires = "run")]
     pub all: bool,
-    /// Show only the run's jobs in this state: waiting, available, leased, succeeded, failed or cancelled
+    /// Show only the run's jobs in this state: waiting, available (parked: those of them that wait for a time), leased, succeeded, failed or cancelled
     #[arg(long, requires = "run", value_name = "STATE")]
-    pub state: Option<JobState>,
+    pub state: Option<StateName>,
     /// Print it as JSON: of a run with all its jobs
     #[arg(long)]
     pub json: bool,

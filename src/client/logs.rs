@@ -1,11 +1,18 @@
 //! Logs of jobs, kept and live.
 
-use protocol::JobId;
+use protocol::api::JobPage;
 use protocol::log::LogNews;
+use protocol::{JobId, RunId};
 
 use super::{ANSWER_TIMEOUT, Client, ClientError, NEWS_WAIT};
 
 impl Client {
+    /// The next jobs of a run of which an attempt left a log, block by block.
+    pub async fn logged_jobs(&self, run: &RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, ClientError> {
+        let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        self.get(&format!("runs/{run}/logs?limit={limit}{after}"), ANSWER_TIMEOUT).await
+    }
+
     /// What a job printed in one attempt, or in the newest one that left a log.
     pub async fn log(&self, job: JobId, attempt: Option<u32>) -> Result<String, ClientError> {
         let which = attempt.map(|attempt| format!("?attempt={attempt}")).unwrap_or_default();

@@ -203,6 +203,11 @@ impl Client {
         self.text(&format!("jobs/{job}/value?head={count}&drawn={count}")).await
     }
 
+    /// Whether the hub accepts the token, by a request that costs it nothing.
+    pub async fn check_token(&self) -> Result<(), ClientError> {
+        self.get::<Vec<RunView>>("runs?limit=0", ANSWER_TIMEOUT).await.map(drop)
+    }
+
     /// The hub at a glance.
     pub async fn status(&self) -> Result<StatusAnswer, ClientError> {
         self.get("status", ANSWER_TIMEOUT).await

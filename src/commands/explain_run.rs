@@ -53,8 +53,8 @@ fn word(open: &OpenJobs) -> &'static str {
     let is_until = |reason: &Reason| matches!(reason, Reason::Until { .. });
     match open.state {
         _ if open.passes => "of loop passes that are made as workers get near them",
-        JobState::Leased if open.example.is_some() => "running, the one that runs longest",
-        JobState::Available if open.reasons.iter().any(is_until) => "pending",
+        JobState::Leased if open.example.is_some() => "leased, the one that runs longest",
+        JobState::Available if open.reasons.iter().any(is_until) => "parked",
         state => job_word(state),
     }
 }
@@ -115,9 +115,9 @@ mod tests {
         let until = Reason::Until { from_ms: 0, after: After::Error };
         assert_eq!(
             line(&open(JobState::Available, vec![until])),
-            "1,200 pending, such as j7 (`poll`): their last attempts failed, the next one runs again in 0.0 s"
+            "1,200 parked, such as j7 (`poll`): their last attempts failed, the next one runs again in 0.0 s"
         );
         let long_ago = OpenJobs { since_ms: Some(0), ..open(JobState::Leased, Vec::new()) };
-        assert!(line(&long_ago).starts_with("1,200 running, the one that runs longest, j7 (`poll`) for "));
+        assert!(line(&long_ago).starts_with("1,200 leased, the one that runs longest, j7 (`poll`) for "));
     }
 }

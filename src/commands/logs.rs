@@ -1,7 +1,9 @@
 //! `bue logs`: what one job, or each job of a run, has printed; and what it prints while it runs.
 
+use futures::stream::{self, StreamExt};
+use protocol::api::JobView;
 use protocol::log::LogNews;
-use protocol::{JobId, JobState, RunId};
+use protocol::{JobId, JobState, RunId, RunState};
 
 use crate::cli::{LogsArguments, RunOrJob};
 use crate::client::Client;
@@ -10,6 +12,8 @@ use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::runs::PAGE;
 
+/// Logs of a run that are fetched at once.
+const LOGS_AT_ONCE: usize = 8;
 /// What the worker writes into a log where its middle is left out, around the number of bytes.
 const LEFT_OUT: (&str, &str) = ("\n… ", " bytes left out …\n");
 
@@ -32,57 +36,85 @@ pub fn run(context: &Context, arguments: &LogsArguments) -> Result {
 async fn show(client: &Client, job: JobId, attempt: Option<u32>) -> Result {
     let view = client.explain(job).await?.job;
     if let Some(number) = attempt {
+        if number == 0 || number > view.attempts {
+            return Err(no_attempt(&view, number));
+        }
         let text = client.log(job, Some(number)).await?;
         if text.is_empty() {
             output::note(&format!("attempt {number} of job {job} has left no log"));
         }
-        return output::print_part(&text);
+        return output::print_part(&text).map(drop);
     }
     if view.state == JobState::Leased {
         let nothing = LogNews { state: JobState::Leased, attempt: view.attempts, from: 0, text: String::new() };
         let news = client.log_news_now(job, &nothing).await?;
         output::note(&format!("job {job} is running attempt {}: `bue logs {job} -f` goes on with it", news.attempt));
-        return output::print_part(&news.text);
+        return output::print_part(&news.text).map(drop);
     }
     let text = client.log(job, None).await?;
     if text.is_empty() {
-        output::note(&format!("job {job} has printed nothing so far"));
+        let is_over = matches!(view.state, JobState::Succeeded | JobState::Failed | JobState::Cancelled);
+        let so_far = if is_over { "" } else { " so far" };
+        output::note(&format!("job {job} has printed nothing{so_far}"));
         return Ok(());
     }
     output::print_content(&text)
 }
 
+fn no_attempt(job: &JobView, number: u32) -> Error {
+    let had = match job.attempts {
+        0 => "none has begun".to_owned(),
+        1 => "there is attempt 1 only".to_owned(),
+        count => format!("there are {count}, numbered from 1"),
+    };
+    let id = job.id;
+    Error::usage(format_args!("job {id} (`{}`) has no attempt {number}: {had}", job.name))
+        .hint(format_args!("`bue explain {id}` lists them"))
+}
+
 /// The logs of all jobs that left one, in the order of the jobs.
 async fn show_run(client: &Client, run: &RunId) -> Result {
     let mut after = None;
+    let mut is_empty = true;
     loop {
-        let page = client.jobs(run, after, None, PAGE).await?;
-        for job in page.jobs.iter().filter(|job| !job.item && job.attempts > 0) {
-            let text = client.log(job.id, None).await?;
-            if !text.is_empty() {
-                output::print(&format!("--- {} {}", job.id, job.name))?;
-                output::print_content(&text)?;
+        let page = client.logged_jobs(run, after, PAGE).await?;
+        let mut logs = stream::iter(&page.jobs)
+            .map(async |job| Ok::<_, Error>((job, client.log(job.id, None).await?)))
+            .buffered(LOGS_AT_ONCE);
+        while let Some(log) = logs.next().await {
+            let (job, text) = log?;
+            is_empty = false;
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            if !output::print_part(&format!("--- {} {}\n{text}{end}", job.id, job.name))? {
+                return Ok(());
             }
         }
         after = page.next;
         if after.is_none() {
-            return Ok(());
+            break;
         }
     }
+    if is_empty {
+        let so_far = if client.run(run).await?.state == RunState::Running { " so far" } else { "" };
+        output::note(&format!("no job of run {run} has left a log{so_far}"));
+    }
+    Ok(())
 }
 
-/// Prints attempt after attempt as they print, until the job has ended.
+/// Prints attempt after attempt as they print, until the job has ended or nobody reads on.
 async fn follow(client: &Client, job: JobId) -> Result {
     let mut known = LogNews { state: JobState::Waiting, attempt: 0, from: 0, text: String::new() };
     loop {
         let mut news = client.log_news(job, &known).await?;
         let has_ended = known.is_running() && (news.attempt != known.attempt || !news.is_running());
-        if has_ended {
-            finish(client, job, known.attempt, printed(&known)).await?;
+        if has_ended && !finish(client, job, known.attempt, printed(&known)).await? {
+            return Ok(());
         }
         for attempt in missed(&known, &news) {
             announce(job, attempt);
-            finish(client, job, attempt, 0).await?;
+            if !finish(client, job, attempt, 0).await? {
+                return Ok(());
+            }
         }
         if news.is_running() {
             let place = if news.attempt == known.attempt { printed(&known) } else { 0 };
@@ -92,7 +124,9 @@ async fn follow(client: &Client, job: JobId) -> Result {
             if news.from > place {
                 output::note(&format!("… {} bytes left out …", news.from - place));
             }
-            output::print_part(&news.text)?;
+            if !output::print_part(&news.text)? {
+                return Ok(());
+            }
         } else {
             // What there was of it has been printed as a whole.
             (news.from, news.text) = (printed(&known), String::new());
@@ -127,8 +161,8 @@ fn printed(known: &LogNews) -> u64 {
     known.from + known.text.len() as u64
 }
 
-/// Prints what is left of the log of an attempt that is over.
-async fn finish(client: &Client, job: JobId, attempt: u32, printed: u64) -> Result {
+/// Prints what is left of the log of an attempt that is over, and tells whether there is somebody who reads on.
+async fn finish(client: &Client, job: JobId, attempt: u32, printed: u64) -> Result<bool> {
     let text = client.log(job, Some(attempt)).await?;
     output::print_part(rest(&text, printed))
 }

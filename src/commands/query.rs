@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bucket::table::NoNumber;
 use bucket::value::Accepted;
-use protocol::ValueRef;
 use protocol::api::JobView;
 use protocol::frame::Input;
+use protocol::{RunState, ValueRef};
 
 use crate::cli::QueryArguments;
 use crate::client::Client;
@@ -92,7 +92,8 @@ async fn find(client: &Client, arguments: &QueryArguments) -> Result<Found> {
         }
     }
     if found.values.is_empty() {
-        return Err(nothing(arguments, &names, &found.tables));
+        let is_over = client.run(&arguments.run).await?.state != RunState::Running;
+        return Err(nothing(arguments, &names, &found.tables, if is_over { "" } else { " so far" }));
     }
     Ok(found)
 }
@@ -128,16 +129,21 @@ fn table_of(job: JobView) -> Option<(String, ValueRef)> {
     value.passes().map(|_| (job.name, value))
 }
 
-fn nothing(arguments: &QueryArguments, names: &BTreeMap<String, bool>, tables: &BTreeSet<String>) -> Error {
+fn nothing(
+    arguments: &QueryArguments,
+    names: &BTreeMap<String, bool>,
+    tables: &BTreeSet<String>,
+    so_far: &str,
+) -> Error {
     let named: Vec<&str> = names.iter().filter(|(_, is_named)| **is_named).map(|(name, _)| name.as_str()).collect();
     if !named.is_empty() {
-        let message = format!("{} of run {} has no table so far", named.join(", "), arguments.run);
+        let message = format!("{} of run {} has no table{so_far}", named.join(", "), arguments.run);
         return Error::usage(message)
             .hint("a table is the value of a step that returned rows; `bue status RUN --all` shows its jobs");
     }
     let message = format!("the query names no step of run {}", arguments.run);
     let hint = if tables.is_empty() {
-        format!("its steps are {}, none of which has a table so far", listed(&names.keys().cloned().collect()))
+        format!("its steps are {}, none of which has a table{so_far}", listed(&names.keys().cloned().collect()))
     } else {
         format!("its tables are {}; other names than words go between quotes", listed(tables))
     };

@@ -27,7 +27,8 @@ pub fn run(context: &Context, arguments: &ResultsArguments) -> Result {
 async fn show(client: &Client, arguments: &ResultsArguments) -> Result {
     let answer = client.results(&arguments.run, usize::MAX).await?;
     if arguments.json {
-        let document = Document { results: CallResult::all(client, &answer).await?, truncated: answer.truncated };
+        let document =
+            Document { results: CallResult::all(client, &arguments.run, &answer).await?, truncated: answer.truncated };
         output::print(&serde_json::to_string(&document).map_err(Error::internal)?)?;
     } else if answer.results.is_empty() {
         output::note(&format!("run {} has no results so far", arguments.run));
@@ -36,7 +37,11 @@ async fn show(client: &Client, arguments: &ResultsArguments) -> Result {
     }
     if answer.truncated {
         let shown = output::grouped(answer.results.len() as u64);
-        output::note(&format!("… and more: the hub gives at most {shown}; BUE_RESULTS_MAX of the hub changes that"));
+        output::note(&format!(
+            "… and more: the hub gives at most {shown}; BUE_RESULTS_MAX of the hub changes that, and \
+             `bue status {} --json` has all jobs, with those of their values that are small",
+            arguments.run
+        ));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::cli::{SecretArguments, SecretCommand, SecretListArguments, SecretName
 use crate::context::{Context, block_on};
 use crate::error::{Error, Result};
 use crate::output;
+use crate::settings::engines;
 
 /// Most that is read of standard input; the hub has a limit of its own.
 const VALUE_BYTES_MAX: u64 = 1 << 20;
@@ -28,6 +29,9 @@ fn set(context: &Context, arguments: &SecretNameArguments) -> Result {
     let name = checked(&arguments.name)?;
     let client = context.client(&arguments.hub)?;
     let value = read_value(name)?;
+    if let Some(defect) = name.strip_prefix(CONNECTION_PREFIX).and_then(|_| engines::address_defect(&value.0)) {
+        return Err(Error::usage(format_args!("the value of {name} is no address of a database: {defect}")));
+    }
     if value.0.len() < worker::SECRET_BYTES_HIDDEN_MIN {
         output::note(&format!(
             "warning: a value of fewer than {} bytes is not hidden in logs",

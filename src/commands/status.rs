@@ -7,7 +7,7 @@ use protocol::{JobState, RunId};
 use serde::Serialize;
 
 use super::pause;
-use crate::cli::StatusArguments;
+use crate::cli::{StateName, StatusArguments};
 use crate::client::Client;
 use crate::context::{Context, block_on};
 use crate::error::{Error, Result};
@@ -39,14 +39,10 @@ async fn show_hub(client: &Client, json: bool) -> Result {
 async fn show_run(client: &Client, run: &RunId, arguments: &StatusArguments) -> Result {
     let run = client.run(run).await?;
     if arguments.json {
-        let jobs = all_jobs(client, &run, arguments.state).await?;
+        let jobs = jobs(client, &run, arguments.state, usize::MAX).await?;
         return print_json(&RunDocument { run, jobs });
     }
-    let jobs = if arguments.all {
-        all_jobs(client, &run, arguments.state).await?
-    } else {
-        client.jobs(&run.id, None, arguments.state, JOBS_MAX).await?.jobs
-    };
+    let jobs = jobs(client, &run, arguments.state, if arguments.all { usize::MAX } else { JOBS_MAX }).await?;
     let mut text = run_line(&run);
     let mut table = drawn(&["job", "step", "scope", "state", "attempts", "value or error"]);
     for job in &jobs {
@@ -79,15 +75,17 @@ struct RunDocument {
     jobs: Vec<JobView>,
 }
 
-/// The jobs of a run, page by page.
-async fn all_jobs(client: &Client, run: &RunView, state: Option<JobState>) -> Result<Vec<JobView>> {
+/// The first jobs of a run, page by page: all, or those in one state.
+async fn jobs(client: &Client, run: &RunView, state: Option<StateName>, most: usize) -> Result<Vec<JobView>> {
+    let asked = state.map(StateName::state);
+    let is_wanted = |job: &JobView| state != Some(StateName::Parked) || is_parked(job);
     let mut jobs = Vec::new();
     let mut after = None;
     loop {
-        let page = client.jobs(&run.id, after, state, PAGE).await?;
-        jobs.extend(page.jobs);
+        let page = client.jobs(&run.id, after, asked, PAGE.min(most)).await?;
+        jobs.extend(page.jobs.into_iter().filter(is_wanted).take(most - jobs.len()));
         after = page.next;
-        if after.is_none() {
+        if after.is_none() || jobs.len() >= most {
             return Ok(jobs);
         }
     }
@@ -191,9 +189,9 @@ fn counts_text(counts: &Counts) -> String {
         (counts.succeeded, "succeeded"),
         (counts.failed, "failed"),
         (counts.cancelled, "cancelled"),
-        (counts.leased, "running"),
+        (counts.leased, "leased"),
         (counts.available, "available"),
-        (counts.pending, "pending"),
+        (counts.pending, "parked"),
         (counts.waiting, "waiting"),
     ]
     .into_iter()
@@ -205,10 +203,17 @@ fn counts_text(counts: &Counts) -> String {
 }
 
 fn state_of(job: &JobView) -> String {
-    match job.available_at_ms.and_then(until) {
-        Some(pause) if job.state == JobState::Available => format!("pending, again in {}", span(pause)),
+    match job.available_at_ms {
+        Some(at) if is_parked(job) => match until(at) {
+            Some(pause) => format!("parked, again in {}", span(pause)),
+            None => "parked".to_owned(),
+        },
         _ => job_word(job.state).to_owned(),
     }
+}
+
+fn is_parked(job: &JobView) -> bool {
+    job.state == JobState::Available && job.available_at_ms.is_some()
 }
 
 fn outcome_of(job: &JobView) -> String {

@@ -2,14 +2,16 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::WorkerArguments;
+use crate::client::{Client, Patience};
 use crate::context::{Context, block_on_all_cores};
 use crate::data_dir::Service;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::secrets;
-use crate::service::{keys, log, sandbox, stop};
+use crate::service::{keys, log, sandbox, stop, token};
 use crate::settings::value::{self, Scopes, Value};
 use crate::settings::{engines, limits, places, table};
 
@@ -36,8 +38,9 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
         looked = keys::first_look(&bucket) => looked?,
         () = stop.cancelled() => return Ok(()),
     }
-    let token = secrets::token_of_client(sources, &context.data_dir)?;
-    let hub = ::worker::HttpHub::new(&hub_address.to_string(), token).map_err(Error::machine)?;
+    let token = || secrets::token_of_client(sources, &context.data_dir);
+    let client = Client::new(hub_address.clone(), token()?, Patience::For(Duration::ZERO))?;
+    let hub = ::worker::HttpHub::new(&hub_address.to_string(), token()?).map_err(Error::machine)?;
     output::note(&format!(
         "worker with {} takes jobs from {} and keeps values in {url}; Python {} at {}; sandbox: {}",
         output::plural(config.slots as u64, "slot", "slots"),
@@ -54,8 +57,9 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
             return Ok(());
         }
         refused = keys::refusal(&bucket) => refused,
+        refused = token::refusal(&client) => refused,
     };
-    // No step could keep its value: what was leased is handed back.
+    // No step could keep its value, or there is nobody to hand it in to: what was leased is handed back.
     stop.cancel();
     working.await.map_err(Error::machine)?;
     Err(refused)

@@ -12,8 +12,9 @@ const SERVICE_FILTER: &str = "warn,s3s=off,bue=info,bue_hub=info,bue_worker=info
 /// Commands of people log what is wrong; the rest they print themselves.
 const COMMAND_FILTER: &str = "error";
 
-/// Starts the log of a service.
+/// Starts the log of a service, with a line for each name in its environment that looks like a setting and is none.
 pub fn start(sources: &Sources) -> Result {
+    sources.unknown().iter().for_each(|warning| output::note(&format!("warning: in the environment: {warning}")));
     start_with(sources, SERVICE_FILTER)
 }
 

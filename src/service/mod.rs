@@ -6,3 +6,4 @@ pub mod log;
 pub mod sandbox;
 pub mod stop;
 pub mod text;
+pub mod token;

@@ -39,6 +39,14 @@ fn connections(sources: &Sources) -> Result<BTreeMap<String, Postgres>, SettingE
     sources.starting_with(CONNECTION_PREFIX).into_iter().map(connection).collect()
 }
 
+/// Why the address of a database cannot be used; no part of it is in the reason. The file with certificates that it may name is one of
+/// the workers' machines.
+pub fn address_defect(address: &str) -> Option<String> {
+    let (place, query) = address.split_once('?').unwrap_or((address, ""));
+    let here: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("sslrootcert=")).collect();
+    format!("{place}?{}", here.join("&")).parse::<Postgres>().err()
+}
+
 /// A word for `sslmode`.
 struct SslMode(PostgresTls);
 
@@ -107,6 +115,15 @@ mod tests {
         let sources = Sources::of(&[("BUE_CONNECTION_WAREHOUSE", "postgres://ada:hidden@db")], &[]);
         let error = read(&sources).unwrap_err().to_string();
         assert!(error.contains("BUE_CONNECTION_WAREHOUSE") && !error.contains("hidden"), "{error}");
+    }
+
+    #[test]
+    fn an_address_is_looked_at_without_the_files_of_other_machines() {
+        assert_eq!(address_defect("postgres://ada:x@db/sales?sslrootcert=/not/here&sslmode=verify-full"), None);
+        assert_eq!(address_defect("postgres://ada:x@db/sales"), None);
+        for address in ["hidden", "postgres://ada:hidden@db", "postgres://ada:hidden@db/sales?sslmode=hidden"] {
+            assert!(!address_defect(address).unwrap().contains("hidden"), "{address}");
+        }
     }
 
     #[test]

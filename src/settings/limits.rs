@@ -66,10 +66,10 @@ fn is_size(name: &str) -> bool {
 
 /// For each set of bounds: how it is read, and how it is documented.
 macro_rules! limits {
-    ($($(#[$doc:meta])* $reader:ident, $rows:ident: $limits:ty { $($($field:ident).+, $name:ident $(from $least:literal)? $meaning:literal;)* })*) => {
+    ($($(#[$doc:meta])* $visible:vis $reader:ident, $rows:ident: $limits:ty { $($($field:ident).+, $name:ident $(from $least:literal)? $meaning:literal;)* })*) => {
         $(
             $(#[$doc])*
-            pub fn $reader(sources: &Sources) -> Result<$limits, SettingError> {
+            $visible fn $reader(sources: &Sources) -> Result<$limits, SettingError> {
                 let mut limits = <$limits>::default();
                 $(
                     let setting =
@@ -98,7 +98,7 @@ macro_rules! limits {
 
 limits! {
     /// Bounds of a hub.
-    hub, hub_rows: hub::Limits {
+    read_hub, hub_rows: hub::Limits {
         request_bytes_max, BUE_REQUEST_BYTES_MAX "Hub: largest JSON request.";
         file_bytes_max, BUE_FILE_BYTES_MAX "Hub and upload: largest file of a bundle.";
         bundle_bytes_max, BUE_BUNDLE_BYTES_MAX "Hub and upload: largest bundle.";
@@ -141,7 +141,7 @@ limits! {
     }
 
     /// Pauses and tolerances of a hub.
-    policy, policy_rows: hub::Policy {
+    read_policy, policy_rows: hub::Policy {
         backoff_first, BUE_BACKOFF_FIRST "Hub: longest pause after a first error; doubles with each further one.";
         backoff_max, BUE_BACKOFF_MAX "Hub: longest pause after any error.";
         pending_first, BUE_PENDING_FIRST "Hub: pause after a first pending answer; grows by half with each further one.";
@@ -150,7 +150,7 @@ limits! {
     }
 
     /// Bounds of a worker.
-    worker, worker_rows: worker::Limits {
+    read_worker, worker_rows: worker::Limits {
         lease_wait, BUE_WORKER_LEASE_WAIT "Worker: how long the hub may keep a request for work waiting.";
         beat, BUE_WORKER_BEAT "Worker: time between beats until the hub names another.";
         backoff_min, BUE_WORKER_BACKOFF_MIN "Worker: shortest pause before something that failed is tried again.";
@@ -197,7 +197,7 @@ limits! {
     }
 
     /// Bounds of a bucket server.
-    bucket_server, bucket_server_rows: bucket::server::Limits {
+    pub bucket_server, bucket_server_rows: bucket::server::Limits {
         object_bytes_max, BUE_BUCKET_OBJECT_BYTES_MAX "Bucket: largest object.";
         connections_max, BUE_BUCKET_CONNECTIONS_MAX "Bucket: connections served at once.";
         header_timeout, BUE_BUCKET_HEADER_TIMEOUT "Bucket: longest time for the head of a request, also on an idle connection.";
@@ -211,6 +211,55 @@ limits! {
     bundle, bundle_rows: BundleLimits {
         entries_max, BUE_BUNDLE_ENTRIES_MAX "Upload: most files and folders looked at for a bundle.";
     }
+}
+
+/// Bounds of a hub.
+pub fn hub(sources: &Sources) -> Result<hub::Limits, SettingError> {
+    let limits = read_hub(sources)?;
+    // A beat may come late, or be lost once.
+    check_order(
+        ("BUE_BEAT", limits.beat),
+        ("BUE_LAPSE", limits.lapse),
+        2,
+        "so that workers that live are not taken for lost",
+    )?;
+    Ok(limits)
+}
+
+/// Pauses and tolerances of a hub.
+pub fn policy(sources: &Sources) -> Result<hub::Policy, SettingError> {
+    let policy = read_policy(sources)?;
+    let why = "for pauses grow from the one to the other";
+    check_order(("BUE_BACKOFF_FIRST", policy.backoff_first), ("BUE_BACKOFF_MAX", policy.backoff_max), 1, why)?;
+    check_order(("BUE_PENDING_FIRST", policy.pending_first), ("BUE_PENDING_MAX", policy.pending_max), 1, why)?;
+    Ok(policy)
+}
+
+/// Bounds of a worker.
+pub fn worker(sources: &Sources) -> Result<worker::Limits, SettingError> {
+    let limits = read_worker(sources)?;
+    let (least, most) =
+        (("BUE_WORKER_BACKOFF_MIN", limits.backoff_min), ("BUE_WORKER_BACKOFF_MAX", limits.backoff_max));
+    check_order(least, most, 1, "for pauses grow from the one to the other")?;
+    Ok(limits)
+}
+
+/// Refuses two times of which the less one is so large that it does not go `times` into the other.
+fn check_order(
+    less: (&'static str, Duration),
+    more: (&'static str, Duration),
+    times: u32,
+    why: &'static str,
+) -> Result<(), SettingError> {
+    if less.1.saturating_mul(times) <= more.1 {
+        return Ok(());
+    }
+    let most = if times == 1 { "more" } else { "more than half of it" };
+    Err(SettingError::Order {
+        less: format!("{} is {}", less.0, show_duration(less.1)),
+        more: format!("{} is {}", more.0, show_duration(more.1)),
+        rule: format!("the first must not be {most}, {why}"),
+    })
 }
 
 /// Bounds of the files that travel with a script; those on files and bytes are the hub's too.
@@ -241,7 +290,7 @@ impl Default for BundleLimits {
 impl BundleLimits {
     /// What the settings say.
     pub fn read(sources: &Sources) -> Result<Self, SettingError> {
-        let hub = hub(sources)?;
+        let hub = read_hub(sources)?;
         Ok(Self {
             files_max: hub.bundle_files_max as u64,
             file_bytes_max: hub.file_bytes_max as u64,
@@ -274,6 +323,19 @@ mod tests {
         let error = hub(&sources).unwrap_err().to_string();
         assert!(error.contains("BUE_LEASES_MAX"), "{error}");
         assert_eq!(hub(&Sources::of(&[("BUE_SCOPE_SHARE", "0")], &[])).unwrap().scope_share, 0);
+    }
+
+    #[test]
+    fn times_that_do_not_go_together_are_refused_with_both_names() {
+        let set = |name, text| Sources::of(&[(name, text)], &[]);
+        let told = |error: SettingError| error.to_string();
+        let lapse = told(hub(&set("BUE_LAPSE", "5s")).unwrap_err());
+        assert!(lapse.starts_with("BUE_BEAT is 3s and BUE_LAPSE is 5s: "), "{lapse}");
+        assert!(hub(&set("BUE_LAPSE", "6s")).is_ok());
+        let first = told(policy(&set("BUE_BACKOFF_FIRST", "6m")).unwrap_err());
+        assert!(first.starts_with("BUE_BACKOFF_FIRST is 6m and BUE_BACKOFF_MAX is 5m: "), "{first}");
+        assert!(policy(&set("BUE_PENDING_MAX", "500ms")).is_err() && policy(&set("BUE_PENDING_FIRST", "30s")).is_ok());
+        assert!(worker(&set("BUE_WORKER_BACKOFF_MIN", "1h")).is_err());
     }
 
     #[test]

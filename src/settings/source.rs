@@ -55,6 +55,16 @@ pub enum SettingError {
         /// What would be right.
         expected: String,
     },
+    /// Two times do not go together.
+    #[error("{less} and {more}: {rule}")]
+    Order {
+        /// The name and the value of the one that is too large.
+        less: String,
+        /// The same of the one that is too small.
+        more: String,
+        /// What must hold.
+        rule: String,
+    },
     /// `.env` is there and cannot be read.
     #[error("cannot read settings from {}: {reason}", path.display())]
     File {
@@ -83,6 +93,11 @@ impl Sources {
         }
         let unknown = self.file.keys().filter_map(|name| unknown::warning(name));
         unknown.map(|warning| format!("in {place}: {warning}")).collect()
+    }
+
+    /// Names in the environment that look like settings and are none.
+    pub fn unknown(&self) -> Vec<String> {
+        self.environment.keys().filter_map(|name| unknown::warning_of_environment(name)).collect()
     }
 
     /// The value of a setting, or `None` where it is not set. An empty text counts as not set.

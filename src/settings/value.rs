@@ -77,7 +77,8 @@ impl Value for Host {
 pub struct Size(pub u64);
 
 impl Value for Size {
-    const EXPECTED: &'static str = "a size such as 4096, 512KiB, 64MiB or 1GiB";
+    const EXPECTED: &'static str =
+        "a size such as 4096, 512KiB, 64MiB or 1GiB, from 1 on (units: B, KiB, MiB, GiB; bytes where none is given)";
 
     fn parse(text: &str) -> Option<Self> {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -115,7 +116,7 @@ impl Value for Slots {
 }
 
 impl Value for Duration {
-    const EXPECTED: &'static str = "a time such as 500ms, 20s, 5m or 1h (seconds where no unit is given)";
+    const EXPECTED: &'static str = "a time such as 500ms, 20s, 5m or 1h, from 1ms to ten years (units: ms, s, m, h, d; seconds where none is given)";
 
     fn parse(text: &str) -> Option<Self> {
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');

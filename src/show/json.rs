@@ -1,7 +1,11 @@
 //! What `--json` prints: one document about a run's jobs and results, or about what is wrong with a script.
 
+use std::collections::{HashMap, HashSet};
+
 use protocol::api::{JobView, ResultView, ResultsAnswer, RunView};
-use protocol::{Diagnostic, DiagnosticKind, ErrorKind, JobId, JobState, Place, Plan, Severity, Statement};
+use protocol::{
+    Diagnostic, DiagnosticKind, ErrorKind, JobId, JobState, Place, Plan, RunId, Severity, Statement, StepError,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -62,7 +66,10 @@ pub struct CallResult {
     job: JobId,
     status: &'static str,
     value: Option<Box<RawValue>>,
-    /// Why there is none: the value has no form as JSON.
+    /// Of a failed call, what its last job failed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<StepError>,
+    /// Why there is no value: it has no form as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     value_error: Option<String>,
 }
@@ -98,14 +105,15 @@ impl Document {
     pub async fn of_run(embedded: &Embedded, run: &RunView, plan: &Plan) -> Result<Self> {
         let jobs = all_jobs(embedded, run).await?;
         let error = jobs.iter().find(|job| job.state == JobState::Failed).map(|job| run_time_error(job, plan));
-        let results = CallResult::all(embedded, &embedded.results(&run.id, usize::MAX).await?).await?;
+        let results = CallResult::all(embedded, &run.id, &embedded.results(&run.id, usize::MAX).await?).await?;
         Ok(Self { jobs: Some(jobs.into_iter().map(Job::from).collect()), results: Some(results), error, errors: None })
     }
 }
 
 impl CallResult {
-    /// All of `answer`, with their values.
-    pub async fn all(runs: &impl Runs, answer: &ResultsAnswer) -> Result<Vec<Self>> {
+    /// All of a run's `answer`, with their values and errors.
+    pub async fn all(runs: &impl Runs, run: &RunId, answer: &ResultsAnswer) -> Result<Vec<Self>> {
+        let mut errors = errors_of(runs, run, &answer.results).await?;
         let mut results = Vec::with_capacity(answer.results.len());
         for result in &answer.results {
             let (value, value_error) = match Self::value(runs, result).await {
@@ -119,6 +127,7 @@ impl CallResult {
                 job: result.job,
                 status: status(result.state),
                 value,
+                error: errors.remove(&result.job),
                 value_error,
             });
         }
@@ -134,6 +143,27 @@ impl CallResult {
             _ => Ok(None),
         }
     }
+}
+
+/// The errors of the failed jobs among some results.
+async fn errors_of(runs: &impl Runs, run: &RunId, results: &[ResultView]) -> Result<HashMap<JobId, StepError>> {
+    let failed = results.iter().filter(|result| result.state == JobState::Failed);
+    let mut missing: HashSet<JobId> = failed.map(|result| result.job).collect();
+    let mut errors = HashMap::new();
+    let mut after = None;
+    while !missing.is_empty() {
+        let page = runs.jobs(run, after, Some(JobState::Failed)).await?;
+        for job in page.jobs {
+            if let Some(error) = job.error.filter(|_| missing.remove(&job.id)) {
+                errors.insert(job.id, error);
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(errors)
 }
 
 async fn all_jobs(embedded: &Embedded, run: &RunView) -> Result<Vec<JobView>> {

@@ -64,7 +64,7 @@ pub fn job_word(state: JobState) -> &'static str {
     match state {
         JobState::Waiting => "waiting",
         JobState::Available => "available",
-        JobState::Leased => "running",
+        JobState::Leased => "leased",
         JobState::Succeeded => "succeeded",
         JobState::Failed => "failed",
         JobState::Cancelled => "cancelled",

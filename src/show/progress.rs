@@ -122,9 +122,9 @@ fn parts_of_rest(counts: &Counts) -> Vec<String> {
     let parts = [
         (counts.failed, "failed"),
         (counts.cancelled, "cancelled"),
-        (counts.leased, "running"),
+        (counts.leased, "leased"),
         (counts.available, "available"),
-        (counts.pending, "pending"),
+        (counts.pending, "parked"),
         (counts.waiting, "waiting"),
     ];
     parts
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn a_line_names_what_there_is() {
         let run = run(Counts { waiting: 1_200, leased: 3, succeeded: 7, ..Counts::default() });
-        assert_eq!(line(&run), "run r000000000000: 1,210 jobs, 7 succeeded, 3 running, 1,200 waiting");
+        assert_eq!(line(&run), "run r000000000000: 1,210 jobs, 7 succeeded, 3 leased, 1,200 waiting");
         let paused = RunView { paused: vec![Pause::Everything], ..run };
-        assert_eq!(describe_rest(&paused), "paused, 3 running, 1,200 waiting");
+        assert_eq!(describe_rest(&paused), "paused, 3 leased, 1,200 waiting");
     }
 
     #[test]

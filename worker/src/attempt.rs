@@ -347,7 +347,7 @@ impl<H: Hub> Attempts<H> {
         if let Some(duckdb) = &mut frame.duckdb {
             duckdb.program = self.enclosure.seen_duckdb(std::mem::take(&mut duckdb.program));
         }
-        let mark = Mark::new(assignment.lease.token.to_string());
+        let mark = Mark::new(protocol::Digest::of(&assignment.lease.token.0).to_string());
         let mut launch = self.launch(assignment, &mark)?;
         launch.environment.extend(declared.variables.clone());
         let interpreter = self.interpreter_of(assignment);

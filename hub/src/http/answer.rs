@@ -1,7 +1,7 @@
 //! Answers: JSON with a status code that fits the kind of error.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use protocol::api::{ApiError, ApiErrorKind, ErrorBody};
@@ -36,12 +36,6 @@ impl From<JsonRejection> for Refusal {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             return too_large();
         }
-        Self::new(ApiErrorKind::Invalid, rejection.body_text(), None)
-    }
-}
-
-impl From<QueryRejection> for Refusal {
-    fn from(rejection: QueryRejection) -> Self {
         Self::new(ApiErrorKind::Invalid, rejection.body_text(), None)
     }
 }

@@ -3,24 +3,26 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use protocol::api::LogRef;
+use protocol::api::{JobPage, LogRef};
 use protocol::log::{LateLogAnswer, LateLogRequest, LogNews, LogRequest};
 use serde::Deserialize;
 
 use super::answer::Refusal;
-use super::routes::{Answer, Hub, job_of, json};
+use super::extract::{Path, Query};
+use super::routes::{Answer, Hub, job_of, json, parse};
 use crate::queue_logs::Known;
 
 pub(super) fn routes() -> Router<Hub> {
     Router::new()
         .route("/v1/logs", post(take))
         .route("/v1/logs/late", post(keep_late))
+        .route("/v1/runs/{run}/logs", get(logged))
         .route("/v1/jobs/{job}/log", get(kept))
         .route("/v1/jobs/{job}/log/live", get(follow))
 }
@@ -32,6 +34,17 @@ async fn take(State(hub): State<Hub>, body: Result<Json<LogRequest>, JsonRejecti
 
 async fn keep_late(State(hub): State<Hub>, body: Result<Json<LateLogRequest>, JsonRejection>) -> Answer<LateLogAnswer> {
     json(hub.queue.keep_late_logs(body?.0).await)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn logged(State(hub): State<Hub>, Path(run): Path<String>, Query(page): Query<Page>) -> Answer<JobPage> {
+    let after = page.after.as_deref().map(parse).transpose()?;
+    json(hub.queue.logged_jobs(parse(&run)?, after, page.limit.unwrap_or(100)).await)
 }
 
 #[derive(Deserialize)]

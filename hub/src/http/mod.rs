@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod connections;
+mod extract;
 mod logs;
 mod routes;
 mod secrets;

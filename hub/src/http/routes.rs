@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Refusal;
 use super::auth::{Token, require};
+use super::extract::{Path, Query};
 use super::shown::Part;
 use crate::config::Config;
 use crate::queue::Queue;
@@ -183,9 +184,8 @@ struct Page {
 async fn jobs(
     State(hub): State<Hub>,
     Path(run): Path<String>,
-    page: Result<Query<Page>, QueryRejection>,
+    Query(page): Query<Page>,
 ) -> Answer<protocol::api::JobPage> {
-    let Query(page) = page?;
     let after = page.after.as_deref().map(parse).transpose()?;
     json(hub.queue.jobs(parse(&run)?, after, page.state, page.limit.unwrap_or(100)).await)
 }
@@ -293,13 +293,9 @@ struct Head {
     drawn: Option<u64>,
 }
 
-async fn value(
-    State(hub): State<Hub>,
-    Path(job): Path<String>,
-    query: Result<Query<Head>, QueryRejection>,
-) -> Result<Response, Refusal> {
+async fn value(State(hub): State<Hub>, Path(job): Path<String>, Query(head): Query<Head>) -> Result<Response, Refusal> {
     let job = job_of(&hub, &job).await?;
-    let part = match query?.0 {
+    let part = match head {
         Head { drawn: Some(count), .. } => Part::Drawn(count),
         Head { head: Some(count), .. } => Part::Head(count),
         Head { .. } => Part::Whole,

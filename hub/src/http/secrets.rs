@@ -1,13 +1,14 @@
 //! Routes of secrets. No answer to a user holds a value.
 
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use protocol::secret::{SecretRequest, SecretView, SecretsAnswer, SecretsRequest};
 
 use super::answer::Refusal;
+use super::extract::Path;
 use super::routes::{Answer, Hub, json};
 
 pub(super) fn routes() -> Router<Hub> {

@@ -43,6 +43,8 @@ pub(crate) trait JobRows {
     fn children(&mut self, parents: &[i64]) -> Found<Vec<(i64, i64)>>;
     /// Jobs and items of a run after a frame and an id, block by block; where states are given only jobs in one of them.
     fn page(&mut self, run: i64, after: (i64, i64), states: &[State], limit: i64) -> Found<Vec<i64>>;
+    /// The same of jobs of which an attempt left a log.
+    fn logged(&mut self, run: i64, after: (i64, i64), limit: i64) -> Found<Vec<i64>>;
     /// The last jobs of the calls in some frames.
     fn ends(&mut self, run: i64, frames: &[i64]) -> Found<Vec<End>>;
 }

@@ -11,7 +11,7 @@ use super::change::element_of;
 use super::job::Job;
 use super::plans::{PlanCache, PlanEntry};
 use super::row::{Frame, LoopRow, PastAttempt, Run, Texts, job_id, job_number, value};
-use super::rows::Rows;
+use super::rows::{Found, Rows};
 use crate::error::QueueError;
 use crate::job::State;
 
@@ -96,7 +96,18 @@ impl Store {
     ) -> Result<JobPage, QueueError> {
         let plans = Arc::clone(&self.plans);
         let states = state.map(State::behind).unwrap_or_default();
-        self.read(move |rows| page(rows, &plans, &run, after, &states, limit)).await
+        let pick = move |rows: &mut dyn Rows, run, after, most| rows.page(run, after, &states, most);
+        self.read(move |rows| page(rows, &plans, &run, after, limit, &pick)).await
+    }
+
+    /// Jobs of a run after `after`, in the same order, of which an attempt left a log.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub async fn logged_jobs(&self, run: RunId, after: Option<JobId>, limit: usize) -> Result<JobPage, QueueError> {
+        let plans = Arc::clone(&self.plans);
+        let pick = |rows: &mut dyn Rows, run, after, most| rows.logged(run, after, most);
+        self.read(move |rows| page(rows, &plans, &run, after, limit, pick)).await
     }
 
     /// The run that a job is of.
@@ -167,8 +178,8 @@ fn page(
     plans: &PlanCache,
     id: &RunId,
     after: Option<JobId>,
-    states: &[State],
     limit: usize,
+    pick: impl Fn(&mut dyn Rows, i64, (i64, i64), i64) -> Found<Vec<i64>>,
 ) -> Result<JobPage, QueueError> {
     let run = find_run(rows, id)?;
     let plan = plans.get(rows, run.plan)?;
@@ -176,7 +187,7 @@ fn page(
         Some(job) => rows.jobs(&[job_number(job)])?.first().map_or((0, job_number(job)), |job| (job.frame, job.id)),
         None => (0, 0),
     };
-    let mut ids = rows.page(run.number, after, states, i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)?;
+    let mut ids = pick(rows, run.number, after, i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)?;
     let more = ids.len() > limit;
     ids.truncate(limit);
     let next = ids.last().filter(|_| more).map(|last| job_id(*last));

@@ -1,6 +1,6 @@
 //! Answers about one script: diagnostics, hover, definition, completion, symbols, formatting.
 
-use language::index::{Found, Index, NameKind, Symbol, WorkSource};
+use language::index::{Found, Index, NameKind, Symbol, SymbolWork, WorkSource};
 use language::text::{Lines, Place, Span};
 use protocol::{Diagnostic, DiagnosticKind, Language, Severity};
 use serde_json::{Value, json};
@@ -126,13 +126,15 @@ fn symbol_help(document: &Document, symbol: &Symbol) -> String {
     }
 }
 
-/// Where a name is defined; of a step's function, where it is defined in its code.
+/// Where a name is defined; of a step's function, and of a step that is imported, where the function is defined in its code.
 pub fn definition(document: &Document, parameters: &Value) -> Value {
     let index = Index::of(&document.text);
     let found = document.offset(&parameters["position"]).and_then(|place| index.at(place));
     match found {
         Some((_, Found::Symbol(symbol))) => {
-            json!({"uri": document.uri, "range": range(&document.text, symbol.name)})
+            let imported = symbol.work.filter(|_| symbol.is_imported());
+            let function = imported.and_then(|work| python_function(document, work));
+            function.unwrap_or_else(|| json!({"uri": document.uri, "range": range(&document.text, symbol.name)}))
         }
         Some((_, Found::Function(symbol))) => function_definition(document, symbol).unwrap_or(Value::Null),
         Some((_, Found::File(symbol))) => file_start(document, symbol).unwrap_or(Value::Null),
@@ -141,11 +143,14 @@ pub fn definition(document: &Document, parameters: &Value) -> Value {
 }
 
 fn function_definition(document: &Document, symbol: &Symbol) -> Option<Value> {
-    let work = symbol.work?;
-    let function = work.function.of(&document.text);
+    python_function(document, symbol.work?).or_else(|| file_start(document, symbol))
+}
+
+fn python_function(document: &Document, work: SymbolWork) -> Option<Value> {
     if work.language != Language::Python {
-        return file_start(document, symbol);
+        return None;
     }
+    let function = work.function.of(&document.text);
     match work.source {
         WorkSource::Code(code) => {
             let place = find_function(code.of(&document.text), function)?;
@@ -155,7 +160,7 @@ fn function_definition(document: &Document, symbol: &Symbol) -> Option<Value> {
         WorkSource::File(path) => {
             let path = document.file(path.of(&document.text))?;
             let text = Document::read(&path)?;
-            let place = find_function(&text, function).unwrap_or(Span::at(0));
+            let place = find_function(&text, function)?;
             Some(json!({"uri": uri_of(&path), "range": range(&text, place)}))
         }
     }

@@ -87,6 +87,13 @@ impl JobRows for PostgresRows<'_> {
         self.all(sql, &[&run, &after.0, &after.1, &numbers(states), &limit], |row| get(row, 0))
     }
 
+    fn logged(&mut self, run: i64, after: (i64, i64), limit: i64) -> Found<Vec<i64>> {
+        let sql = "SELECT id FROM jobs WHERE run = $1 AND (frame, id) > ($2, $3)
+                AND EXISTS (SELECT 1 FROM attempts WHERE job = jobs.id AND log IS NOT NULL)
+            ORDER BY frame, id LIMIT $4";
+        self.all(sql, &[&run, &after.0, &after.1, &limit], |row| get(row, 0))
+    }
+
     fn ends(&mut self, run: i64, frames: &[i64]) -> Found<Vec<End>> {
         let sql = "SELECT frame, call, id, state, value FROM jobs
             WHERE run = $1 AND frame = ANY($2) AND call IS NOT NULL AND followers = 0";

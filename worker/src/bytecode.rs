@@ -169,7 +169,7 @@ impl Bytecode {
     fn command(&self, environment: &Environment, scratch: &Path) -> Command {
         let python = &environment.python.path;
         let seen = self.enclosure.step_folder().unwrap_or_else(|| scratch.to_owned()).join(MODULES);
-        let words = ["-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"].map(Into::into);
+        let words = ["-I", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"].map(Into::into);
         let words: Vec<std::ffi::OsString> = words.into_iter().chain([seen.into_os_string()]).collect();
         let cell = self.enclosure.compiler_cell(environment, scratch, MEMORY_BYTES_MAX);
         let mut command = match &cell {

@@ -71,7 +71,7 @@ class RunStatus(NamedTuple):
     def __str__(self) -> str:
         counts = self.counts
         parts = [f"{counts.succeeded} of {counts.total} jobs done"]
-        named = [("running", counts.leased), ("pending", counts.pending), ("failed", counts.failed)]
+        named = [("leased", counts.leased), ("parked", counts.pending), ("failed", counts.failed)]
         parts += [f"{number} {word}" for word, number in [*named, ("cancelled", counts.cancelled)] if number]
         return f"run {self.id} {self.state}: {', '.join(parts)}"
 

@@ -290,7 +290,7 @@ def test_a_run_can_be_looked_at_cancelled_and_its_logs_read(hub: FakeHub, script
     run = buelon.upload(script, wait=False, progress=False)
     status = run.status()
     assert (status.counts.pending, status.counts.total, status.finished_ms, status.is_over) == (1, 2, None, False)
-    assert str(status) == f"run {RUN} running: 0 of 2 jobs done, 1 running, 1 pending"
+    assert str(status) == f"run {RUN} running: 0 of 2 jobs done, 1 leased, 1 parked"
     hub.values["j1"] = 1
     assert run.log("j1") == "log of j1\n"
     assert run.cancel().state == "cancelled" and run.state == "cancelled"

@@ -69,9 +69,9 @@ class Service:
         )
 
     def keys(self) -> Dict[str, str]:
-        """The key of the value of each job, by its step: `runs/<run>/<job>/<attempt>`."""
+        """The key of the value of each job, by its step: `runs/<run>/<job>/<attempt>-<mark>`."""
         found = self.client(self.secret_key).list_objects_v2(Bucket="bue", Prefix="runs/")["Contents"]
-        keys = sorted(entry["Key"] for entry in found if entry["Key"].rsplit("/", 1)[1].isdigit())
+        keys = sorted(entry["Key"] for entry in found if "." not in entry["Key"].rsplit("/", 1)[1])
         assert len(keys) == 2, keys
         return {"table": keys[0], "records": keys[1]}
 

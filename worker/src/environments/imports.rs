@@ -15,6 +15,8 @@ const FILES_MAX: usize = 100;
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Entries of a folder of modules. In one with more, nobody looks for names that could hide others.
 const ENTRIES_MAX: usize = 1_000;
+/// What a source has in it that looks for modules in other places: nobody else knows what it finds there.
+const OTHER_PLACES: [&str; 2] = ["sys.path", "addsitedir"];
 /// Longest name of a module.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -31,12 +33,15 @@ impl Imports {
     /// What a step with this source imports. `folders` are those where it finds the modules of its bundle, in their order.
     pub(super) fn of(source: &str, folders: &[PathBuf]) -> Self {
         let Some(own) = own_names(folders) else { return Self::default() };
-        let mut reader = Reader { folders, modules: BTreeSet::new(), seen: HashSet::new(), unread: Vec::new() };
+        let mut reader = Reader { folders, ..Reader::default() };
         reader.take(source, None);
         while let Some(path) = reader.unread.pop() {
             if let Some(text) = read(&path) {
                 reader.take(&text, path.parent());
             }
+        }
+        if reader.looks_elsewhere {
+            return Self::default();
         }
         let modules: Vec<String> = reader.modules.into_iter().take(MODULES_MAX).collect();
         let own = if modules.is_empty() { Vec::new() } else { own.into_iter().collect() };
@@ -71,9 +76,12 @@ fn read(path: &Path) -> Option<String> {
     if length > FILE_BYTES_MAX { None } else { std::fs::read_to_string(path).ok() }
 }
 
+#[derive(Default)]
 struct Reader<'f> {
     folders: &'f [PathBuf],
     modules: BTreeSet<String>,
+    /// Whether one of the sources looks for modules in other places.
+    looks_elsewhere: bool,
     /// Files of the bundle that are read or will be.
     seen: HashSet<PathBuf>,
     unread: Vec<PathBuf>,
@@ -82,6 +90,7 @@ struct Reader<'f> {
 impl Reader<'_> {
     /// Takes what a source imports; `folder` is that of its file, where it is a module of the bundle.
     fn take(&mut self, source: &str, folder: Option<&Path>) {
+        self.looks_elsewhere |= OTHER_PLACES.iter().any(|word| source.contains(word));
         for line in logical_lines(source) {
             for name in imported(&line) {
                 self.name(&name, folder);
@@ -230,6 +239,9 @@ mod tests {
     fn a_step_that_imports_nothing_has_nothing_loaded() {
         assert!(of("def step(x): return x\n", &[("helpers.py", "import json\n")]).is_empty());
         assert_eq!(of("import helpers\n", &[("helpers.py", "x = 1\n")]), Imports::default());
+        assert!(
+            of("import helpers, json\n", &[("helpers.py", "import sys\nsys.path.insert(0, 'vendor')\n")]).is_empty()
+        );
         // Names that nobody counts could hide others.
         let many: Vec<(String, &str)> = (0..=ENTRIES_MAX).map(|number| (format!("m{number}.py"), "")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|(path, text)| (path.as_str(), *text)).collect();

@@ -26,13 +26,19 @@ p = work |
 p()
 ";
 
-#[test]
-fn a_log_is_followed_from_attempt_to_attempt_until_the_job_has_ended() {
+/// A fleet in which the step waits for a file, at a place that is told.
+fn at_the_gate() -> (Fleet, std::path::PathBuf) {
     let mut fleet = Fleet::unenclosed().start(1);
     let gate = fleet.path().join("gate");
     let script = SCRIPT.replace("GATE", &gate.display().to_string()).replace("`\n!retries", "`\n    !retries");
     fleet.write("script.bue", &script);
     fleet.bue(&["upload", "script.bue"]).expect(0);
+    (fleet, gate)
+}
+
+#[test]
+fn a_log_is_followed_from_attempt_to_attempt_until_the_job_has_ended() {
+    let (mut fleet, gate) = at_the_gate();
     let follower = fleet.spawn(&["logs", "j1", "-f"]);
     eventually("the first line while the step runs", || follower.stdout().contains("Z begun\n").then_some(()));
     assert!(!follower.stdout().contains("going on"));
@@ -54,11 +60,7 @@ fn a_log_is_followed_from_attempt_to_attempt_until_the_job_has_ended() {
 
 #[test]
 fn who_follows_ends_without_a_word_when_nobody_reads_on() {
-    let mut fleet = Fleet::unenclosed().start(1);
-    let gate = fleet.path().join("gate");
-    let script = SCRIPT.replace("GATE", &gate.display().to_string()).replace("`\n!retries", "`\n    !retries");
-    fleet.write("script.bue", &script);
-    fleet.bue(&["upload", "script.bue"]).expect(0);
+    let (mut fleet, gate) = at_the_gate();
     let mut command = fleet.command(&["logs", "j1", "-f"]);
     let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();

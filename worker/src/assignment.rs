@@ -41,6 +41,20 @@ pub(crate) fn step_of<'plan>(plan: &'plan PlanAnswer, lease: &Lease) -> Result<&
     })
 }
 
+impl<'attempt> Assignment<'attempt> {
+    /// The assignment of a step with the folder of its bundle's files, whose imports nobody needs to know.
+    pub(crate) fn new(
+        lease: &'attempt Lease,
+        (plan, step): (&'attempt PlanAnswer, &'attempt Step),
+        (root, scratch): (PathBuf, &'attempt Scratch),
+        environment: Arc<Environment>,
+        engines: &'attempt Engines,
+    ) -> Self {
+        let seen_root = scratch.seen(&root);
+        Self { lease, plan, step, root, seen_root, scratch, environment, imports: Arc::default(), engines }
+    }
+}
+
 impl Assignment<'_> {
     /// The first line to the step's process.
     pub(crate) fn start_frame(&self, inputs: Vec<Input>, config: &Config) -> Result<StartFrame, Trouble> {

@@ -4,7 +4,7 @@
 //! are away: the attempt waits for them, and is handed back when that takes too long.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,28 +24,25 @@ use crate::config::{Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
 use crate::descriptors::is_shortage;
 use crate::done::{Done, Left};
-use crate::enclosure::{self, Enclosure, may_use_network};
+use crate::enclosure::{self, Enclosure};
 use crate::ending;
 use crate::engines_of_step;
-use crate::environments::{Environment, Environments};
+use crate::environments::Environments;
 use crate::held::StepIs;
 use crate::hub::Hub;
-use crate::interpreters::{Interpreter, Interpreters, Memory};
+use crate::interpreters::Interpreters;
 use crate::launch::{self, Launch};
 use crate::log::Log;
 use crate::orphans::Mark;
 use crate::outage::Outage;
-use crate::process::{Exit, Pipes, Process};
+use crate::process::Exit;
 use crate::runner::{Isolation, Runner};
 use crate::scratch::{Keep, Scratch, Scratches};
 use crate::shared::SharedInterpreters;
 use crate::step_process::{self, Conversation, Ending, Terms};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
-use crate::warm::{Place, Warm};
-
-/// Slots whose memory must be free for an interpreter to load modules.
-const SLOTS_OF_MODULES: u64 = 8;
+use crate::warm::Place;
 
 /// Why attempts are handed back at the end of a worker.
 pub(crate) const SHUTDOWN: &str = "the worker shuts down";
@@ -76,13 +73,13 @@ pub(crate) struct Attempts<H> {
     bundles: Arc<Bundles<H>>,
     pub(crate) bytecode: Arc<Bytecode>,
     pub(crate) scratches: Scratches,
-    runner: Runner,
+    pub(crate) runner: Runner,
     pub(crate) enclosure: Enclosure,
     pub(crate) environments: Environments,
-    interpreters: Arc<Interpreters>,
+    pub(crate) interpreters: Arc<Interpreters>,
     pub(crate) shared_interpreters: SharedInterpreters,
-    warm_outage: Outage,
-    start_outage: Outage,
+    pub(crate) warm_outage: Outage,
+    pub(crate) start_outage: Outage,
     disk_outage: Outage,
 }
 
@@ -400,76 +397,6 @@ impl<H: Hub> Attempts<H> {
         log
     }
 
-    /// A process for the step, and what it must be told before its start frame.
-    async fn start(
-        &self,
-        launch: &Launch,
-        assignment: &Assignment<'_>,
-        interpreter: Option<&Interpreter>,
-        place: Option<Place>,
-    ) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
-        if let Some(interpreter) = interpreter {
-            match interpreter.warm.fork(assignment.scratch.number(), place).await {
-                Ok(started) => {
-                    self.warm_outage.worked();
-                    self.start_outage.worked();
-                    return (Ok(started), launch.line());
-                }
-                // A fresh one does the same, and says what is wrong where it cannot.
-                Err(error) => self.warm_outage.failed(&format!("there is no warm interpreter: {error}")),
-            }
-        }
-        let started = Process::start(launch.command()).await;
-        if started.is_ok() {
-            self.start_outage.worked();
-        }
-        (started, Vec::new())
-    }
-
-    /// The warm interpreter that a step is forked from, unless it has a fresh one.
-    fn interpreter_of(&self, assignment: &Assignment<'_>) -> Option<Arc<Interpreter>> {
-        let (step, config) = (assignment.step, &self.shared.config);
-        let is_fresh =
-            config.start == Start::Fresh || step.settings.runtime.isolation == Some(protocol::Isolation::Fresh);
-        if is_fresh || step.language != Language::Python {
-            return None;
-        }
-        let (environment, network) = (&assignment.environment, may_use_network(step));
-        let bare = self.interpreter(environment, network);
-        let found = if bare.warm.refusal().is_some() {
-            bare
-        } else {
-            let memory = Memory {
-                of_step: self.enclosure.bounds(step, &config.limits).memory_bytes,
-                to_load: config.limits.step_memory_bytes_max,
-                is_there: || self.shared.has_memory(SLOTS_OF_MODULES),
-            };
-            let make = || self.warm(environment, network);
-            let loaded = self.interpreters.loaded(environment, network, &assignment.imports, memory, make);
-            loaded.unwrap_or(bare)
-        };
-        self.interpreters.note_last((assignment.lease.plan, assignment.lease.step), found.warm.id());
-        Some(found)
-    }
-
-    fn interpreter(&self, environment: &Arc<Environment>, network: bool) -> Arc<Interpreter> {
-        self.interpreters.bare(environment, network, || self.warm(environment, network))
-    }
-
-    /// That a step must not use the network and cannot be kept from it, was found before.
-    fn warm(&self, environment: &Environment, network: bool) -> Warm {
-        let (config, enclosure) = (&self.shared.config, &self.enclosure);
-        let folder = if enclosure.has_own_root() { Path::new("/") } else { self.scratches.folder() };
-        let cell = enclosure.warm_cell(environment, self.scratches.folder(), folder, network);
-        Warm::new(Launch {
-            program: environment.python.path.clone(),
-            arguments: self.runner.warm_arguments(isolation(&config.mode), enclosure.has_own_root()),
-            folder: folder.to_owned(),
-            environment: launch::idle_environment(&config.mode, folder),
-            enclosed: cell.map(|cell| (enclosure.launcher.clone(), cell)),
-        })
-    }
-
     pub(crate) fn launch(&self, assignment: &Assignment<'_>, mark: &Mark) -> Result<Launch, Trouble> {
         let config = &self.shared.config;
         let (program, arguments) = match assignment.step.language {
@@ -516,7 +443,7 @@ fn is_away(step: &Step, error: &ErrorFrame) -> bool {
     step.language == Language::Postgres && error.kind == ErrorKind::Away
 }
 
-fn isolation(mode: &Mode) -> Isolation {
+pub(crate) fn isolation(mode: &Mode) -> Isolation {
     match mode {
         Mode::Fleet { .. } => Isolation::Isolated,
         Mode::Local { .. } => Isolation::AsUser,

@@ -3,7 +3,7 @@
 //! - `control`: the one loop that decides what is leased, and the end of the worker.
 //! - `slots`, `memory`, `descriptors`: how many attempts there is room for.
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
-//! - `attempt`: one lease from its inputs to its outcome.
+//! - `attempt`, `start`: one lease from its inputs to its outcome, and how its process comes to be.
 //! - `bundles`, `bytecode`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in.
@@ -59,6 +59,7 @@ mod shared;
 mod slots;
 mod spawner;
 mod sql;
+mod start;
 mod step_process;
 mod template;
 mod tidy;

@@ -43,17 +43,7 @@ impl<H: Hub> Attempts<H> {
         let root = self.root_in(scratch);
         let environment = self.environments.own();
         let engines = &self.shared.config.engines;
-        let assignment = Assignment {
-            lease,
-            plan,
-            step,
-            seen_root: scratch.seen(&root),
-            root,
-            scratch,
-            environment,
-            imports: Arc::default(),
-            engines,
-        };
+        let assignment = Assignment::new(lease, (plan, step), (root, scratch), environment, engines);
         let (inputs, files) = self.shared_inputs(&assignment, &interpreter, end).await?;
         let frame = assignment.start_frame(inputs, &self.shared.config)?;
         let log = self.log(lease, &declared);
@@ -117,19 +107,9 @@ impl<H: Hub> Attempts<H> {
         self.hand_over(&scratch)?;
         let (environment, _) = self.environment(lease, plan, step, &root, end).await?;
         // Marks are unique in this process, and this one is not of the attempt alone.
-        let mark = Mark::new(format!("shared-{}", lease.token));
+        let mark = Mark::new(format!("shared-{}", protocol::Digest::of(&lease.token.0)));
         let engines = &self.shared.config.engines;
-        let assignment = Assignment {
-            lease,
-            plan,
-            step,
-            seen_root: scratch.seen(&root),
-            root,
-            scratch: &scratch,
-            environment,
-            imports: Arc::default(),
-            engines,
-        };
+        let assignment = Assignment::new(lease, (plan, step), (root, &scratch), environment, engines);
         let mut launch = self.launch(&assignment, &mark)?;
         launch.arguments = self.shared_arguments();
         own_variables(lease).keys().for_each(|name| drop(launch.environment.remove(std::ffi::OsStr::new(name))));

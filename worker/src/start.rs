@@ -1,0 +1,93 @@
+//! How the process of a step comes to be: forked from the interpreter that suits it, or started anew.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use protocol::Language;
+
+use crate::assignment::Assignment;
+use crate::attempt::{Attempts, isolation};
+use crate::config::Start;
+use crate::enclosure::may_use_network;
+use crate::environments::Environment;
+use crate::hub::Hub;
+use crate::interpreters::{Interpreter, Memory};
+use crate::launch::{self, Launch};
+use crate::process::{Pipes, Process};
+use crate::warm::{Place, Warm};
+
+/// Slots whose memory must be free for an interpreter to load modules.
+const SLOTS_OF_MODULES: u64 = 8;
+
+impl<H: Hub> Attempts<H> {
+    /// A process for the step, and what it must be told before its start frame.
+    pub(crate) async fn start(
+        &self,
+        launch: &Launch,
+        assignment: &Assignment<'_>,
+        interpreter: Option<&Interpreter>,
+        place: Option<Place>,
+    ) -> (io::Result<(Process, Pipes)>, Vec<u8>) {
+        if let Some(interpreter) = interpreter {
+            match interpreter.warm.fork(assignment.scratch.number(), place).await {
+                Ok(started) => {
+                    self.warm_outage.worked();
+                    self.start_outage.worked();
+                    return (Ok(started), launch.line());
+                }
+                // A fresh one does the same, and says what is wrong where it cannot.
+                Err(error) => self.warm_outage.failed(&format!("there is no warm interpreter: {error}")),
+            }
+        }
+        let started = Process::start(launch.command()).await;
+        if started.is_ok() {
+            self.start_outage.worked();
+        }
+        (started, Vec::new())
+    }
+
+    /// The warm interpreter that a step is forked from, unless it has a fresh one.
+    pub(crate) fn interpreter_of(&self, assignment: &Assignment<'_>) -> Option<Arc<Interpreter>> {
+        let (step, config) = (assignment.step, &self.shared.config);
+        let is_fresh =
+            config.start == Start::Fresh || step.settings.runtime.isolation == Some(protocol::Isolation::Fresh);
+        if is_fresh || step.language != Language::Python {
+            return None;
+        }
+        let (environment, network) = (&assignment.environment, may_use_network(step));
+        let bare = self.interpreter(environment, network);
+        let found = if bare.warm.refusal().is_some() {
+            bare
+        } else {
+            let memory = Memory {
+                of_step: self.enclosure.bounds(step, &config.limits).memory_bytes,
+                to_load: config.limits.step_memory_bytes_max,
+                is_there: || self.shared.has_memory(SLOTS_OF_MODULES),
+            };
+            let make = || self.warm(environment, network);
+            let loaded = self.interpreters.loaded(environment, network, &assignment.imports, memory, make);
+            loaded.unwrap_or(bare)
+        };
+        self.interpreters.note_last((assignment.lease.plan, assignment.lease.step), found.warm.id());
+        Some(found)
+    }
+
+    pub(crate) fn interpreter(&self, environment: &Arc<Environment>, network: bool) -> Arc<Interpreter> {
+        self.interpreters.bare(environment, network, || self.warm(environment, network))
+    }
+
+    /// That a step must not use the network and cannot be kept from it, was found before.
+    fn warm(&self, environment: &Environment, network: bool) -> Warm {
+        let (config, enclosure) = (&self.shared.config, &self.enclosure);
+        let folder = if enclosure.has_own_root() { Path::new("/") } else { self.scratches.folder() };
+        let cell = enclosure.warm_cell(environment, self.scratches.folder(), folder, network);
+        Warm::new(Launch {
+            program: environment.python.path.clone(),
+            arguments: self.runner.warm_arguments(isolation(&config.mode), enclosure.has_own_root()),
+            folder: folder.to_owned(),
+            environment: launch::idle_environment(&config.mode, folder),
+            enclosed: cell.map(|cell| (enclosure.launcher.clone(), cell)),
+        })
+    }
+}

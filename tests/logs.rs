@@ -60,7 +60,7 @@ fn a_log_is_followed_from_attempt_to_attempt_until_the_job_has_ended() {
 
 #[test]
 fn who_follows_ends_without_a_word_when_nobody_reads_on() {
-    let (mut fleet, gate) = at_the_gate();
+    let (fleet, gate) = at_the_gate();
     let mut command = fleet.command(&["logs", "j1", "-f"]);
     let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::api::{LeaseAnswer, LeaseRequest};
+use protocol::api::{Lease, LeaseAnswer, LeaseRequest};
 
 use super::{Queue, check_scope};
 use crate::clock::now_ms;
 use crate::error::QueueError;
-use crate::store::Given;
+use crate::store::{Given, Share};
 use crate::wake::Waiting;
 
 impl Queue {
@@ -33,47 +33,82 @@ impl Queue {
         let request = LeaseRequest { slots, shared_slots, ..request };
         self.shared.sessions.hear(request.session, request.info.clone(), Instant::now());
         let mut waiting = self.shared.bell.waiters.wait(request.scopes.clone());
-        loop {
-            if self.shared.sessions.is_over(request.session) {
-                return Ok(LeaseAnswer { leases: Vec::new() });
-            }
+        while !self.shared.sessions.is_over(request.session) {
             let given = self.look(&request).await?;
             if is_served(&request, &given, waiting.woken_for()) {
                 waiting.is_served();
             }
-            let done = !given.leases.is_empty() || request.slots == 0;
-            if done || !self.wait_for_work(&request, &mut waiting, deadline).await {
+            if !given.leases.is_empty() || request.slots == 0 {
                 return Ok(LeaseAnswer { leases: given.leases });
             }
+            match self.wait_for_work(&request, &mut waiting, deadline).await? {
+                Waited::Given(leases) => return Ok(LeaseAnswer { leases }),
+                Waited::Woken => {}
+                Waited::InVain => break,
+            }
         }
+        Ok(LeaseAnswer { leases: Vec::new() })
     }
 
     /// Takes what there is.
     async fn look(&self, request: &LeaseRequest) -> Result<Given, QueueError> {
-        let sessions = &self.shared.sessions;
-        sessions.is_alive(request.session, &request.info, Instant::now());
-        let share = sessions.share(request, self.limits().scope_share);
-        let given = self.store().lease(request.clone(), share, now_ms()).await?;
-        if !given.leases.is_empty() {
-            sessions.note_given(request, &given, self.limits().scope_share);
-        }
+        self.shared.sessions.is_alive(request.session, &request.info, Instant::now());
+        let given = self.store().lease(request.clone(), self.share(request), now_ms()).await?;
+        self.note_given(request, &given);
         Ok(given)
     }
 
-    /// Waits to be woken; answers with whether it was before the deadline. A worker that waits is alive: its beats say so, and so does
-    /// its request. The database is left alone meanwhile.
-    async fn wait_for_work(&self, request: &LeaseRequest, waiting: &mut Waiting<'_>, deadline: Instant) -> bool {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            match tokio::time::timeout(left.min(self.limits().lapse / 3), waiting.woken()).await {
-                Ok(()) => return true,
-                Err(_) => self.shared.sessions.is_alive(request.session, &request.info, Instant::now()),
-            }
+    fn share(&self, request: &LeaseRequest) -> Share {
+        self.shared.sessions.share(request, self.limits().scope_share)
+    }
+
+    fn note_given(&self, request: &LeaseRequest, given: &Given) {
+        if !given.leases.is_empty() {
+            self.shared.sessions.note_given(request, given, self.limits().scope_share);
         }
     }
+
+    /// Waits for jobs, or to be woken, until the deadline. A worker that waits is alive: its beats say so, and so does its request. The
+    /// database is left alone meanwhile.
+    async fn wait_for_work(
+        &self,
+        request: &LeaseRequest,
+        waiting: &mut Waiting<'_>,
+        deadline: Instant,
+    ) -> Result<Waited, QueueError> {
+        if deadline <= Instant::now() {
+            return Ok(Waited::InVain);
+        }
+        let mut demanded = self.store().demand(request.clone(), self.share(request), now_ms);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).min(self.limits().lapse / 3);
+            let (answer, otherwise) = tokio::select! {
+                biased;
+                answer = demanded.given() => (answer, Waited::Woken),
+                () = waiting.woken() => (demanded.withdraw().await, Waited::Woken),
+                () = tokio::time::sleep(left) => {
+                    if Instant::now() < deadline {
+                        self.shared.sessions.is_alive(request.session, &request.info, Instant::now());
+                        continue;
+                    }
+                    (demanded.withdraw().await, Waited::InVain)
+                }
+            };
+            let Some(given) = answer.transpose()?.filter(|given| !given.leases.is_empty()) else {
+                return Ok(otherwise);
+            };
+            self.note_given(request, &given);
+            return Ok(Waited::Given(given.leases));
+        }
+    }
+}
+
+/// What became of waiting for jobs.
+enum Waited {
+    Given(Vec<Lease>),
+    /// There may be some.
+    Woken,
+    InVain,
 }
 
 /// Whether nothing is left of what a worker was woken for, as far as it can know: it has taken a job of that scope, or all there was.

@@ -190,11 +190,7 @@ impl Queue {
         let Some(entry) = request.manifest.find(&request.script) else {
             return Err(QueueError::Invalid(format!("the script `{}` is not in its bundle", request.script)));
         };
-        let missing = self.store().missing_files(&request.manifest).await?;
-        if !missing.is_empty() {
-            return Err(QueueError::MissingFiles(missing));
-        }
-        let text = self.store().file(entry.digest).await?;
+        let text = self.store().script(request.manifest.clone(), entry.digest).await?;
         let SubmitRequest { manifest, script, key } = request;
         let (manifest, plan, warnings) = tokio::task::spawn_blocking(move || {
             compile(&script, &text, &manifest).map(|(plan, warnings)| (manifest, plan, warnings))
@@ -303,6 +299,7 @@ impl Queue {
     pub async fn goodbye(&self, GoodbyeRequest { session }: GoodbyeRequest) -> Result<(), QueueError> {
         // First: a lease that is given from now on is watched anew.
         self.shared.sessions.end(session, Instant::now());
+        self.store().dismiss(session);
         let ended = self.store().end_session(session, now_ms()).await;
         let jobs = ended.inspect_err(|_| self.shared.sessions.watch(session, Instant::now()))?;
         tracing::info!(%session, jobs, "worker has ended");

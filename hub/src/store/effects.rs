@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Effects {
-    /// Jobs that became ready, by scope.
+    /// Jobs that became ready and were not given out, by scope; none is 0.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ready: BTreeMap<String, u64>,
     /// Anything may have become ready: nobody knows what.
@@ -46,6 +46,16 @@ impl Effects {
         match self.ready.get_mut(scope) {
             Some(count) => *count += 1,
             None => drop(self.ready.insert(scope.to_owned(), 1)),
+        }
+    }
+
+    /// One of those that became ready was given out.
+    pub(super) fn taken(&mut self, scope: &str) {
+        if let Some(count) = self.ready.get_mut(scope) {
+            *count -= 1;
+            if *count == 0 {
+                self.ready.remove(scope);
+            }
         }
     }
 

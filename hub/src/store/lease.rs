@@ -68,7 +68,12 @@ impl Store {
     }
 }
 
-fn lease(change: &mut Change<'_>, request: &LeaseRequest, share: Share, now_ms: i64) -> Result<Given, QueueError> {
+pub(super) fn lease(
+    change: &mut Change<'_>,
+    request: &LeaseRequest,
+    share: Share,
+    now_ms: i64,
+) -> Result<Given, QueueError> {
     let shared_slots = request.shared_slots as usize;
     let room = Room { slots: request.slots as usize, shared_slots, has_shared: shared_slots > 0 };
     let mut taking = Taking { request, now_ms, room, claims: Vec::new() };
@@ -129,7 +134,7 @@ impl Taking<'_> {
             let Some(key) = change.pop_ready(scope, self.room.slots)? else { break };
             if key.entry > 0 {
                 change.barren.remove(&scope);
-                self.claim(change, (place, scope), key.entry)?;
+                self.claim(change, (place, scope, name), key.entry)?;
                 taken += 1;
             } else if change.barren.get(&scope).is_some_and(|passes| *passes >= PASSES_AT_ONCE) {
                 // Passes were made and gave this scope no job, as cancelled ones do. The next few are made in another transaction,
@@ -146,7 +151,13 @@ impl Taking<'_> {
         Ok(taken)
     }
 
-    fn claim(&mut self, change: &mut Change<'_>, (place, scope): (usize, i64), id: i64) -> Result<(), QueueError> {
+    fn claim(
+        &mut self,
+        change: &mut Change<'_>,
+        (place, scope, name): (usize, i64, &str),
+        id: i64,
+    ) -> Result<(), QueueError> {
+        change.note_taken(id, name);
         let job = claim(change, scope, id, self.request.session, self.now_ms)?;
         let shared = self.room.take(is_shared(change, &job)?);
         self.claims.push(Claim { job, shared, scope: place });

@@ -5,12 +5,13 @@
 //!
 //! - [`writer`]: the one thread that writes; requests that arrive together share a transaction.
 //! - [`change`]: the working set.
-//! - [`submit`], [`lease`], [`settle`], [`family`], [`looped`], [`passes`], [`lapse`], [`late`], [`pause`], [`retention`]: the use cases.
+//! - [`submit`], [`lease`], [`demand`], [`settle`], [`family`], [`looped`], [`passes`], [`lapse`], [`late`], [`pause`], [`retention`]: the use cases.
 //! - [`views`], [`results`], [`explain`], [`explain_run`]: what is shown. [`secrets`]: what is kept sealed.
 //! - [`sqlite`]: one file, one hub. [`postgres`]: several hubs over one database.
 
 mod chance;
 mod change;
+mod demand;
 mod effects;
 mod explain;
 mod explain_run;
@@ -43,6 +44,7 @@ use crate::error::QueueError;
 use crate::job::Policy;
 
 pub use chance::Chance;
+pub use demand::Demanded;
 pub use effects::Effects;
 pub use explain_run::Place;
 pub use lease::{Given, Share};

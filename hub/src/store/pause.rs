@@ -99,9 +99,9 @@ impl Store {
                 change.rows.release(run)?;
             }
             change.load_pauses()?;
-            for (scope, count) in change.rows.ready_counts()? {
-                change.effects.ready.insert(scope, count);
-            }
+            let counts = change.rows.ready_counts()?;
+            let open = counts.into_iter().filter(|(scope, count)| *count > 0 && !change.pauses.has_scope(scope));
+            change.effects.ready.extend(open);
             Ok(())
         })
         .await

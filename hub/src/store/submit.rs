@@ -89,6 +89,21 @@ impl Store {
         self.read(move |rows| missing(rows, &manifest)).await
     }
 
+    /// The content of a script, once all files of its bundle are stored.
+    ///
+    /// # Errors
+    /// Files are missing, or the database failed.
+    pub async fn script(&self, manifest: Manifest, script: Digest) -> Result<Vec<u8>, QueueError> {
+        self.read(move |rows| {
+            let missing = missing(rows, &manifest)?;
+            if !missing.is_empty() {
+                return Err(QueueError::MissingFiles(missing));
+            }
+            rows.file(script)?.ok_or_else(|| QueueError::MissingFiles(vec![script]))
+        })
+        .await
+    }
+
     /// Stores one file. Storing it again changes nothing.
     ///
     /// # Errors
@@ -186,8 +201,8 @@ fn make_run(
     random: u32,
     now_ms: i64,
 ) -> Result<RunId, QueueError> {
-    let id = RunId::new(u64::try_from(now_ms / 1_000).unwrap_or(0), random);
     let number = change.take_run_number();
+    let id = RunId::new(u64::try_from(now_ms / 1_000).unwrap_or(0), parted(random, number));
     let root = change.add_frame(number, None, 0, None);
     let new = NewRun {
         number,
@@ -201,4 +216,11 @@ fn make_run(
     let run = change.add_run(new, stored, plan);
     stamp(change, number, &run, &run.plan.blueprints.root, root, &Outer::default(), None)?;
     Ok(id)
+}
+
+/// Random bits for the id of a run, with some of its number among them: 4,096 runs of one second never have the same id.
+fn parted(random: u32, number: i64) -> u32 {
+    const NUMBER: u32 = 0xfff << 5;
+    let number = u32::try_from(number & 0xfff).unwrap_or(0) << 5;
+    (random & !NUMBER) | number
 }

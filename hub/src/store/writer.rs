@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chance::Chance;
 use super::change::{Caches, Change};
+use super::demand::Demand;
 use super::effects::Effects;
 use super::plans::PlanCache;
 use super::{Database, EffectsSink, StoreOptions, Uncommitted, settle};
@@ -32,7 +33,7 @@ pub(super) enum Expectation {
 }
 
 /// A change on its way. It may be carried out several times; the last one counts.
-trait Work: Send {
+pub(super) trait Work: Send {
     fn expectation(&self) -> &Expectation;
     fn carry_out(&mut self, change: &mut Change<'_>) -> Carried;
     /// Tells the caller; `Err` when the transaction failed.
@@ -41,7 +42,7 @@ trait Work: Send {
 
 /// How a change went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carried {
+pub(super) enum Carried {
     Done,
     /// It said no, and changed nothing.
     Refused,
@@ -49,11 +50,22 @@ enum Carried {
     Broken,
 }
 
-struct Typed<T, F> {
+/// A change, and whom to tell what came of it.
+pub(super) struct Typed<T, F> {
     expectation: Expectation,
     change: F,
     outcome: Option<Result<T, QueueError>>,
     sender: oneshot::Sender<Result<T, QueueError>>,
+}
+
+impl<T, F> Typed<T, F>
+where
+    F: Fn(&mut Change<'_>) -> Result<T, QueueError>,
+{
+    pub(super) fn new(expectation: Expectation, change: F) -> (Self, oneshot::Receiver<Result<T, QueueError>>) {
+        let (sender, answer) = oneshot::channel();
+        (Self { expectation, change, outcome: None, sender }, answer)
+    }
 }
 
 impl<T, F> Work for Typed<T, F>
@@ -93,18 +105,23 @@ where
 pub(super) struct Writer {
     sender: Option<mpsc::Sender<Box<dyn Work>>>,
     thread: Option<JoinHandle<()>>,
+    demand: Arc<Demand>,
     failed: CancellationToken,
 }
 
-/// Says on its way out, when that is by a panic, that nothing will be written any more.
-struct Alarm(CancellationToken);
+/// Sends away on its way out who waits for jobs, and says, when that is by a panic, that nothing will be written any more.
+struct Alarm {
+    demand: Arc<Demand>,
+    failed: CancellationToken,
+}
 
 impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("the thread that writes the queue panicked, which is a bug: nothing more can be written");
-            self.0.cancel();
+            self.failed.cancel();
         }
+        self.demand.end();
     }
 }
 
@@ -117,15 +134,29 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(options.write_queue_max.max(1));
         let chance = options.chance;
-        let mut running =
-            Running { database, caches: Caches::new(plans), options, chance, sink, receiver, unheard: false };
+        let demand = Arc::new(Demand::default());
+        let mut running = Running {
+            database,
+            caches: Caches::new(plans),
+            options,
+            chance,
+            sink,
+            receiver,
+            demand: Arc::clone(&demand),
+            unheard: false,
+        };
         let failed = CancellationToken::new();
-        let alarm = Alarm(failed.clone());
+        let alarm = Alarm { demand: Arc::clone(&demand), failed: failed.clone() };
         let thread = std::thread::Builder::new().name("queue-writer".to_owned()).spawn(move || {
             let _alarm = alarm;
             running.serve();
         })?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), failed })
+        Ok(Self { sender: Some(sender), thread: Some(thread), demand, failed })
+    }
+
+    /// The requests that are kept for jobs to come.
+    pub(super) fn demand(&self) -> &Arc<Demand> {
+        &self.demand
     }
 
     /// Cancelled when nothing will be written any more although nobody closed the queue.
@@ -138,8 +169,7 @@ impl Writer {
         T: Send + 'static,
         F: Fn(&mut Change<'_>) -> Result<T, QueueError> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let work = Typed { expectation, change, outcome: None, sender: answer };
+        let (work, answered) = Typed::new(expectation, change);
         let stopped = || QueueError::Unavailable("the queue is closing".to_owned());
         let sender = self.sender.as_ref().ok_or_else(stopped)?;
         sender.send(Box::new(work)).await.map_err(|_| stopped())?;
@@ -164,6 +194,7 @@ struct Running {
     chance: Chance,
     sink: EffectsSink,
     receiver: mpsc::Receiver<Box<dyn Work>>,
+    demand: Arc<Demand>,
     /// Whether a transaction failed since the last one that did not: it may be committed all the same, and nobody heard of it.
     unheard: bool,
 }
@@ -222,10 +253,11 @@ impl Running {
         }
     }
 
-    fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Result<Effects, Failure> {
+    /// Carries out the changes of a batch. Requests that were kept for what they make ready join it.
+    fn transact(&mut self, batch: &mut Vec<Box<dyn Work>>) -> Result<Effects, Failure> {
         let mut effects = Effects::default();
         let (mut begun, mut carrying, mut broken) = (false, false, false);
-        let (caches, options, chance) = (&mut self.caches, &self.options, &mut self.chance);
+        let (caches, options, chance, demand) = (&mut self.caches, &self.options, &mut self.chance, &self.demand);
         let done = self.database.transact(&mut |rows| {
             (carrying, broken) = (false, false);
             if std::mem::replace(&mut begun, true) {
@@ -236,9 +268,19 @@ impl Running {
             carrying = true;
             expect(&mut change, batch)?;
             for work in batch.iter_mut() {
-                if work.carry_out(&mut change) == Carried::Broken {
-                    broken = true;
-                    return Err(QueueError::Unavailable("a change failed half-way".to_owned()));
+                broken = work.carry_out(&mut change) == Carried::Broken;
+                if broken {
+                    return Err(half_way());
+                }
+            }
+            // As many as there are new jobs; usually the first takes them all.
+            for _ in 0..change.effects.ready.values().sum() {
+                let Some(mut work) = demand.take(&change.effects.ready) else { break };
+                expect_slots(&mut change, std::slice::from_ref(&work));
+                broken = work.carry_out(&mut change) == Carried::Broken;
+                batch.push(work);
+                if broken {
+                    return Err(half_way());
                 }
             }
             effects = change.finish(now_ms())?;
@@ -255,15 +297,26 @@ impl Running {
 
 /// Reads at once what the changes of a batch say they will need.
 fn expect(change: &mut Change<'_>, batch: &[Box<dyn Work>]) -> Result<(), QueueError> {
+    expect_slots(change, batch);
     let mut settled = Vec::new();
     for work in batch {
-        match work.expectation() {
-            Expectation::Nothing => {}
-            Expectation::Settlements(attempts) => settled.extend_from_slice(attempts),
-            Expectation::Slots(slots) => change.expect_slots(*slots),
+        if let Expectation::Settlements(attempts) = work.expectation() {
+            settled.extend_from_slice(attempts);
         }
     }
     if settled.is_empty() { Ok(()) } else { settle::prepare(change, &settled) }
+}
+
+fn half_way() -> QueueError {
+    QueueError::Unavailable("a change failed half-way".to_owned())
+}
+
+fn expect_slots(change: &mut Change<'_>, batch: &[Box<dyn Work>]) {
+    for work in batch {
+        if let Expectation::Slots(slots) = work.expectation() {
+            change.expect_slots(*slots);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -59,11 +59,22 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Notes an entry that stands in the ready index from now on, unless its run is paused.
+    /// Notes an entry that stands in the ready index from now on, unless its run is paused. Nobody is woken for a paused scope.
     pub(super) fn note_entry(&mut self, run: i64, scope: i64, key: ReadyKey, name: &str) {
-        if !self.pauses.has_run(run) {
-            self.draft.windows.entry(scope).or_default().entries.insert(key);
+        if self.pauses.has_run(run) {
+            return;
+        }
+        self.draft.windows.entry(scope).or_default().entries.insert(key);
+        if !self.pauses.has_scope(name) {
             self.effects.ready(name);
+        }
+    }
+
+    /// Notes that a ready job of this scope is given out: for one that became ready in this very batch nobody need be woken.
+    pub(in crate::store) fn note_taken(&mut self, id: i64, scope: &str) {
+        let tracked = self.draft.jobs.known.get(&id).and_then(Option::as_ref);
+        if tracked.is_some_and(|tracked| tracked.before.is_none_or(|before| before.state != State::Ready)) {
+            self.effects.taken(scope);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Leases and settlements, a few at once: they share transactions, and count in their order.
 
+use std::collections::BTreeSet;
+
 use bue_hub::store::{Given, Share};
 use protocol::api::{LeaseRequest, SettleRequest, Settled, Settlement};
 use protocol::{JobId, LeaseToken};
@@ -52,6 +54,38 @@ impl World {
             }
         }
         self.read_drawn_times().await;
+    }
+
+    /// A request that is kept while jobs are settled is given what that makes ready, as if it had come right after.
+    pub(super) async fn wait(&mut self) {
+        let ((request, share), (settle, deeds), now_ms) = (self.lease_request(), self.settle_request(), self.now_ms);
+        let before = self.ready_in(&request.scopes);
+        let demanded = self.store().demand(request.clone(), share, move || now_ms);
+        let answers = self.store().settle(settle.clone(), now_ms).await.unwrap();
+        let given = demanded.withdraw().await.transpose().unwrap();
+        let may_end_early = self.may_be_barren();
+        let requests = [Request::Settle(settle, deeds), Request::Lease(request, share)];
+        let newest = self.learn_all(&requests).await;
+        let [Request::Settle(settle, deeds), Request::Lease(request, share)] = &requests else { unreachable!() };
+        self.check_settlements(settle, deeds, &answers);
+        match given {
+            Some(given) => {
+                self.note("kept requests that were answered");
+                let may_end_early = may_end_early || self.may_be_barren();
+                self.check_leases(request, *share, &given, newest, may_end_early);
+            }
+            None => {
+                self.note("kept requests that were withdrawn");
+                let now = self.ready_in(&request.scopes);
+                let new: Vec<&JobId> = now.difference(&before).collect();
+                assert!(new.is_empty(), "{new:?} became ready beside a request for them at event {}", self.events);
+            }
+        }
+        self.read_drawn_times().await;
+    }
+
+    fn ready_in(&self, scopes: &[String]) -> BTreeSet<JobId> {
+        scopes.iter().flat_map(|scope| self.model.ready(scope)).map(|(_, id)| id).collect()
     }
 
     /// At once; but how many passes one request makes may depend on those that share its transaction, so where there are many to be

@@ -129,6 +129,7 @@ impl World {
         match self.chance.below(100) {
             0..8 if self.open.len() < RUNS_MAX => self.noted("submissions").submit().await,
             8..10 if self.open.len() < RUNS_MAX => self.noted("runs once more").run_again().await,
+            10..18 => self.noted("requests beside settlements").wait().await,
             0..62 => self.burst().await,
             62..72 => self.noted("promotions").promote().await,
             72..75 => self.noted("lapses").lapse().await,

@@ -195,14 +195,17 @@ impl Link {
         state.data_bytes.filter(|_| !state.is_closed)
     }
 
-    /// Sends orders to load modules; their answer comes when the last one is carried out.
-    pub(super) async fn load(&self, orders: &[String]) -> io::Result<oneshot::Receiver<Loaded>> {
+    /// Sends orders to load modules; their answer comes when the last one is carried out, or one cannot be.
+    pub(super) async fn load(&self, orders: &[String]) -> oneshot::Receiver<Loaded> {
         let (loading, loaded) = oneshot::channel();
         self.state().loading = Some(loading);
         for order in orders {
-            self.control.send(order.as_bytes(), &[]).await?;
+            // One that has found an unfit module has answered, and ends before it has heard of the others.
+            if self.control.send(order.as_bytes(), &[]).await.is_err() {
+                break;
+            }
         }
-        Ok(loaded)
+        loaded
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -341,7 +344,22 @@ pub(super) async fn fork(link: &Arc<Link>, order: Order, scratch: u64) -> io::Re
 mod tests {
     use std::time::Instant;
 
+    use nix::sys::socket::send;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_unfit_module_is_heard_of_although_the_interpreter_ends_before_it_has_all_orders() {
+        let (control, theirs) = messages().unwrap();
+        let link = Arc::new(Link::new(WarmId(0), Wire::new(control).unwrap(), None));
+        send(theirs.as_raw_fd(), b"unfit wave is not fit", MsgFlags::empty()).unwrap();
+        drop(theirs);
+        let loaded = link.load(&["load wave".to_owned(), "loaded".to_owned()]).await;
+        read_messages(Arc::clone(&link), Link::control).await;
+        let loaded = loaded.await.unwrap();
+        assert!(matches!(&loaded, Loaded::Unfit { module, .. } if module == "wave"), "{loaded:?}");
+        assert!(!link.is_open());
+    }
 
     #[tokio::test]
     async fn a_signal_waits_for_an_interpreter_that_is_busy() {

@@ -44,7 +44,7 @@ impl Warm {
         let mut unfit = BTreeSet::new();
         while unfit.len() < UNFIT_MAX {
             let link = self.link().await?;
-            let loading = async { link.load(&orders(imports, data_bytes_max, &unfit)).await?.await.map_err(ended) };
+            let loading = async { link.load(&orders(imports, data_bytes_max, &unfit)).await.await.map_err(ended) };
             match tokio::time::timeout(LOAD_MAX, loading).await {
                 Ok(Ok(Loaded::Modules(count))) => {
                     *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link);

@@ -80,6 +80,7 @@ async fn serve(context: &Context, arguments: &HubArguments) -> Result {
         let note = context.data_dir.note_address(Service::Hub, &address)?;
         output::note(&format!("hub listens on {}", address.url()));
         text::give_back();
+        tokio::spawn(text::give_back_in_a_while());
         Ok(note)
     });
     served.await?.map_err(failed)?;

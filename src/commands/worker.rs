@@ -19,7 +19,8 @@ use crate::settings::{engines, limits, places, table};
 pub fn run(context: &Context, arguments: &WorkerArguments) -> Result {
     if arguments.check {
         let data_dir = context.data_dir.create(Service::Worker)?;
-        return sandbox::check(context, arguments.sandbox, &data_dir);
+        let limits = limits::worker(&context.sources)?;
+        return sandbox::check(context, arguments.sandbox, &data_dir, &limits);
     }
     log::start(&context.sources)?;
     block_on_all_cores(work(context, arguments))
@@ -42,12 +43,13 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
     let client = Client::new(hub_address.clone(), token()?, Patience::For(Duration::ZERO))?;
     let hub = ::worker::HttpHub::new(&hub_address.to_string(), token()?).map_err(Error::machine)?;
     output::note(&format!(
-        "worker with {} takes jobs from {} and keeps values in {url}; Python {} at {}; sandbox: {}",
+        "worker with {} takes jobs from {} and keeps values in {url}; Python {} at {}; sandbox: {}{}",
         output::plural(config.slots as u64, "slot", "slots"),
         hub_address.url(),
         config.python.version,
         config.python.path.display(),
         config.sandbox.level.summary(),
+        config.groups.as_ref().map_or_else(String::new, |groups| format!("; steps together: {}", groups.summary())),
     ));
     let mut working = pin!(::worker::run(config, Arc::new(hub), bucket.clone(), stop.clone()));
     let refused = tokio::select! {
@@ -73,6 +75,7 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
     config.sandbox = sandbox;
     config.limits = limits::worker(sources)?;
+    config.groups = sandbox::groups(context, arguments.sandbox, &config.limits)?.map(Arc::new);
     config.engines = engines::read(sources)?;
     config.packages_from_source = sources.read(&table::BUE_PACKAGES_FROM_SOURCE)?.unwrap_or(false);
     if let Some(scopes) = scopes(context, arguments)? {

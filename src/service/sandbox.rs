@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sandbox::{Identity, Level, Policy, Report, probe};
-use worker::Sandbox;
+use worker::{Groups, Limits, Sandbox};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -45,8 +45,14 @@ fn paths(context: &Context, setting: &Setting) -> Result<Vec<PathBuf>> {
     Ok(context.sources.read::<Paths>(setting)?.map_or_else(Vec::new, |paths| paths.0))
 }
 
+/// Control groups that bound all steps together; there are none where steps have no sandbox, or this machine lets the worker make none.
+pub fn groups(context: &Context, flag: Option<Policy>, limits: &Limits) -> Result<Option<Groups>> {
+    let is_off = policy(context, flag)? == Policy::Off;
+    Ok(if is_off { None } else { Groups::make(limits).ok() })
+}
+
 /// Shows which layers this machine has, and what to do about the others.
-pub fn check(context: &Context, flag: Option<Policy>, data_dir: &Path) -> Result {
+pub fn check(context: &Context, flag: Option<Policy>, data_dir: &Path, limits: &Limits) -> Result {
     let report = tried(data_dir, identity(context)?)?;
     let mut table = drawn(&["layer", "", "keeps", "why not", "what to do"]);
     for finding in &report.findings {
@@ -60,6 +66,11 @@ pub fn check(context: &Context, flag: Option<Policy>, data_dir: &Path) -> Result
     output::print(&table.to_string())?;
     let policy = policy(context, flag)?;
     output::print(&format!("sandbox {policy}, level: {}", level(policy, &report)))?;
+    let groups = match Groups::make(limits) {
+        Ok(groups) => groups.summary(),
+        Err(reason) => format!("no bound, for {reason}"),
+    };
+    output::print(&format!("all steps together: {groups}"))?;
     if policy == Policy::Strict { insist(&report) } else { Ok(()) }
 }
 

@@ -6,8 +6,12 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use nix::sys::mman::{MmapAdvise, madvise};
+
+/// How long the first looks take, mostly.
+const FIRST_LOOKS: Duration = Duration::from_secs(5);
 
 /// Lets go of what was never written of this program; what runs on is mapped again, from the page cache, when it runs.
 pub fn give_back() {
@@ -23,6 +27,12 @@ pub fn give_back() {
         // A kernel that refuses leaves all as it is.
         let _ = unsafe { madvise(NonNull::without_provenance(place), length, MmapAdvise::MADV_DONTNEED) };
     }
+}
+
+/// The same once more when the first looks at queue and bucket are over, which are the start's, too.
+pub async fn give_back_in_a_while() {
+    tokio::time::sleep(FIRST_LOOKS).await;
+    give_back();
 }
 
 /// Start and end of a mapping of the program's own that is never written: its text, and what its file begins with. Other

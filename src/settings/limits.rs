@@ -185,6 +185,8 @@ limits! {
         idle_cells_max, BUE_IDLE_CELLS_MAX "Worker: folders with a bundle's files, each with its sandbox, that are kept for the next attempt.";
         stand_by_max, BUE_STAND_BY_MAX from 0 "Worker: processes that wait in such folders, forked before there is a step for them; 0: none.";
         postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
+        steps_memory_bytes_max, BUE_WORKER_STEPS_MEMORY_BYTES_MAX from 0 "Worker: memory of all its steps together, where it can make control groups; 0: all there is but `BUE_WORKER_MEMORY_RESERVE_BYTES`.";
+        steps_processes_max, BUE_WORKER_STEPS_PROCESSES_MAX from 0 "Worker: processes and threads of all its steps together, likewise; 0: seven eighths of what the system can have.";
         step_memory_bytes_max, BUE_STEP_MEMORY_BYTES_MAX "Worker: memory of one process of a step that does not say `!memory`.";
         step_cpu_max, BUE_STEP_CPU_MAX "Worker: time on a processor of one process of a step that does not say `!cpu`.";
         step_processes_max, BUE_STEP_PROCESSES_MAX "Worker: processes and threads at once of a step that does not say `!processes`.";

@@ -4,7 +4,7 @@
 //! - `attacks/*.py`: what is tried. [`expected`]: what must come of each.
 //! - [`range`]: the fleet that is attacked, with things planted where nobody may look.
 //! - [`neighbour`]: an attempt beside a hostile one.
-//! - [`lesser`]: a machine that lacks layers. [`pressure`]: one that lacks memory.
+//! - [`lesser`]: a machine that lacks layers. [`pressure`]: one that lacks memory. [`together`]: what steps have between them.
 
 #[path = "../fleet/mod.rs"]
 mod fleet;
@@ -15,6 +15,7 @@ mod neighbour;
 mod pressure;
 mod range;
 mod reuse;
+mod together;
 
 use expected::{ATTACKS, Attack, End, OPEN_TO_ALL, OPEN_TO_ROOT};
 use fleet::{Fleet, eventually};

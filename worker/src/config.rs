@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::enclosure::Sandbox;
 use crate::engines::Engines;
 use crate::environments;
+use crate::groups::Groups;
 use crate::python::Python;
 
 /// Settings of one worker.
@@ -37,6 +39,8 @@ pub struct Config {
     pub engines: Engines,
     /// How steps are shut in.
     pub sandbox: Sandbox,
+    /// Control groups that bound all steps together, where there are any.
+    pub groups: Option<Arc<Groups>>,
     /// Bounds of everything that could grow.
     pub limits: Limits,
 }
@@ -63,6 +67,7 @@ impl Config {
             program: std::env::current_exe()?,
             engines: Engines::default(),
             sandbox: Sandbox::off(),
+            groups: None,
             limits: Limits::default(),
         })
     }
@@ -174,6 +179,10 @@ pub struct Limits {
     pub shared_memory_bytes_max: u64,
     /// Longest wait for a connection to PostgreSQL.
     pub postgres_connect_timeout: Duration,
+    /// Memory of all steps together, where control groups can be made; 0: all there is but the reserve.
+    pub steps_memory_bytes_max: u64,
+    /// Processes and threads of all steps together, likewise; 0: seven eighths of what the system can have.
+    pub steps_processes_max: u64,
     /// Memory of one process of a step.
     pub step_memory_bytes_max: u64,
     /// Time on a processor of one process of a step.
@@ -232,6 +241,8 @@ impl Default for Limits {
             shared_attempts_max: 100_000,
             shared_memory_bytes_max: 512 * 1024 * 1024,
             postgres_connect_timeout: Duration::from_secs(10),
+            steps_memory_bytes_max: 0,
+            steps_processes_max: 0,
             step_memory_bytes_max: 2 * 1024 * 1024 * 1024,
             step_cpu_max: Duration::from_secs(3_600),
             step_processes_max: 256,

@@ -14,6 +14,7 @@ use crate::attempt::Attempts;
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::done::Done;
+use crate::groups::Groups;
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::late_log::{self, LateLogs};
@@ -23,7 +24,7 @@ use crate::outage::{Outage, Rate};
 use crate::pace::{self, Pace};
 use crate::settler::{self, Parcel};
 use crate::slots::{self, Room, Slots, Taken};
-use crate::{attempt, beat, descriptors, live_log, orphans, tidy};
+use crate::{attempt, beat, descriptors, live_log, orphans, spawner, tidy};
 
 /// What the log says while there is too little memory.
 const MEMORY_SHORT: &str =
@@ -145,6 +146,9 @@ pub async fn run<H: Hub>(
     }
     descriptors::raise_limit();
     orphans::adopt().map_err(|error| WorkerError::System(error.to_string()))?;
+    if let Some(groups) = &config.groups {
+        spawner::enter(groups.doors().map_err(|error| WorkerError::System(format!("control groups: {error}")))?);
+    }
     let shared = Arc::new(Shared {
         hub,
         session: new_session()?,
@@ -152,7 +156,7 @@ pub async fn run<H: Hub>(
         hub_outage: Outage::new("the hub"),
         bucket_outage: Outage::new("the bucket"),
         live_logs: Arc::new(LiveLogs::new(config.limits.live_log_bytes_max)),
-        memory: MemoryWatch::default(),
+        memory: MemoryWatch::new(config.groups.as_deref().map_or(&[], Groups::folders)),
         kills: KillWatch::begin(),
         memory_outage: Outage::new("enough memory"),
         free: AtomicU32::new(u32::try_from(config.slots).unwrap_or(u32::MAX)),

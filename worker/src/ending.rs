@@ -69,7 +69,8 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
         }
         Ending::OutOfMemory => {
             let message = format!(
-                "{who} was ended by the kernel, which had no memory left for it; `!memory` sets how much it may use"
+                "{who} was ended by the kernel, which had no memory left: `!memory` sets how much each process of a step may use, \
+                 BUE_WORKER_STEPS_MEMORY_BYTES_MAX how much all steps of a worker may"
             );
             (ErrorKind::Memory, message)
         }

@@ -6,7 +6,7 @@
 //! - `attempt`, `start`: one lease from its inputs to its outcome, and how its process comes to be.
 //! - `bundles`, `bytecode`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
-//! - `enclosure`: the sandbox that steps run in.
+//! - `enclosure`: the sandbox that steps run in. `groups`: bounds for all of them together.
 //! - `warm`, `interpreters`: the interpreters that steps are forked from.
 //! - `shared`: interpreters that run many attempts at once.
 //! - `python`, `runner`: the interpreter, and the program in it that runs one step.
@@ -35,6 +35,7 @@ mod ending;
 mod engines;
 mod engines_of_step;
 mod environments;
+mod groups;
 mod held;
 mod http_hub;
 mod hub;
@@ -74,6 +75,7 @@ pub use control::{Summary, WorkerError, run};
 pub use enclosure::Sandbox;
 pub use engines::Engines;
 pub use environments::find_uv;
+pub use groups::Groups;
 pub use http_hub::HttpHub;
 pub use hub::{Hub, HubError};
 pub use python::{Python, PythonError, find_python};

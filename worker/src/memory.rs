@@ -32,13 +32,24 @@ impl Memory {
     }
 }
 
+/// What there is now, for a process that asks once.
+pub(crate) fn now() -> Option<Memory> {
+    read(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
+}
+
 /// Looks at the memory, not more often than is worth it.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryWatch {
+    /// Groups that bound the steps.
+    steps: Vec<PathBuf>,
     last: Mutex<Option<(Instant, Option<Memory>)>>,
 }
 
 impl MemoryWatch {
+    pub(crate) fn new(steps: &[PathBuf]) -> Self {
+        Self { steps: steps.to_owned(), last: Mutex::default() }
+    }
+
     /// What there is; `None` where the system does not say.
     pub(crate) fn look(&self) -> Option<Memory> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +58,8 @@ impl MemoryWatch {
         {
             return memory;
         }
-        let memory = read(Path::new("/proc"), Path::new("/sys/fs/cgroup"));
+        let steps = self.steps.iter().filter_map(|folder| bound_of(folder));
+        let memory = now().map(|memory| steps.fold(memory, Memory::tighter));
         *last = Some((Instant::now(), memory));
         memory
     }

@@ -3,7 +3,9 @@
 //! The kernel sends a child its parent-death signal when the *thread* that forked it ends, and the threads of an
 //! async runtime come and go. So every child is forked here.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::OnceLock;
@@ -26,6 +28,15 @@ pub(crate) enum Tie {
 }
 
 static ORDERS: OnceLock<Option<mpsc::Sender<Order>>> = OnceLock::new();
+
+/// Doors of the control groups in which children begin: files to which a process writes `0` to enter.
+static DOORS: OnceLock<Vec<File>> = OnceLock::new();
+
+/// Has every child from now on begin in control groups, whose doors these are.
+pub(crate) fn enter(doors: Vec<File>) {
+    // The first worker of a process decides.
+    let _ = DOORS.set(doors);
+}
 
 /// Starts `command` in a session of its own.
 ///
@@ -56,11 +67,21 @@ fn start_thread() -> Option<mpsc::Sender<Order>> {
 
 fn start(mut command: Command, tie: Tie) -> io::Result<Child> {
     let parent = nix::unistd::getpid().as_raw();
+    let doors: Vec<RawFd> = DOORS.get().into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
     // SAFETY: the closure runs between fork and exec and makes async-signal-safe system calls only.
     unsafe {
-        command.pre_exec(move || leave(tie, parent));
+        command.pre_exec(move || {
+            doors.iter().for_each(|door| step_through(*door));
+            leave(tie, parent)
+        });
     }
     command.spawn()
+}
+
+/// In the child: into a control group. One that is gone bounds nobody.
+fn step_through(door: RawFd) {
+    // SAFETY: a system call with a buffer of its length; the descriptor is open for as long as this program runs.
+    let _ = unsafe { libc::write(door, b"0".as_ptr().cast(), 1) };
 }
 
 /// In the child: a session of its own, and perhaps death with the parent.

@@ -11,7 +11,7 @@
 //! ```
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,7 @@ impl DataDir {
             let closed = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
             closed.map_err(|error| DataDirError::new("close to other users the folder", &folder, error))?;
         }
+        keep_to_itself(&folder).map_err(|error| DataDirError::new("write to the folder", &folder, error))?;
         Ok(folder)
     }
 
@@ -112,6 +113,12 @@ impl DataDir {
         let PartialAddress { host, port } = text.trim().parse().ok()?;
         Some(Address { host, port: port? })
     }
+}
+
+/// Keeps a folder with keys out of version control, and out of the bundles of scripts that lie around it.
+fn keep_to_itself(folder: &Path) -> io::Result<()> {
+    let made = fs::File::create_new(folder.join(".gitignore")).and_then(|mut file| file.write_all(b"*\n"));
+    made.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
 }
 
 /// The note of where a service listens; dropping it removes it.

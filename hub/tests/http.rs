@@ -122,6 +122,9 @@ async fn bad_requests_are_named() {
     let get = async |path: &str| server.request(Method::GET, path).send().await.unwrap();
     refused(get("/v1/nothing").await, StatusCode::NOT_FOUND, ApiErrorKind::NotFound).await;
     refused(get("/v1/jobs/j99").await, StatusCode::NOT_FOUND, ApiErrorKind::NotFound).await;
+    let wrong = get("/v1/lease").await;
+    assert_eq!(wrong.headers()["allow"], "POST");
+    refused(wrong, StatusCode::METHOD_NOT_ALLOWED, ApiErrorKind::Invalid).await;
     let body = refused(get("/v1/jobs/99").await, StatusCode::BAD_REQUEST, ApiErrorKind::Invalid).await;
     assert!(body.error.message.contains("`99`"));
     for path in [

@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn state_of_services_does_not_travel_whichever_data_folder_is_theirs() {
+        let folder = folder(&[("x.bue", ""), ("fleet/notes.txt", "")]);
+        let fleet = DataDir::new(folder.path().join("fleet"));
+        let hub = fleet.create(crate::data_dir::Service::Hub).unwrap();
+        fs::write(hub.join("token"), "secret").unwrap();
+        assert_eq!(names(folder.path()), ["fleet/notes.txt", "x.bue"]);
+    }
+
+    #[test]
     fn ignore_files_above_hold_within_a_repository_only() {
         let folder = folder(&[("repo/p/x.bue", ""), ("repo/p/a.csv", ""), ("repo/.gitignore", "*.csv\n")]);
         assert_eq!(names(&folder.path().join("repo/p")), ["a.csv", "x.bue"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router, middleware};
@@ -69,7 +69,15 @@ pub(super) fn router(queue: Queue, config: &Config, shutdown: CancellationToken)
         .route("/v1/health", get(health))
         .merge(closed)
         .fallback(async || Refusal::new(ApiErrorKind::NotFound, "there is no such route", None))
+        .method_not_allowed_fallback(wrong_method)
         .with_state(Hub { queue, shutdown })
+}
+
+/// A route that is there, asked by another method.
+async fn wrong_method(method: Method) -> (StatusCode, Refusal) {
+    let message = format!("this route is not for {method}");
+    let hint = Some("the answer's header `Allow` says which methods it has");
+    (StatusCode::METHOD_NOT_ALLOWED, Refusal::new(ApiErrorKind::Invalid, message, hint))
 }
 
 pub(super) type Answer<T> = Result<Json<T>, Refusal>;

@@ -40,7 +40,7 @@ pub enum ApiErrorKind {
     Unauthorized,
     /// 404: no such route, run, job, bundle or file.
     NotFound,
-    /// 400: the request itself is wrong.
+    /// 400: the request itself is wrong. 405: its method.
     Invalid,
     /// 422: the script is wrong; see the diagnostics.
     Script,

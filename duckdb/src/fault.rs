@@ -81,8 +81,10 @@ pub(super) fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
     let is_missing = |name: &&String| error.message.contains(&format!("Table with name {name} does not exist"));
     if let Some(name) = unknown.iter().find(is_missing) {
         error.kind = ErrorKind::Input;
-        error.message =
-            format!("input `{name}` is an empty list, so its columns are unknown; return a table with columns");
+        error.message = format!(
+            "input `{name}` is an empty list, so its columns are unknown; begin this step with `CREATE TABLE IF NOT EXISTS {name} (…);`, \
+             or return an empty table of pandas, polars or pyarrow, which has columns"
+        );
     }
     error
 }

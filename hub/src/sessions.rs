@@ -145,10 +145,10 @@ impl Sessions {
         news.collect()
     }
 
-    /// Takes some time for not having passed.
-    pub fn forgive(&self, time: Duration) {
+    /// Takes some time for not having passed. Nobody is taken for heard from later than now.
+    pub fn forgive(&self, time: Duration, now: Instant) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.values_mut().for_each(|heard| heard.at += time);
+        heard.values_mut().for_each(|heard| heard.at = heard.at.max(now.min(heard.at + time)));
     }
 
     /// Forgets and returns those not heard from for `silence`.
@@ -285,8 +285,8 @@ mod tests {
         assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty());
         sessions.hear(session, WorkerInfo::default(), later);
         assert!(sessions.take_silent(Duration::from_secs(10), later + Duration::from_secs(10)).is_empty());
-        sessions.forgive(Duration::from_secs(20));
         let later = later + Duration::from_secs(20);
+        sessions.forgive(Duration::from_secs(20), later);
         assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty(), "the hub stood still, not the worker");
         let end = later + Duration::from_secs(11);
         assert_eq!(sessions.take_silent(Duration::from_secs(10), end), [session]);

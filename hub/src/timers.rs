@@ -121,7 +121,7 @@ async fn watch_sessions(shared: Arc<Shared>) {
         if overslept > limits.lapse / 3 {
             // A hub that was frozen has heard nobody: that is not the workers' silence.
             tracing::warn!(for_ms = overslept.as_millis(), "this hub stood still; workers get that time again");
-            shared.sessions.forgive(overslept);
+            shared.sessions.forgive(overslept, Instant::now());
         }
         if let Some(fleet) = &shared.fleet
             && shared_at.is_none_or(|at| at.elapsed() >= limits.lapse / 4)
@@ -129,6 +129,15 @@ async fn watch_sessions(shared: Arc<Shared>) {
             if let Err(error) = meet(&shared, fleet).await {
                 tracing::warn!(%error, "failed to hear of workers from other hubs");
                 continue;
+            }
+            let unheard = shared_at.map_or(Duration::ZERO, |at| at.elapsed().saturating_sub(limits.lapse / 4));
+            if unheard > limits.lapse / 4 {
+                // Whom other hubs heard from meanwhile they could not tell.
+                tracing::warn!(
+                    for_ms = unheard.as_millis(),
+                    "other hubs could not be heard; their workers get that time again"
+                );
+                shared.sessions.forgive(unheard, Instant::now());
             }
             shared_at = Some(Instant::now());
         }

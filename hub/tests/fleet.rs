@@ -197,3 +197,37 @@ async fn a_database_that_cannot_be_used_is_named_without_its_password() {
         assert!(error.contains(word) && !error.contains("hush"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_database_that_is_away_is_no_silence_of_the_workers_of_other_hubs() {
+    let lapse = Duration::from_millis(1_200);
+    let rig = Rig::with(On::Postgres, |config| config.limits.lapse = lapse).await;
+    let other = second(&rig).await;
+    let run = rig.submit(&script(&["a", "b"], CHAIN)).await;
+    let info = request(1, Duration::ZERO).info;
+    let leases = other.lease(request(1, Duration::from_secs(5))).await.unwrap().leases;
+    let held = vec![protocol::api::HeldLease { job: leases[0].job, token: leases[0].token, idle: false }];
+    let beats = async {
+        loop {
+            other.beat(BeatRequest { session: WORKER, held: held.clone(), info: info.clone() }).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let url = rig.config.postgres.clone().unwrap();
+    let outage = async {
+        // Both have told each other of it.
+        tokio::time::sleep(lapse).await;
+        for _ in 0..3 {
+            postgres::change(&url, "ALTER TABLE bue.sessions RENAME TO away").await;
+            tokio::time::sleep(2 * lapse).await;
+            postgres::change(&url, "ALTER TABLE bue.away RENAME TO sessions").await;
+            tokio::time::sleep(lapse).await;
+        }
+    };
+    tokio::select! {
+        never = beats => match never {},
+        () = outage => {}
+    }
+    assert_eq!(rig.run(&run).await.counts.leased, 1);
+    assert_eq!(rig.settle(&leases[0], success("1")).await, protocol::api::Settled::Settled);
+}

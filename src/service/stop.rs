@@ -1,5 +1,7 @@
 //! Stopping: Ctrl-C and SIGTERM ask for a clean end, a second one ends at once.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +11,9 @@ use crate::output;
 /// Exit code of a service that was told twice to end: 128 and the number of SIGINT.
 const IMPATIENT: i32 = 130;
 
+/// What comes so soon after the first signal is that signal again: `timeout` and some shells send it to a process and to its group.
+const ECHO: Duration = Duration::from_millis(100);
+
 /// A token that is cancelled by the first Ctrl-C or SIGTERM.
 pub fn on_signal() -> Result<CancellationToken> {
     let stop = CancellationToken::new();
@@ -17,6 +22,12 @@ pub fn on_signal() -> Result<CancellationToken> {
     tokio::spawn(async move {
         signals.next().await;
         token.cancel();
+        let echoes = async {
+            loop {
+                signals.next().await;
+            }
+        };
+        let _ = tokio::time::timeout(ECHO, echoes).await;
         signals.next().await;
         output::note("told twice to stop: not waiting any longer");
         std::process::exit(IMPATIENT);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::fleet::{Fleet, eventually, is_alive};
 
@@ -189,6 +190,8 @@ fn what_a_step_started_ends_with_a_worker_that_is_killed_or_told_twice_to_stop()
     let mut worker = fleet.workers.remove(0);
     worker.terminate();
     worker.wait_for("finishing 1 attempt,");
+    // At once it would be taken for the same word, said twice.
+    std::thread::sleep(Duration::from_millis(300));
     worker.terminate();
     worker.end().expect(130).says(&["told twice"]);
     eventually("the end of the child of an impatient worker's step", || (!is_alive(pid)).then_some(()));

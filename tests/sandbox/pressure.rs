@@ -74,7 +74,9 @@ p2()
 #[test]
 fn where_memory_ends_it_is_the_step_that_is_ended_and_not_the_worker() {
     let Some(group) = Group::make() else { return };
-    let mut fleet = Fleet::empty().with("BUE_WORKER_MEMORY_RESERVE_BYTES", "1").start(0);
+    // What steps have together is no bound here.
+    let fleet = Fleet::empty().with("BUE_WORKER_STEPS_MEMORY_BYTES_MAX", "64GiB");
+    let mut fleet = fleet.with("BUE_WORKER_MEMORY_RESERVE_BYTES", "1").start(0);
     let own = fleet.command(&["worker", "-n", "1"]);
     let mut worker = fleet.spawn_command(group.enclose(&own), "worker");
     worker.wait_for("takes jobs");
@@ -88,7 +90,7 @@ fn where_memory_ends_it_is_the_step_that_is_ended_and_not_the_worker() {
     assert_eq!(job("bomb")["error"]["kind"], "memory", "{told}");
     assert_eq!(job("plain")["value"]["place"]["json"], 1, "{told}");
     assert!(!worker.has_ended(), "{}", worker.stderr());
-    worker.kill();
-    drop(worker);
+    worker.terminate();
+    eventually("the end of the worker", || worker.has_ended().then_some(()));
     eventually("an empty group", || fs::remove_dir(&group.0).is_ok().then_some(()));
 }

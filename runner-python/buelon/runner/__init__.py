@@ -7,3 +7,8 @@
 - ``columns``, ``foreign``, ``arrow``: tables.
 - ``failures``: errors in the words their author should read.
 """
+
+import sys
+
+AT_START = frozenset(sys.modules)
+"""What any program finds loaded: a module of that name beside it is never found."""

@@ -3,6 +3,8 @@
 import json
 import struct
 
+from .failures import standard
+
 (_NULL, _INT, _FLOAT, _BINARY, _TEXT, _BOOL, _DECIMAL, _DATE, _TIME, _TIMESTAMP) = range(1, 11)
 (_LIST, _STRUCT) = (12, 13)
 (_LARGE_BINARY, _LARGE_TEXT, _LARGE_LIST) = (19, 20, 21)
@@ -103,13 +105,11 @@ class Reader:
         return [str(data[start:end], "utf-8") for start, end in zip(offsets, offsets[1:])]
 
     def binaries(self, field, count):
-        from base64 import b64encode
-
+        b64encode = standard("base64").b64encode
         return [b64encode(item).decode("ascii") for item in self._slices(field.kind == _LARGE_BINARY, count)]
 
     def fixed_binaries(self, field, count):
-        from base64 import b64encode
-
+        b64encode = standard("base64").b64encode
         width, data = field.type.number(0, "i"), self._buffer()
         items = [data[place * width : (place + 1) * width] for place in range(count)]
         if field.extension == _UUID_EXTENSION and width == 16:
@@ -125,8 +125,7 @@ class Reader:
         return self._numbers("q" if large else "i", count + 1) if count else [0]
 
     def decimals(self, field, count):
-        from decimal import Decimal
-
+        Decimal = standard("decimal").Decimal
         scale, width = field.type.number(1, "i"), field.type.number(2, "i", 128) // 8
         data = self._buffer()
         whole = (
@@ -138,8 +137,7 @@ class Reader:
         return [format(Decimal((number < 0, tuple(map(int, str(abs(number)))), -scale)), "f") for number in whole]
 
     def dates(self, field, count):
-        from datetime import date
-
+        date = standard("datetime").date
         epoch = date(1970, 1, 1).toordinal()
         # Unit 0 counts days, unit 1 milliseconds; the schema's default is 1.
         if field.type.number(0, "h", 1) == 0:
@@ -159,8 +157,7 @@ class Reader:
         return [_clock(number, per_second) for number in self._moments(form, count)]
 
     def timestamps(self, field, count):
-        from datetime import datetime, timedelta
-
+        datetime, timedelta = standard("datetime").datetime, standard("datetime").timedelta
         per_second = _PER_SECOND[field.type.number(0, "h")]
         shift, zone = _zone(field.type.text(1))
         local = datetime(1970, 1, 1) + timedelta(seconds=shift)

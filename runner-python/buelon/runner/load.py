@@ -7,11 +7,40 @@ import os
 import sys
 import types
 
+from . import AT_START
 from .failures import Failure, of_exception, type_of
 
 _UNCHECKED = _frozen_importlib_external.MAGIC_NUMBER + b"\x01\0\0\0"
 """How a file of bytecode begins that is not compared with its source (PEP 552)."""
 _HEADER_BYTES = 16
+_MODULE_ENDINGS = frozenset(ending[1:] for ending in _frozen_importlib_external.SOURCE_SUFFIXES + _imp.extension_suffixes())
+
+
+def give_way(folders):
+    """Lets the step find modules of its bundle that are called like others which only this program has loaded."""
+    hidden = {name for folder in folders for name in _hidden(folder)}
+    if not hidden:
+        return
+    # What is loaded later of this program is not to take the step's modules for those that it needs.
+    from . import arrow_plain, arrow_read, arrow_write, foreign, in_pandas, in_polars, values, wanted  # noqa: F401
+
+    for loaded in list(sys.modules):
+        if loaded.partition(".")[0] in hidden:
+            del sys.modules[loaded]
+
+
+def _hidden(folder):
+    """Names of modules in the folder that are taken by what only this program needs."""
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        return
+    for entry in entries:
+        name, _, ending = entry.partition(".")
+        if name not in sys.modules or name in AT_START or name == "buelon":
+            continue
+        if ending in _MODULE_ENDINGS or os.path.isfile(f"{folder}/{entry}/__init__.py"):
+            yield name
 
 
 def load(code, function, root):

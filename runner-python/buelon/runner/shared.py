@@ -198,6 +198,7 @@ class _Server:
             if not failures.step_folders:
                 failures.step_folders[:] = frame["path"]
                 sys.path[:0] = frame["path"]
+                load.give_way(frame["path"])
             function, sources = load.load(code, name, self._root)
             streams.show_logging()
             _check(function, name)

@@ -5,6 +5,7 @@ away: input is empty from then on, and output goes where errors go, into the log
 """
 
 import _signal as signal
+import _thread
 import os
 import sys
 
@@ -74,6 +75,30 @@ def _flush_and_end(number, _):
         pass  # It came while something was being written. What counts is the end.
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def leave_forks_alone():
+    """Has processes that the step forks be asked to end as those of any program are: what is arranged for the step is not for them."""
+    os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_end_when_asked)
+
+
+_masks = {}
+"""What threads that fork had held back before."""
+
+
+def _hold_back():
+    """What comes for a fork before it has its own way to end waits: the handler that it begins with would forget it."""
+    _masks[_thread.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+
+def _let_through():
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop(_thread.get_ident()))
+
+
+def _end_when_asked():
+    if signal.getsignal(signal.SIGTERM) is _flush_and_end:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_through()
 
 
 def show_logging():

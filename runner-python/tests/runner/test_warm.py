@@ -233,3 +233,60 @@ def test_a_step_that_leaves_a_thread_says_what_its_end_waits_for(worker):
     worker.hear_end()
     with open(read) as file:
         assert file.read() == "the step has returned; it ends when its threads end: tail\n"
+
+
+@pytest.mark.parametrize("order", ["fork", "early"])
+def test_processes_that_a_step_forks_end_when_they_are_asked_to(worker, order):
+    code = """
+import multiprocessing, signal, time
+def step():
+    codes = set()
+    for _ in range(40):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
+        child.start()
+        child.terminate()
+        child.join(10)
+        codes.add(child.exitcode)
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        squares = pool.map(abs, [-1, -2])
+    own = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignoring = multiprocessing.get_context("fork").Process(target=own_way)
+    ignoring.start()
+    ignoring.join()
+    return [sorted(codes), squares, ignoring.exitcode, signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()]
+def own_way():
+    raise SystemExit(5 if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN else 6)
+"""
+    _, answer = worker.fork(code, order=order)
+    assert json.loads(answer_of(answer)["value"]["place"]["json"]) == [[-int(signal.SIGTERM)], [1, 2], 5, True]
+    worker.hear_end()
+
+
+@pytest.mark.parametrize("order", ["fork", "early"])
+def test_modules_of_a_bundle_are_found_whatever_the_runner_has_loaded_for_itself(worker, order):
+    for name in ("resource", "json", "types", "select", "operator"):
+        (worker.folder / f"{name}.py").write_text(f"WORD = 'own {name}'")
+    (worker.folder / "functools").mkdir()
+    (worker.folder / "functools" / "__init__.py").write_text("WORD = 'own functools'")
+    (worker.folder / "struct").mkdir()
+    (worker.folder / "os.py").write_text("raise OSError('no program finds this one')")
+    code = """
+import functools, json, operator, os, resource, select, struct, types
+import decimal, datetime
+def step():
+    words = [module.WORD for module in (functools, json, operator, resource, select, types)]
+    return [words, struct.calcsize("q"), os.sep, decimal.Decimal("1.50"), datetime.date(2026, 1, 2)]
+"""
+    _, answer = worker.fork(code, order=order)
+    frame = answer_of(answer)
+    words, size, separator, *others = json.loads(frame["value"]["place"]["json"])
+    assert words == ["own functools", "own json", "own operator", "own resource", "own select", "own types"]
+    assert (size, separator, others) == (8, "/", ["1.50", "2026-01-02"])
+    # The next one is not concerned.
+    for path in worker.folder.glob("*.py"):
+        path.unlink()
+    (worker.folder / "functools" / "__init__.py").unlink()
+    worker.hear_end()
+    _, answer = worker.fork("import json, resource\ndef step(): return [json.dumps(1), resource.getpagesize() > 0]", order=order)
+    assert json.loads(answer_of(answer)["value"]["place"]["json"]) == ["1", True]

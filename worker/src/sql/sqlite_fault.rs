@@ -92,8 +92,10 @@ pub(super) fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
     let missing = missing.split(" (").next().unwrap_or_default();
     if let Some(name) = unknown.iter().find(|name| name.eq_ignore_ascii_case(missing)) {
         error.kind = ErrorKind::Input;
-        error.message =
-            format!("input `{name}` is an empty list, so its columns are unknown; return a table with columns");
+        error.message = format!(
+            "input `{name}` is an empty list, so its columns are unknown; begin this step with `CREATE TABLE IF NOT EXISTS {name} (…);`, \
+             or return an empty table of pandas, polars or pyarrow, which has columns"
+        );
     }
     error
 }

@@ -142,7 +142,8 @@ fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
     if let (true, [name, ..]) = (error.message.starts_with("column "), unknown) {
         error.kind = ErrorKind::Input;
         error.message = format!(
-            "{}; input `{name}` is an empty list, so its columns are unknown: return a table with columns",
+            "{}; input `{name}` is an empty list, so its columns are unknown: begin this step with \
+             `ALTER TABLE {name} ADD COLUMN IF NOT EXISTS …;`, or return an empty table of pandas, polars or pyarrow, which has columns",
             error.message
         );
     }

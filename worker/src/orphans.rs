@@ -20,6 +20,8 @@ pub(crate) const MARK_VARIABLE: &str = "BUE_ATTEMPT_MARK";
 
 /// How often survivors are looked for before it is left at that.
 const SWEEPS_MAX: u32 = 200;
+/// How often those are looked for that end with a child that is discarded.
+const REAPS_OF_STRAYS: u32 = 20;
 /// Time between two looks.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 
@@ -73,7 +75,29 @@ pub(crate) fn discard_pid(pid: Pid) {
     let _ = std::thread::Builder::new().spawn(move || {
         let _ = nix::sys::wait::waitid(nix::sys::wait::Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
         reap(pid);
+        // What it had started ends with it, and is this process's to reap then.
+        for _ in 0..REAPS_OF_STRAYS {
+            std::thread::sleep(SWEEP_PAUSE);
+            reap_strays();
+        }
     });
+}
+
+/// Reaps what belonged to children of this process and has ended.
+fn reap_strays() {
+    let known = known();
+    for pid in strays(&known) {
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    }
+}
+
+/// Children of this process that it did not start itself.
+fn strays(known: &Known) -> impl Iterator<Item = Pid> {
+    let own_session = getsid(None);
+    // What other code of this process started is in this process's session; steps never are.
+    children().into_iter().filter(move |pid| {
+        own_session.is_ok() && !known.children.contains(&pid.as_raw()) && getsid(Some(*pid)) != own_session
+    })
 }
 
 /// An attempt that runs: orphans with its mark are left alone until it is dropped.
@@ -120,12 +144,9 @@ impl Drop for Mark {
 /// Kills or reaps every stray child once; tells whether there were any.
 fn kill_strays() -> bool {
     let known = known();
-    let Ok(own_session) = getsid(None) else { return false };
     let mut found = false;
-    for pid in children() {
-        // What other code of this process started is in this process's session; steps never are.
-        let is_ours = known.children.contains(&pid.as_raw()) || getsid(Some(pid)) == Ok(own_session);
-        if is_ours || belongs_to_a_running_attempt(pid, &known) {
+    for pid in strays(&known) {
+        if belongs_to_a_running_attempt(pid, &known) {
             continue;
         }
         found = true;
@@ -154,4 +175,39 @@ fn children() -> Vec<Pid> {
     let path = format!("/proc/self/task/{}/children", std::process::id());
     let list = std::fs::read_to_string(path).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    use std::path::PathBuf;
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_a_discarded_child_had_started_is_reaped_when_it_ends() {
+        adopt().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "setsid sleep 60 & echo $!; wait"]).stdout(Stdio::piped()).process_group(0);
+        let mut child = spawn_known(|| command.spawn()).unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let grandchild: i32 = line.trim().parse().unwrap();
+        let place = PathBuf::from(format!("/proc/{grandchild}"));
+        // It is in a session of its own before it is no longer a shell.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !std::fs::read_to_string(place.join("comm")).unwrap().starts_with("sleep") {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(SWEEP_PAUSE);
+        }
+        kill(Pid::from_raw(grandchild), Signal::SIGKILL).unwrap();
+        discard(child);
+        while place.exists() {
+            assert!(Instant::now() < deadline, "it is still there");
+            std::thread::sleep(SWEEP_PAUSE);
+        }
+    }
 }

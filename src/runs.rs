@@ -41,7 +41,7 @@ impl Runs for Client {
     }
 
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer> {
-        Ok(Self::results(self, run, limit).await?)
+        Ok(Self::results(self, run, 0, limit).await?)
     }
 
     async fn value(&self, job: JobId) -> Result<String> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use nix::libc;
+
 /// Why a program could not be enclosed.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
@@ -28,6 +30,15 @@ pub enum SandboxError {
         /// What came of it.
         reason: String,
     },
+}
+
+impl SandboxError {
+    /// Whether this machine, or whoever bounds its user, is short of processes, memory or files just now, and no more than that.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let Self::Kernel { source, .. } = self else { return false };
+        let short = [libc::EAGAIN, libc::ENOMEM, libc::EMFILE, libc::ENFILE];
+        source.raw_os_error().is_some_and(|number| short.contains(&number))
+    }
 }
 
 pub(crate) type Result<T = (), E = SandboxError> = std::result::Result<T, E>;

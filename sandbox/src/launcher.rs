@@ -29,6 +29,9 @@ const FENCE: i32 = 4;
 /// The exit code of a launcher that could not start its program.
 pub const NOT_STARTED: u8 = 125;
 
+/// The signal that ends a launcher which had too little for it just now: no program is ended by this one.
+pub const SHORTAGE: i32 = libc::SIGSTKFLT;
+
 /// What a launcher is to do.
 const ENCLOSE: &str = "enclose";
 const BROKER: &str = "broker";
@@ -69,6 +72,9 @@ pub fn launch(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode>
         Ok(code) => Some(code),
         Err(error) => {
             eprintln!("bue: the step's process cannot be started in its sandbox: {error}");
+            if error.is_shortage() {
+                relay::end_as(-SHORTAGE);
+            }
             Some(ExitCode::from(NOT_STARTED))
         }
     }

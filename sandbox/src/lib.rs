@@ -31,7 +31,7 @@ pub use bounds::Bounds;
 pub use cell::{Cell, Identity, Readable, STEP_FOLDER, Walls};
 pub use error::SandboxError;
 pub use fence::FenceRules;
-pub use launcher::{NOT_STARTED, WORD, broker_command, enclosed_command, launch};
+pub use launcher::{NOT_STARTED, SHORTAGE, WORD, broker_command, enclosed_command, launch};
 pub use layers::{Finding, Layer, Report};
 pub use policy::{Level, Policy};
 pub use probe::probe;

@@ -10,9 +10,13 @@ use nix::sys::wait::{WaitStatus, wait, waitpid};
 use nix::unistd::Pid;
 
 use crate::error::{Context, Result};
+use crate::launcher::SHORTAGE;
 
 /// Signals that ask a group to end; a launcher leaves the answer to its program.
 const REQUESTS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// Exit codes from here on stand for signals.
+const BEYOND_CODES: i32 = 128;
 
 /// Has this process go on when its group is asked to end.
 pub(crate) fn ignore_requests() -> Result {
@@ -59,12 +63,23 @@ pub(crate) fn is_awaited(report: &PipeWriter) -> bool {
     !matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1))
 }
 
-/// In the launcher: waits for the first process of the namespace; tells how the program ended, where it ever began.
+/// In the launcher: waits for the first process of the namespace; tells how the program ended, where it ever began, or that there was
+/// too little for it to begin.
 pub(crate) fn wait_for(first: Pid, mut report: PipeReader) -> Option<i32> {
     let mut status = [0; 4];
     let is_told = report.read_exact(&mut status).is_ok();
-    while waitpid(first, None) == Err(nix::errno::Errno::EINTR) {}
-    is_told.then(|| i32::from_ne_bytes(status))
+    let end = loop {
+        match waitpid(first, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            end => break end,
+        }
+    };
+    match end {
+        _ if is_told => Some(i32::from_ne_bytes(status)),
+        // No signal of its own ends the first process of a namespace.
+        Ok(WaitStatus::Exited(_, code)) if code == BEYOND_CODES + SHORTAGE => Some(-SHORTAGE),
+        _ => None,
+    }
 }
 
 /// Ends this process as the program ended.
@@ -75,5 +90,5 @@ pub(crate) fn end_as(status: i32) -> ! {
         let _ = raise(number);
     }
     // SAFETY: nothing is left to do here; exit handlers belong to a program that this process never was.
-    unsafe { libc::_exit(if status < 0 { 128 - status } else { status }) }
+    unsafe { libc::_exit(if status < 0 { BEYOND_CODES - status } else { status }) }
 }

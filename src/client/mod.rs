@@ -124,9 +124,9 @@ impl Client {
         self.get(&format!("runs/{run}/jobs?limit={limit}{after}{state}"), ANSWER_TIMEOUT).await
     }
 
-    /// What the calls of a run's script came to.
-    pub async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer, ClientError> {
-        self.get(&format!("runs/{run}/results?limit={limit}"), ANSWER_TIMEOUT).await
+    /// What the calls of a run's script came to: `limit` of them after the first `skip`, or fewer where the hub gives no more at once.
+    pub async fn results(&self, run: &RunId, skip: usize, limit: usize) -> Result<ResultsAnswer, ClientError> {
+        self.get(&format!("runs/{run}/results?skip={skip}&limit={limit}"), ANSWER_TIMEOUT).await
     }
 
     /// Cancels what is left of a run.

@@ -1,5 +1,7 @@
 //! `bue results`: what the calls of a run's script came to, all of them.
 
+use protocol::RunId;
+use protocol::api::ResultsAnswer;
 use serde::Serialize;
 
 use crate::cli::ResultsArguments;
@@ -14,8 +16,6 @@ use crate::show::results;
 #[derive(Serialize)]
 struct Document {
     results: Vec<CallResult>,
-    /// Whether the hub gives no more at once.
-    truncated: bool,
 }
 
 /// Prints a table, or one JSON document with the values.
@@ -25,23 +25,26 @@ pub fn run(context: &Context, arguments: &ResultsArguments) -> Result {
 }
 
 async fn show(client: &Client, arguments: &ResultsArguments) -> Result {
-    let answer = client.results(&arguments.run, usize::MAX).await?;
+    let answer = all(client, &arguments.run).await?;
     if arguments.json {
-        let document =
-            Document { results: CallResult::all(client, &arguments.run, &answer).await?, truncated: answer.truncated };
+        let document = Document { results: CallResult::all(client, &arguments.run, &answer).await? };
         output::print(&serde_json::to_string(&document).map_err(Error::internal)?)?;
     } else if answer.results.is_empty() {
         output::note(&format!("run {} has no results so far", arguments.run));
     } else {
         output::print(&results::drawn_table(client, &answer).await?.to_string())?;
     }
-    if answer.truncated {
-        let shown = output::grouped(answer.results.len() as u64);
-        output::note(&format!(
-            "… and more: the hub gives at most {shown}; BUE_RESULTS_MAX of the hub changes that, and \
-             `bue status {} --json` has all jobs, with those of their values that are small",
-            arguments.run
-        ));
-    }
     Ok(())
+}
+
+/// As many answers as it takes: a hub gives some thousand results at once.
+async fn all(client: &Client, run: &RunId) -> Result<ResultsAnswer> {
+    let mut all = client.results(run, 0, usize::MAX).await?;
+    while all.truncated {
+        let ResultsAnswer { results, truncated } = client.results(run, all.results.len(), usize::MAX).await?;
+        // One that gives none at all would be asked for ever.
+        all.truncated = truncated && !results.is_empty();
+        all.results.extend(results);
+    }
+    Ok(all)
 }

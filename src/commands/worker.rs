@@ -49,7 +49,7 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
         config.python.version,
         config.python.path.display(),
         config.sandbox.level.summary(),
-        config.groups.as_ref().map_or_else(String::new, |groups| format!("; steps together: {}", groups.summary())),
+        steps_together(&config),
     ));
     let mut working = pin!(::worker::run(config, Arc::new(hub), bucket.clone(), stop.clone()));
     let refused = tokio::select! {
@@ -65,6 +65,15 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
     stop.cancel();
     working.await.map_err(Error::machine)?;
     Err(refused)
+}
+
+/// What steps have together, where there is a sandbox.
+fn steps_together(config: &::worker::Config) -> String {
+    match &config.groups {
+        Some(groups) => format!("; steps together: {}", groups.summary()),
+        None if config.sandbox.level.report.is_none() => String::new(),
+        None => "; steps together: no bound (`bue worker --check` says why)".to_owned(),
+    }
 }
 
 fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Config> {

@@ -178,7 +178,7 @@ impl Runs for Embedded {
     }
 
     async fn results(&self, run: &RunId, limit: usize) -> Result<ResultsAnswer> {
-        self.queue.results(run.clone(), limit).await.map_err(Error::internal)
+        self.queue.results(run.clone(), 0, limit).await.map_err(Error::internal)
     }
 
     async fn value(&self, job: JobId) -> Result<String> {

@@ -110,7 +110,7 @@ limits! {
         scopes_max, BUE_SCOPES_MAX "Hub: most scopes of one worker.";
         scope_share, BUE_SCOPE_SHARE from 0 "Hub: of so many jobs that a worker is given, one is of its scopes in turn; 0: all are in the order of its scopes.";
         page_max, BUE_PAGE_MAX "Hub: most jobs or runs in one page of a listing.";
-        results_max, BUE_RESULTS_MAX "Hub: most entries of a run's results.";
+        results_max, BUE_RESULTS_MAX "Hub: most entries of a run's results in one answer; who wants more asks again.";
         shown_value_bytes_max, BUE_SHOWN_VALUE_BYTES_MAX "Hub: largest value it shows.";
         key_bytes_max, BUE_KEY_BYTES_MAX "Hub: longest idempotency key.";
         live_logs_max, BUE_LIVE_LOGS_MAX "Hub: attempts whose logs can be followed while they run.";

@@ -38,13 +38,34 @@ def step():
             child.kill()
     return len(children)
 `
+hog:
+    python
+    step
+    !retries 0
+    `
+import subprocess, time
+
+def step():
+    children = []
+    try:
+        while True:
+            children.append(subprocess.Popen(["sleep", "60"]))
+    except OSError:
+        time.sleep(4)
+    for child in children:
+        child.kill()
+        child.wait()
+    return "all of them"
+`
 plain:
     python
     step
+    !retries 0
     `def step(): return 1`
 p1 = | large
 p2 = | many
 p3 = | plain
+p4 = | hog
 "#;
 
 /// A worker whose steps have 400 MiB and 120 processes together; `None`: it says that it can make no groups here.
@@ -82,14 +103,23 @@ fn groups_of(worker: i32) -> Vec<PathBuf> {
 
 fn fleet() -> Fleet {
     let fleet = Fleet::empty().with("BUE_WORKER_STEPS_MEMORY_BYTES_MAX", "400MiB");
-    fleet.with("BUE_WORKER_STEPS_PROCESSES_MAX", "120").with("BUE_WORKER_MEMORY_RESERVE_BYTES", "1").start(0)
+    let fleet = fleet.with("BUE_WORKER_STEPS_PROCESSES_MAX", "120").with("BUE_WORKER_MEMORY_RESERVE_BYTES", "1");
+    fleet.with("BUE_WORKER_RELEASE_DELAY", "1s").start(0)
 }
 
 fn outcome(fleet: &mut Fleet, calls: &str) -> Vec<Value> {
+    let run = begin(fleet, calls);
+    end_of(fleet, &run)
+}
+
+fn begin(fleet: &mut Fleet, calls: &str) -> String {
     fleet.write("steps/steps.bue", &format!("{STEPS}{calls}"));
-    let run = fleet.bue(&["upload", "steps/steps.bue"]).expect(0).stdout.trim().to_owned();
+    fleet.bue(&["upload", "steps/steps.bue"]).expect(0).stdout.trim().to_owned()
+}
+
+fn end_of(fleet: &mut Fleet, run: &str) -> Vec<Value> {
     let told = eventually("the end of a run", || {
-        let told: Value = serde_json::from_str(&fleet.bue(&["status", &run, "--json"]).expect(0).stdout).unwrap();
+        let told: Value = serde_json::from_str(&fleet.bue(&["status", run, "--json"]).expect(0).stdout).unwrap();
         (told["run"]["state"] != "running").then_some(told)
     });
     told["jobs"].as_array().unwrap().clone()
@@ -126,5 +156,20 @@ fn steps_that_start_too_many_processes_between_them_are_told_and_the_worker_goes
     assert!(!is_alive(pid) && groups.iter().any(|group| group.exists()));
     let (worker, _) = bounded(&mut fleet).unwrap();
     assert!(groups.iter().all(|group| !group.exists()), "{groups:?} are left");
+    drop(worker);
+}
+
+#[test]
+fn a_step_that_holds_all_processes_costs_no_other_step_an_attempt() {
+    let mut fleet = fleet();
+    let Some((worker, groups)) = bounded(&mut fleet) else { return };
+    let held = |group: &PathBuf| fs::read_to_string(group.join("pids.current")).ok()?.trim().parse::<u64>().ok();
+    let hog = begin(&mut fleet, "p4()\n");
+    eventually("a step that has all processes", || {
+        groups.iter().filter_map(held).any(|held| held >= 118).then_some(())
+    });
+    let jobs = outcome(&mut fleet, "p3()\np3()\np3()\n");
+    assert!(jobs.iter().all(|job| job["value"]["place"]["json"] == 1), "{jobs:?}");
+    assert_eq!(end_of(&mut fleet, &hog)[0]["value"]["place"]["json"], "all of them");
     drop(worker);
 }

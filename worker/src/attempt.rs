@@ -188,6 +188,9 @@ impl<H: Hub> Attempts<H> {
             Ending::Exit(Exit::Code(code)) if self.enclosure.means_not_started(code) => {
                 Err(Trouble::Step(ending::not_started(step, lease)))
             }
+            Ending::Exit(Exit::Signal(number)) if self.enclosure.means_shortage(number) => {
+                Err(self.shortage(&io::Error::from_raw_os_error(nix::libc::EAGAIN)))
+            }
             // The process of such a step is ours: no code of a user says it.
             Ending::Answer(EndFrame::Error(error)) if is_away(step, &error) && self.is_of_fleet() => {
                 Err(Trouble::Away(error.message))

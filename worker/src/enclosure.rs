@@ -79,6 +79,11 @@ impl Enclosure {
         self.level.walls().is_some() && code == i32::from(sandbox::NOT_STARTED)
     }
 
+    /// Whether a signal is that of a launcher that had too little to start a step's process.
+    pub(crate) fn means_shortage(&self, signal: i32) -> bool {
+        self.level.walls().is_some() && signal == sandbox::SHORTAGE
+    }
+
     /// What the log of each attempt begins with: the level, where layers are missing from it. That there is none is the worker's own
     /// choice. The level itself goes with each settlement.
     pub(crate) fn shortfall(&self) -> Option<String> {

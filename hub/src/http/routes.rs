@@ -198,12 +198,18 @@ async fn jobs(
     json(hub.queue.jobs(parse(&run)?, after, page.state, page.limit.unwrap_or(100)).await)
 }
 
+#[derive(Deserialize)]
+struct Stretch {
+    skip: Option<usize>,
+    limit: Option<usize>,
+}
+
 async fn results(
     State(hub): State<Hub>,
     Path(run): Path<String>,
-    Query(query): Query<Limit>,
+    Query(Stretch { skip, limit }): Query<Stretch>,
 ) -> Answer<protocol::api::ResultsAnswer> {
-    json(hub.queue.results(parse(&run)?, query.limit.unwrap_or(1_000)).await)
+    json(hub.queue.results(parse(&run)?, skip.unwrap_or(0), limit.unwrap_or(1_000)).await)
 }
 
 async fn cancel(State(hub): State<Hub>, Path(run): Path<String>) -> Answer<protocol::api::RunView> {

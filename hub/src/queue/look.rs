@@ -82,12 +82,12 @@ impl Queue {
         self.store().job(job).await
     }
 
-    /// What the calls of a run came to.
+    /// What the calls of a run came to, after the first `skip` of them.
     ///
     /// # Errors
     /// There is no such run.
-    pub async fn results(&self, run: RunId, limit: usize) -> Result<ResultsAnswer, QueueError> {
-        self.store().results(run, limit.min(self.limits().results_max)).await
+    pub async fn results(&self, run: RunId, skip: usize, limit: usize) -> Result<ResultsAnswer, QueueError> {
+        self.store().results(run, skip, limit.min(self.limits().results_max)).await
     }
 
     /// Why a job is, or is not, running.

@@ -16,16 +16,16 @@ use crate::error::QueueError;
 const PASSES_AT_ONCE: usize = 256;
 
 impl Store {
-    /// One entry for each call of a run so far, loop sources excepted, at most `limit`.
+    /// One entry for each call of a run so far, loop sources excepted: at most `limit` of those after the first `skip`.
     ///
     /// # Errors
     /// There is no such run.
-    pub async fn results(&self, run: RunId, limit: usize) -> Result<ResultsAnswer, QueueError> {
+    pub async fn results(&self, run: RunId, skip: usize, limit: usize) -> Result<ResultsAnswer, QueueError> {
         let plans = Arc::clone(&self.plans);
         self.read(move |rows| {
             let run = find_run(rows, &run)?;
             let plan = plans.get(rows, run.plan)?;
-            let mut walk = Walk { rows, run: run.number, limit, results: Vec::new(), truncated: false };
+            let mut walk = Walk { rows, run: run.number, skip, limit, results: Vec::new(), truncated: false };
             walk.frames(&plan.plan.body, &[run.root])?;
             Ok(ResultsAnswer { results: walk.results, truncated: walk.truncated })
         })
@@ -39,6 +39,8 @@ type Ends = HashMap<(i64, u32), End>;
 struct Walk<'a> {
     rows: &'a mut dyn Rows,
     run: i64,
+    /// Entries that are still to be left out.
+    skip: usize,
     limit: usize,
     results: Vec<ResultView>,
     truncated: bool,
@@ -75,6 +77,10 @@ impl Walk<'_> {
 
     fn call(&mut self, call: &Call, frame: i64, ends: &Ends) -> Result<(), QueueError> {
         let Some(end) = ends.get(&(frame, call.id.0)) else { return Ok(()) };
+        if self.skip > 0 {
+            self.skip -= 1;
+            return Ok(());
+        }
         if self.results.len() >= self.limit {
             self.truncated = true;
             return Ok(());
@@ -90,7 +96,7 @@ impl Walk<'_> {
     }
 
     fn passes(&mut self, of: &Loop, frame: i64) -> Result<(), QueueError> {
-        let most = i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1;
+        let most = i64::try_from(self.skip.saturating_add(self.limit)).unwrap_or(i64::MAX - 1) + 1;
         let frames = self.rows.passes(frame, of.id.0, most)?;
         self.frames(&of.body, &frames)
     }

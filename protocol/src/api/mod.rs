@@ -13,7 +13,7 @@
 //! | `GET /v1/runs/{run}?wait_ms=&version=` | → [`RunView`], at once or when its version has passed `version` |
 //! | `GET /v1/runs/{run}/jobs?after=&state=&limit=` | → [`JobPage`]: all jobs and items, or the jobs in one state |
 //! | `GET /v1/runs/{run}/logs?after=&limit=` | → [`JobPage`]: the jobs of which an attempt left a log |
-//! | `GET /v1/runs/{run}/results?limit=` | → [`ResultsAnswer`] |
+//! | `GET /v1/runs/{run}/results?skip=&limit=` | → [`ResultsAnswer`] |
 //! | `GET /v1/runs/{run}/explain` | → [`RunExplanation`] |
 //! | `POST /v1/runs/{run}/cancel` | → [`RunView`] |
 //! | `POST /v1/runs/{run}/reset` | → [`ResetAnswer`]: its failed jobs start over |

@@ -191,7 +191,7 @@ pub struct JobPage {
 pub struct ResultsAnswer {
     /// One entry for each call; loop sources excepted.
     pub results: Vec<ResultView>,
-    /// Whether there are more than the limit allowed.
+    /// Whether there are more than the limit allowed: `skip` asks for what comes after so many. A run that goes on may have other ones by then.
     pub truncated: bool,
 }
 

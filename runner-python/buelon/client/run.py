@@ -13,7 +13,6 @@ NEWS_WAIT_S = 20.0
 """How long the hub is asked to keep a request for news waiting."""
 POLL_INTERVAL_S = 0.2
 """Shortest time between two looks: a busy run changes with every job."""
-RESULTS_MAX = 1_000
 FAILURES_MAX = 20
 PAGE = 1_000
 
@@ -196,10 +195,20 @@ class Run:
         if hidden > 0:
             shown.say(f"and {hidden} more; `bue status {self.id}` lists them")
 
-    def results(self, limit: int = RESULTS_MAX) -> List[CallResult]:
-        """What the calls of the script came to, in its order, loops pass by pass; loop sources excepted."""
-        answer = self._hub.get(f"{self._route()}/results?limit={limit}", timeout_s=TRANSFER_TIMEOUT_S)
-        return [CallResult(self._hub, result) for result in answer["results"]]
+    def results(self, limit: Optional[int] = None) -> List[CallResult]:
+        """What the calls of the script came to, in its order, loops pass by pass; loop sources excepted.
+
+        All of them, or the first ``limit``; the hub is asked as often as it takes.
+        """
+        found: List[CallResult] = []
+        while limit is None or len(found) < limit:
+            wanted = PAGE if limit is None else min(PAGE, limit - len(found))
+            route = f"{self._route()}/results?skip={len(found)}&limit={wanted}"
+            answer = self._hub.get(route, timeout_s=TRANSFER_TIMEOUT_S)
+            found.extend(CallResult(self._hub, result) for result in answer["results"])
+            if not answer["truncated"] or not answer["results"]:
+                break
+        return found
 
     def failures(self, limit: int = FAILURES_MAX) -> List[Failure]:
         """Jobs that ended in an error, the first ones first."""

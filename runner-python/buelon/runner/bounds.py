@@ -50,7 +50,8 @@ def met(error):
         limit = _limit("FSIZE")
         return limit and ("disk", f"a file of the step may hold {limit >> 20} MiB: BUE_STEP_SCRATCH_BYTES_MAX sets how much")
     if _comes_of_no_process(error) and _limit("NPROC") and not _can_fork():
-        return "processes", "the step has all the processes and threads it may have: `!processes` sets how many"
+        bounds = "`!processes` sets how many, and BUE_WORKER_STEPS_PROCESSES_MAX how many all steps of a worker have together"
+        return "processes", f"there are all the processes and threads that there may be: {bounds}"
     return None
 
 

@@ -28,6 +28,7 @@ class FakeHub:
         self.warnings: List[Dict[str, Any]] = []
         self.views = [self.view("running", 1, available=2), self.view("succeeded", 2, succeeded=2)]
         self.results: List[Dict[str, Any]] = []
+        self.results_max = 1_000
         self.jobs: List[Dict[str, Any]] = []
         self.values: Dict[str, Any] = {}
         self.fault: Callable[[str, str], Optional[Answer]] = lambda method, path: None
@@ -86,7 +87,9 @@ class FakeHub:
         if path[:2] != ["runs", RUN]:
             return error(404, "not_found", f"there is no {'/'.join(path)}")
         if path[2:] == ["results"]:
-            return 200, {"results": self.results[: int(query["limit"][0])], "truncated": False}
+            start = int(query["skip"][0])
+            end = start + min(int(query["limit"][0]), self.results_max)
+            return 200, {"results": self.results[start:end], "truncated": end < len(self.results)}
         if path[2:] == ["jobs"]:
             return 200, self._page(int(query.get("after", ["j-1"])[0][1:]))
         if (method, path[2:]) == ("POST", ["cancel"]):

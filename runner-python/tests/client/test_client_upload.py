@@ -269,6 +269,16 @@ def test_results_are_in_order_small_values_inside_and_large_ones_fetched_once(hu
     assert len(buelon.find_run(RUN).results(limit=2)) == 2
 
 
+@pytest.mark.parametrize("most", [1, 2, 5, 100])
+def test_all_results_come_however_few_the_hub_gives_at_once(hub: FakeHub, script: Path, most: int) -> None:
+    result = {"pipe": "p", "variable": None, "state": "succeeded", "value": None}
+    hub.results = [{**result, "job": f"j{number}"} for number in range(5)]
+    hub.results_max = most
+    run = buelon.upload(script, progress=False)
+    assert [each.job for each in run.results()] == ["j0", "j1", "j2", "j3", "j4"]
+    assert [each.job for each in run.results(limit=3)] == ["j0", "j1", "j2"]
+
+
 def test_failures_are_found_over_all_pages_up_to_the_limit(hub: FakeHub, script: Path, capsys: Any) -> None:
     lost = {"kind": "exception", "message": "ValueError: no report", "trace": "Traceback …"}
     hub.jobs = [{"id": f"j{number}", "name": "s", "state": "succeeded", "attempts": 1} for number in range(7)]

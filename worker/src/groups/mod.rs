@@ -63,7 +63,9 @@ impl Groups {
     /// Why there are none, and what to do.
     pub fn make(limits: &Limits) -> Result<Self, String> {
         let memory = memory::now().ok_or("this machine does not say how much memory it has")?;
-        Self::make_in(&Tree::own(), Shares::of(limits, memory, most_processes()))
+        let tree = Tree::own();
+        let most = tree.most_processes().map_or_else(most_processes, |bound| bound.min(most_processes()));
+        Self::make_in(&tree, Shares::of(limits, memory, most))
     }
 
     fn make_in(tree: &Tree, shares: Shares) -> Result<Self, String> {
@@ -127,6 +129,14 @@ impl Tree {
     fn own() -> Self {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         Self { own, root: PathBuf::from(ROOT), pid: std::process::id() }
+    }
+
+    /// The tightest bound on processes of the groups that this process is in.
+    fn most_processes(&self) -> Option<u64> {
+        let own = v2::own_group(self).into_iter().chain(v1::own_group(self, "pids"));
+        let around = own.flat_map(|folder| folder.ancestors().map(Path::to_owned).collect::<Vec<_>>());
+        let inside = around.filter(|folder| folder.starts_with(&self.root));
+        inside.filter_map(|folder| fs::read_to_string(folder.join("pids.max")).ok()?.trim().parse().ok()).min()
     }
 
     /// The path of this process in the tree with these controllers: the third part of a line such as `9:memory:/a`.
@@ -238,6 +248,15 @@ mod tests {
         drop(groups);
         assert_eq!(text(&root, &format!("{folder}/cgroup.subtree_control")), "-memory -pids");
         assert_eq!(text(&root, &format!("{folder}/cgroup.procs")), "0");
+    }
+
+    #[test]
+    fn processes_are_bounded_by_the_groups_around_the_worker() {
+        let files =
+            [("a/b/cgroup.controllers", ""), ("a/b/pids.max", "max\n"), ("a/pids.max", "500\n"), ("pids.max", "900\n")];
+        assert_eq!(tree("0::/a/b\n", &files).1.most_processes(), Some(500));
+        assert_eq!(tree("3:pids:/c\n", &[("pids/c/pids.max", "70\n")]).1.most_processes(), Some(70));
+        assert_eq!(tree("0::/\n", &[("cgroup.controllers", "")]).1.most_processes(), None);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) fn make(tree: &Tree, own: &Path, shares: Shares) -> Result<Groups, St
     let memory = make_group(own, STEPS_PREFIX, tree.pid)?;
     let mut groups = Groups { shares, steps: vec![memory], bounds_processes: false, divided: None };
     set(&groups.steps[0], "memory.limit_in_bytes", shares.memory_bytes)?;
+    // With what is swapped out, where that is counted at all.
+    let _ = set(&groups.steps[0], "memory.memsw.limit_in_bytes", shares.memory_bytes);
     if let Some(own) = own_group(tree, "pids")
         && let Ok(folder) = make_group(&own, STEPS_PREFIX, tree.pid)
     {

@@ -66,13 +66,19 @@ pub(super) fn make(tree: &Tree, own: &Path, shares: Shares) -> Result<Groups, St
     let control = own.join("cgroup.subtree_control");
     fs::write(&control, "+memory +pids").map_err(|error| match error.raw_os_error() {
         Some(nix::libc::EBUSY) => {
-            format!("the control group {} has other processes beside this worker; {DELEGATE}", own.display())
+            format!(
+                "the control group {} has other processes beside this worker; start it as the only one (from a shell by `exec`), or \
+                 {DELEGATE}",
+                own.display()
+            )
         }
         _ => refused(&control, &error),
     })?;
     let steps = make_group(own, STEPS_PREFIX, tree.pid)?;
     groups.steps.push(steps.clone());
     set(&steps, "memory.max", shares.memory_bytes)?;
+    // What is swapped out is beside it, where that is counted at all.
+    let _ = set(&steps, "memory.swap.max", 0);
     set(&steps, "pids.max", shares.processes)?;
     Ok(groups)
 }

@@ -151,7 +151,8 @@ def set_clock():
 
 @attack
 def read_kernel_log():
-    return syscall("syslog", 3, ctypes.addressof(ctypes.create_string_buffer(4_096)), 4_096)
+    log = ctypes.create_string_buffer(4_096)
+    return syscall("syslog", 3, ctypes.addressof(log), len(log))
 
 
 @attack

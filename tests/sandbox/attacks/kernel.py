@@ -9,6 +9,15 @@ from attack import attack, called, libc, syscall
 
 NEWNS, NEWUSER, NEWNET, NEWPID = 0x0002_0000, 0x1000_0000, 0x4000_0000, 0x2000_0000
 
+_kept = []
+"""What the kernel reads and writes must be there as long as it may."""
+
+
+def memory(content):
+    """The address of a buffer with this content, or of this size."""
+    _kept.append(ctypes.create_string_buffer(content))
+    return ctypes.addressof(_kept[-1])
+
 
 @attack
 def mount():
@@ -28,17 +37,17 @@ def change_root():
 
 @attack
 def pivot_root():
-    return syscall("pivot_root", ctypes.addressof(ctypes.create_string_buffer(b".")), 0)
+    return syscall("pivot_root", memory(b"."), 0)
 
 
 @attack
 def open_mount_tree():
-    return syscall("open_tree", -100, ctypes.addressof(ctypes.create_string_buffer(b"/")), 1)
+    return syscall("open_tree", -100, memory(b"/"), 1)
 
 
 @attack
 def new_mount_by_descriptor():
-    return syscall("fsopen", ctypes.addressof(ctypes.create_string_buffer(b"tmpfs")), 0)
+    return syscall("fsopen", memory(b"tmpfs"), 0)
 
 
 @attack
@@ -78,7 +87,7 @@ def load_bpf():
 
 @attack
 def make_io_uring():
-    return syscall("io_uring_setup", 8, ctypes.addressof(ctypes.create_string_buffer(120)))
+    return syscall("io_uring_setup", 8, memory(120))
 
 
 @attack
@@ -123,7 +132,7 @@ def name_by_handle():
 @attack
 def load_module():
     with open(__file__, "rb") as file:
-        return syscall("finit_module", file.fileno(), ctypes.addressof(ctypes.create_string_buffer(b"")), 0)
+        return syscall("finit_module", file.fileno(), memory(b""), 0)
 
 
 @attack
@@ -151,8 +160,7 @@ def set_clock():
 
 @attack
 def read_kernel_log():
-    log = ctypes.create_string_buffer(4_096)
-    return syscall("syslog", 3, ctypes.addressof(log), len(log))
+    return syscall("syslog", 3, memory(4_096), 4_096)
 
 
 @attack

@@ -95,6 +95,29 @@ fn every_type_of_the_database_has_a_form_or_is_refused_by_name() {
 }
 
 #[test]
+fn a_whole_number_that_no_decimal_has_room_for_is_refused_with_its_column() {
+    let mut fleet = fleet();
+    let (most, least) = ("170141183460469231731687303715884105727", "-170141183460469231731687303715884105728");
+    let longest = "99999999999999999999999999999999999999";
+    for (sql, number, way_out) in [
+        (format!("SELECT {most}::HUGEINT AS x"), most, "cast it, as in x::text or x::double"),
+        (format!("SELECT '{least}'::HUGEINT AS x"), least, "cast it, as in x::text or x::double"),
+        (format!("SELECT [NULL, {{'a': {most}::HUGEINT}}] AS x"), most, "cast it, as in x::text"),
+        (format!("SELECT MAP {{'k': [{most}::HUGEINT]::HUGEINT[1]}} AS x"), most, "cast it, as in x::text"),
+        (format!("SELECT id::HUGEINT + {longest} AS x FROM orders"), "1000", "cast it, as in x::text or x::double"),
+    ] {
+        let words = [&format!("column `x` of the result holds {number}"), "more than 38 digits", way_out];
+        run(&mut fleet, ORDERS, &sql).expect(1).says(&words);
+    }
+    for nested in ["[1::UHUGEINT]", "{'a': [1::UHUGEINT]}", "MAP {1::UHUGEINT: 1}", "[1::UHUGEINT]::UHUGEINT[1]"] {
+        run(&mut fleet, ORDERS, &format!("SELECT {nested} AS x")).expect(1).says(&["`x`", "the type UHUGEINT"]);
+    }
+    let sql = format!("SELECT {longest}::HUGEINT AS a, [-{longest}::HUGEINT] AS b, {most}::HUGEINT::text AS c");
+    let found = value(&mut fleet, ORDERS, &sql);
+    assert_eq!(found, json!([{"a": longest, "b": [format!("-{longest}")], "c": most}]));
+}
+
+#[test]
 fn a_wrong_statement_is_named_with_its_line_and_the_databases_own_words() {
     let mut fleet = fleet();
     for (sql, parts) in [

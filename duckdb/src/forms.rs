@@ -3,9 +3,12 @@
 use duckdb::core::{LogicalTypeHandle, LogicalTypeId};
 use duckdb_arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use duckdb_arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
+
+/// The smallest whole number that is too long for a decimal of 38 digits. The library hands HUGEINT over as one, which has room for more.
+const TOO_LONG: u128 = 10_u128.pow(38);
 
 /// The name of the type, or of one inside of it, that no type of Arrow stands for. The library hands some of these over all the
 /// same: as bytes of the database's own, or as a time that has lost its offset.
@@ -51,6 +54,21 @@ pub(super) fn has_infinite_date(array: &ArrayRef) -> bool {
         DataType::Struct(_) => array.as_struct().columns().iter().any(has_infinite_date),
         DataType::Map(..) => array.as_map().entries().columns().iter().any(has_infinite_date),
         _ => false,
+    }
+}
+
+/// A number among the values, or inside of them, that has more digits than its type of Arrow.
+pub(super) fn too_long_number(array: &ArrayRef) -> Option<i128> {
+    match array.data_type() {
+        DataType::Decimal128(..) => {
+            let numbers: &PrimitiveArray<Decimal128Type> = array.as_primitive();
+            numbers.iter().flatten().find(|number| number.unsigned_abs() >= TOO_LONG)
+        }
+        DataType::List(_) => too_long_number(array.as_list::<i32>().values()),
+        DataType::FixedSizeList(..) => too_long_number(array.as_fixed_size_list().values()),
+        DataType::Struct(_) => array.as_struct().columns().iter().find_map(too_long_number),
+        DataType::Map(..) => array.as_map().entries().columns().iter().find_map(too_long_number),
+        _ => None,
     }
 }
 

@@ -144,6 +144,10 @@ impl Table {
         if let Some(place) = arrays.iter().position(forms::has_infinite_date) {
             return Err(infinite_date(self.schema.field(place).name()));
         }
+        let too_long = |(array, field): (&ArrayRef, &Arc<Field>)| Some(too_long(field, forms::too_long_number(array)?));
+        if let Some(error) = arrays.iter().zip(self.schema.fields()).find_map(too_long) {
+            return Err(error);
+        }
         let batch = with_rows(&self.schema, arrays, batch.num_rows()).map_err(unwritten)?;
         for (array, huge) in batch.columns().iter().zip(&mut self.huge).filter(|(_, huge)| **huge == Huge::Narrow) {
             if !is_narrow(array) {
@@ -208,6 +212,13 @@ impl SliceMemory for ArrayRef {
 fn infinite_date(column: &str) -> ErrorFrame {
     let message = format!("column `{column}` of the result holds an infinite date, which a table has no form for");
     failure(ErrorKind::Value, format!("{message}; cast it, as in {column}::text"))
+}
+
+fn too_long(field: &Field, number: i128) -> ErrorFrame {
+    let column = field.name();
+    let what = format!("column `{column}` of the result holds {number}, a whole number of more than 38 digits");
+    let other = if field.data_type().is_nested() { String::new() } else { format!(" or {column}::double") };
+    failure(ErrorKind::Value, format!("{what}, which a table has no form for; cast it, as in {column}::text{other}"))
 }
 
 fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {

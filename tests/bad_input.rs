@@ -174,6 +174,13 @@ fn every_kind_of_setting_says_what_it_expects() {
         ("worker", "BUE_SANDBOX", "tight", "`tight`, expected `strict`, `standard` or `off`"),
         ("worker", "BUE_STEP_USER", "nobody", "`nobody`, expected a whole number"),
         ("worker", "BUE_STEP_READABLE", "data", "`data`, expected absolute paths"),
+        ("worker", "BUE_STEP_WRITABLE", "/tmp:/", "none of them `/`, which is the whole machine"),
+        (
+            "worker",
+            "BUE_STEP_MEMORY_BYTES_MAX",
+            "1MiB",
+            "`1MiB`, expected a size such as 64MiB or 1GiB, from 16000000 on",
+        ),
         ("worker", "POSTGRES_SSLMODE", "maybe", "`maybe`, expected disable, prefer, require or verify-full"),
         ("worker", "N_WORKER_PROCESSES", "64MiB", "`64MiB`, expected a whole number from 1 to 10000"),
     ] {
@@ -191,6 +198,22 @@ fn every_kind_of_setting_says_what_it_expects() {
         let said = told(&["hub", "-b", "127.0.0.1:0", "-k", "file:///tmp"], name, text, expected);
         assert!(!said.contains("hush"), "{said}");
     }
+}
+
+#[test]
+fn folders_for_steps_that_are_missing_or_are_everything_are_named() {
+    let mut fleet = Fleet::empty()
+        .with("BUE_STEP_READABLE", "/nowhere/models:/usr")
+        .with("BUE_STEP_WRITABLE", "/nowhere/out")
+        .with("BUE_SANDBOX", "standard");
+    fleet.write("x.bue", "a:\n    python\n    f\n    `def f(): return 1`\np = | a\np()\n");
+    let told = "which steps do not see: No such file";
+    let missing = [("READABLE", "/nowhere/models"), ("WRITABLE", "/nowhere/out")]
+        .map(|(name, path)| format!("warning: BUE_STEP_{name} names {path}, {told}"));
+    fleet.bue(&["worker", "-b", "127.0.0.1:9", "--writable", "/nowhere/x"]).expect(2).says(&["--writable /nowhere/x"]);
+    let all = fleet.bue(&["worker", "-b", "127.0.0.1:9", "--writable", "/usr/.."]).expect(2);
+    let all = all.says(&["--writable /usr/.. opens the whole machine", &missing[0], &missing[1]]);
+    assert!(!all.stderr.contains("names /usr"), "{}", all.stderr);
 }
 
 #[test]

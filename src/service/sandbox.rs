@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::settings::table::{self, Setting};
-use crate::settings::value::Paths;
+use crate::settings::value::{Paths, Writable};
 use crate::show::value::drawn;
 
 /// Who steps run as where the worker is root and nobody else is named.
@@ -32,17 +32,34 @@ pub fn open(context: &Context, flag: Option<Policy>, write: &[PathBuf], data_dir
         let (layer, reason) = (finding.layer, finding.missing.as_deref().unwrap_or_default());
         output::note(&format!("warning: the sandbox lacks the layer `{layer}`: {reason}"));
     }
-    let readable = paths(context, &table::BUE_STEP_READABLE)?;
-    let mut writable = paths(context, &table::BUE_STEP_WRITABLE)?;
+    let sources = &context.sources;
+    let readable = sources.read(&table::BUE_STEP_READABLE)?.map_or_else(Vec::new, |Paths(paths)| paths);
+    let mut writable = sources.read(&table::BUE_STEP_WRITABLE)?.map_or_else(Vec::new, |Writable(paths)| paths);
+    warn_of_missing(&table::BUE_STEP_READABLE, &readable);
+    warn_of_missing(&table::BUE_STEP_WRITABLE, &writable);
     for path in write {
         let place = path.canonicalize();
-        writable.push(place.map_err(|error| Error::usage(format_args!("--writable {}: {error}", path.display())))?);
+        let place = place.map_err(|error| Error::usage(format_args!("--writable {}: {error}", path.display())))?;
+        if Writable::is_all(&place) {
+            let message = format_args!("--writable {} opens the whole machine to steps", path.display()).to_string();
+            return Err(Error::usage(message).hint("name the folders in it that they write"));
+        }
+        writable.push(place);
     }
     Ok(Sandbox { level: Level { report: Some(report) }, identity, readable, writable })
 }
 
-fn paths(context: &Context, setting: &Setting) -> Result<Vec<PathBuf>> {
-    Ok(context.sources.read::<Paths>(setting)?.map_or_else(Vec::new, |paths| paths.0))
+/// A path may come later, with a disk that is mounted; one that has a slip of the pen never does.
+fn warn_of_missing(setting: &Setting, paths: &[PathBuf]) {
+    for path in paths {
+        if let Err(error) = path.canonicalize() {
+            output::note(&format!(
+                "warning: {} names {}, which steps do not see: {error}",
+                setting.name,
+                path.display()
+            ));
+        }
+    }
 }
 
 /// Control groups that bound all steps together; there are none where steps have no sandbox, or this machine lets the worker make none.

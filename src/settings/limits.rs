@@ -41,7 +41,7 @@ macro_rules! whole_bounds {
         impl Bound for $kind {
             fn read(text: &str, name: &str, least: u64) -> Result<Self, String> {
                 let (number, expected) = if is_size(name) {
-                    (Size::parse(text).map(|size| size.0), Size::EXPECTED.to_owned())
+                    (Size::from(text, least).map(|size| size.0), Size::expected(least))
                 } else {
                     let number = text.parse().ok().filter(|number| *number >= least);
                     (number, format!("a whole number from {least} on"))
@@ -187,13 +187,13 @@ limits! {
         postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
         steps_memory_bytes_max, BUE_WORKER_STEPS_MEMORY_BYTES_MAX from 0 "Worker: memory of all its steps together, where it can make control groups; 0: all there is but `BUE_WORKER_MEMORY_RESERVE_BYTES`.";
         steps_processes_max, BUE_WORKER_STEPS_PROCESSES_MAX from 0 "Worker: processes and threads of all its steps together, likewise; 0: seven eighths of what the system can have.";
-        step_memory_bytes_max, BUE_STEP_MEMORY_BYTES_MAX "Worker: memory of one process of a step that does not say `!memory`.";
+        step_memory_bytes_max, BUE_STEP_MEMORY_BYTES_MAX from 16_000_000 "Worker: memory of one process of a step that does not say `!memory`.";
         step_cpu_max, BUE_STEP_CPU_MAX "Worker: time on a processor of one process of a step that does not say `!cpu`.";
         step_processes_max, BUE_STEP_PROCESSES_MAX "Worker: processes and threads at once of a step that does not say `!processes`.";
         step_scratch_bytes_max, BUE_STEP_SCRATCH_BYTES_MAX "Worker: disk space of a step, and its largest file.";
         step_scratch_files_max, BUE_STEP_SCRATCH_FILES_MAX "Worker: files and folders of a step.";
         step_open_files_max, BUE_STEP_OPEN_FILES_MAX "Worker: open files and sockets of one process of a step.";
-        duckdb_memory_bytes_max, BUE_DUCKDB_MEMORY_BYTES_MAX "Worker: memory of one `duckdb` step; of one that says `!memory`, at most half of that.";
+        duckdb_memory_bytes_max, BUE_DUCKDB_MEMORY_BYTES_MAX from 16_000_000 "Worker: memory of one `duckdb` step; of one that says `!memory`, at most half of that.";
         duckdb_spill_bytes_max, BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";
         duckdb_threads_max, BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
     }
@@ -338,6 +338,20 @@ mod tests {
         assert!(first.starts_with("BUE_BACKOFF_FIRST is 6m and BUE_BACKOFF_MAX is 5m: "), "{first}");
         assert!(policy(&set("BUE_PENDING_MAX", "500ms")).is_err() && policy(&set("BUE_PENDING_FIRST", "30s")).is_ok());
         assert!(worker(&set("BUE_WORKER_BACKOFF_MIN", "1h")).is_err());
+    }
+
+    #[test]
+    fn a_step_is_given_no_less_memory_than_a_script_may_ask_for() {
+        let least = language::limits::MEMORY_BYTES_MIN;
+        for name in ["BUE_STEP_MEMORY_BYTES_MAX", "BUE_DUCKDB_MEMORY_BYTES_MAX"] {
+            let set = |bytes: u64| worker(&Sources::of(&[(name, &bytes.to_string())], &[]));
+            let error = set(least - 1).unwrap_err().to_string();
+            assert!(error.starts_with(name) && error.contains("from 16000000 on"), "{error}");
+            assert!(set(least).is_ok());
+        }
+        let all = |text| worker(&Sources::of(&[("BUE_WORKER_STEPS_MEMORY_BYTES_MAX", text)], &[]));
+        assert_eq!(all("0").unwrap().steps_memory_bytes_max, 0);
+        assert!(all("-1").is_err());
     }
 
     #[test]

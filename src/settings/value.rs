@@ -1,6 +1,6 @@
 //! How the text of a setting becomes a value, and back for the documentation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::PartialAddress;
@@ -81,6 +81,13 @@ impl Value for Size {
         "a size such as 4096, 512KiB, 64MiB or 1GiB, from 1 on (units: B, KiB, MiB, GiB; bytes where none is given)";
 
     fn parse(text: &str) -> Option<Self> {
+        Self::from(text, 1)
+    }
+}
+
+impl Size {
+    /// Reads a size of at least so many bytes.
+    pub fn from(text: &str, least: u64) -> Option<Self> {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
         let factor: u64 = match text[digits.len()..].trim() {
             "" | "B" => 1,
@@ -90,7 +97,13 @@ impl Value for Size {
             _ => return None,
         };
         let number = digits.parse::<u64>().ok()?.checked_mul(factor)?;
-        (number > 0).then_some(Self(number))
+        (number >= least).then_some(Self(number))
+    }
+
+    /// What is expected of a size of at least so many bytes.
+    pub fn expected(least: u64) -> String {
+        let expected = Self::EXPECTED.replace("from 1 on", &format!("from {least} on"));
+        if least > 4_096 { expected.replace("4096, 512KiB, ", "") } else { expected }
     }
 }
 
@@ -175,6 +188,27 @@ impl Value for Paths {
     }
 }
 
+/// Folders that steps may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writable(pub Vec<PathBuf>);
+
+impl Writable {
+    /// Whether a folder is the whole machine.
+    pub fn is_all(path: &Path) -> bool {
+        path.canonicalize().is_ok_and(|place| place == Path::new("/"))
+    }
+}
+
+impl Value for Writable {
+    const EXPECTED: &'static str =
+        "absolute paths of folders with colons between them, and none of them `/`, which is the whole machine";
+
+    fn parse(text: &str) -> Option<Self> {
+        let Paths(paths) = Paths::parse(text)?;
+        paths.iter().all(|path| !Self::is_all(path)).then_some(Self(paths))
+    }
+}
+
 /// A token as a header can carry it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
@@ -220,6 +254,8 @@ mod tests {
         for text in ["", "0", "-1", "1.5", "64MB", "x", "99999999999999999999", "20000000000GiB"] {
             assert_eq!(Size::parse(text), None, "{text}");
         }
+        assert_eq!((Size::from("0", 0), Size::from("1KiB", 1_025)), (Some(Size(0)), None));
+        assert!(Size::expected(16_000_000).starts_with("a size such as 64MiB or 1GiB, from 16000000 on (units: "));
         assert_eq!((u32::parse("7"), Slots::parse("10000")), (Some(7), Some(Slots(10_000))));
         for text in ["0", "10001", "1KiB", "-1", "x"] {
             assert_eq!(Slots::parse(text), None, "{text}");
@@ -241,6 +277,14 @@ mod tests {
         let scopes = Scopes::parse(" a, b,,a ").unwrap();
         assert_eq!(scopes.0, ["a", "b"]);
         assert_eq!(Scopes::parse(" , "), None);
+    }
+
+    #[test]
+    fn the_whole_machine_is_no_folder_for_steps() {
+        for text in ["/", "/tmp:/", "//", "/tmp/..", "/./"] {
+            assert!(Paths::parse(text).is_some() && Writable::parse(text).is_none(), "{text}");
+        }
+        assert_eq!(Writable::parse("/tmp:/nonexistent").unwrap().0.len(), 2);
     }
 
     #[test]

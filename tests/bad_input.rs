@@ -201,6 +201,29 @@ fn every_kind_of_setting_says_what_it_expects() {
 }
 
 #[test]
+fn a_bucket_that_cannot_be_opened_is_told_with_who_names_it() {
+    let mut fleet = Fleet::empty();
+    let place = "file:///proc/nowhere";
+    let words = ["cannot open the bucket that", "/proc/nowhere", "name a folder"];
+    for command in ["hub", "worker"] {
+        let flag = fleet.bue(&[command, "-b", "127.0.0.1:9", "-k", place]).expect(2);
+        flag.says(&words).says(&["that -k names"]);
+    }
+    fleet.write(".env", &format!("BUE_BUCKET={place}\n"));
+    fleet.bue(&["hub", "-b", "127.0.0.1:0"]).expect(2).says(&words).says(&["that BUE_BUCKET from ", ".env names"]);
+}
+
+#[test]
+fn an_address_that_is_none_is_told_before_a_port_that_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap().to_string();
+    let mut fleet = Fleet::empty();
+    let told = fleet.bue(&["hub", "-b", &place, "-p", "foo"]).expect(2);
+    let told = told.says(&["the PostgreSQL address of the queue cannot be used", "-p, or BUE_POSTGRES"]);
+    assert!(!told.stderr.contains("in use"), "{}", told.stderr);
+}
+
+#[test]
 fn folders_for_steps_that_are_missing_or_are_everything_are_named() {
     let mut fleet = Fleet::empty()
         .with("BUE_STEP_READABLE", "/nowhere/models:/usr")

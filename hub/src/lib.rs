@@ -36,4 +36,5 @@ pub use job::Policy;
 pub use queue::Queue;
 pub use queue_logs::Known;
 pub use secrets::keyring::{Keyring, KeyringError};
+pub use store::postgres::check_address;
 pub use store::sqlite::copy::{backup, restore};

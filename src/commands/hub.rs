@@ -58,15 +58,17 @@ fn restore(context: &Context, file: &Path) -> Result {
 async fn serve(context: &Context, arguments: &HubArguments) -> Result {
     let sources = &context.sources;
     let address = places::hub_listens(arguments.bind.as_ref(), sources)?;
-    let url = places::bucket_of_client(arguments.bucket.as_deref(), sources, &context.data_dir)?;
+    let named = arguments.bucket.as_deref();
+    let url = places::bucket_of_client(named, sources, &context.data_dir)?;
     let (limits, policy) = (limits::hub(sources)?, limits::policy(sources)?);
     let reverse_priority = sources.read(&table::REVERSE_PRIORITY)?.unwrap_or(false);
     let postgres = engines::database_of_hub(arguments.postgres.as_deref(), sources)?;
+    postgres.as_deref().map_or(Ok(()), ::hub::check_address).map_err(failed)?;
     let data_dir = context.data_dir.create(Service::Hub)?;
     let stop = stop::on_signal()?;
     let token = secrets::token_of_hub(sources, &context.data_dir)?;
     let keyring = Some(secrets::keyring_of_hub(sources, &context.data_dir)?);
-    let Some(bucket) = keys::open(context, &url, keys::Missing::MakeForThisMachine, &stop).await? else {
+    let Some(bucket) = keys::open(context, named, &url, keys::Missing::MakeForThisMachine, &stop).await? else {
         return Ok(());
     };
     let (listener, address) = listen::bind(&address).await?;

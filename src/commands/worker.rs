@@ -29,10 +29,11 @@ pub fn run(context: &Context, arguments: &WorkerArguments) -> Result {
 async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
     let sources = &context.sources;
     let hub_address = places::hub_of_worker(arguments.hub.hub.as_ref(), sources, &context.data_dir)?;
-    let url = places::bucket_of_client(arguments.bucket.as_deref(), sources, &context.data_dir)?;
+    let named = arguments.bucket.as_deref();
+    let url = places::bucket_of_client(named, sources, &context.data_dir)?;
     let config = config(context, arguments)?;
     let stop = stop::on_signal()?;
-    let Some(bucket) = keys::open(context, &url, keys::Missing::Wait, &stop).await? else {
+    let Some(bucket) = keys::open(context, named, &url, keys::Missing::Wait, &stop).await? else {
         return Ok(());
     };
     tokio::select! {

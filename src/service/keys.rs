@@ -11,6 +11,7 @@ use crate::data_dir::Service;
 use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::secrets;
+use crate::settings::places;
 
 /// Pause before the data folder is looked at again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -27,9 +28,10 @@ pub enum Missing {
     Wait,
 }
 
-/// Opens the bucket at `url`; `None` when told to stop before there are keys.
+/// Opens the bucket at `url`, which the flag or the settings name; `None` when told to stop before there are keys.
 pub async fn open(
     context: &Context,
+    flag: Option<&str>,
     url: &BucketUrl,
     missing: Missing,
     stop: &CancellationToken,
@@ -46,8 +48,21 @@ pub async fn open(
         },
     };
     bucket::install_tls();
-    let bucket = Bucket::open(url, keys.as_ref()).map_err(|error| Error::new(Kind::Usage, error))?;
-    Ok(Some(bucket))
+    let bucket = Bucket::open(url, keys.as_ref()).map_err(|error| unopened(&error, flag, context));
+    bucket.map(Some)
+}
+
+/// The error of a bucket that cannot be opened as it is named.
+fn unopened(error: &BucketError, flag: Option<&str>, context: &Context) -> Error {
+    let Some(name) = places::name_of_bucket(flag, &context.sources) else { return Error::usage(error) };
+    let told = Error::usage(format_args!("cannot open the bucket that {name} names: {error}"));
+    match error {
+        BucketError::Io { .. } => told.hint(
+            "name a folder that is there, or that can be made, and that you may write to; `s3://bucket/prefix` and \
+             `host:port` name a bucket elsewhere",
+        ),
+        _ => told,
+    }
 }
 
 async fn keys_of_server(

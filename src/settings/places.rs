@@ -103,6 +103,15 @@ pub fn bucket_of_client(flag: Option<&str>, sources: &Sources, data_dir: &DataDi
     address.to_string().parse().map_err(Error::usage)
 }
 
+/// What names the bucket, for errors: the flag, or the setting and where it was found; `None` where it is a bucket server that
+/// other settings name.
+pub fn name_of_bucket(flag: Option<&str>, sources: &Sources) -> Option<String> {
+    match flag {
+        Some(_) => Some("-k".to_owned()),
+        None => sources.origin(&table::BUE_BUCKET).map(|origin| format!("{} from {origin}", table::BUE_BUCKET.name)),
+    }
+}
+
 /// A bucket as people name it.
 enum NamedBucket {
     Url(bucket::BucketUrl),

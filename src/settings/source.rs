@@ -118,6 +118,11 @@ impl Sources {
         })
     }
 
+    /// Where the value of a setting was found, or `None` where it is not set.
+    pub fn origin(&self, setting: &Setting) -> Option<Origin> {
+        self.find(setting.name).map(|(_, origin)| origin)
+    }
+
     /// The text of a variable that is no setting, or `None` where it is not set.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.find(name).map(|(text, _)| text)

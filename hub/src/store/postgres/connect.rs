@@ -51,21 +51,12 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn parse(url: &str) -> Result<Self, HubError> {
-        let wrong = |source| HubError::Address { source };
-        // Whoever asks for encryption gets the server verified too, by whichever word.
-        let url = url.replace("sslmode=verify-full", "sslmode=require");
-        let mut config: Config =
-            url.parse().map_err(|error: tokio_postgres::Error| wrong(Box::new(Told::of(&error))))?;
-        if config.get_hosts().is_empty() {
-            return Err(wrong(
-                "it names no host; it should look like postgres://user:password@host:5432/database".into(),
-            ));
-        }
+        let mut config = config(url)?;
         let own = config.get_options().unwrap_or_default();
         let options = format!("{SESSION} {own}");
         config.options(options).application_name(NAME).connect_timeout(CONNECT_TIMEOUT);
         let tls = match config.get_ssl_mode() {
-            SslMode::Require => tls::verified().map_err(|error| wrong(Box::new(error)))?,
+            SslMode::Require => tls::verified().map_err(|error| HubError::Address { source: Box::new(error) })?,
             _ => tls::none(),
         };
         if config.get_ssl_mode() == SslMode::Prefer {
@@ -90,6 +81,18 @@ impl Place {
     pub(super) fn failed(&self, source: Box<dyn std::error::Error + Send + Sync>) -> HubError {
         HubError::Open { path: self.shown(), source }
     }
+}
+
+/// What an address says.
+pub(super) fn config(url: &str) -> Result<Config, HubError> {
+    let wrong = |source| HubError::Address { source };
+    // Whoever asks for encryption gets the server verified too, by whichever word.
+    let url = url.replace("sslmode=verify-full", "sslmode=require");
+    let config: Config = url.parse().map_err(|error: tokio_postgres::Error| wrong(Box::new(Told::of(&error))))?;
+    if config.get_hosts().is_empty() {
+        return Err(wrong("it names no host; it should look like postgres://user:password@host:5432/database".into()));
+    }
+    Ok(config)
 }
 
 pub(super) fn pool(place: &Place, connections_max: usize) -> Result<Pool, Box<dyn std::error::Error + Send + Sync>> {

@@ -66,6 +66,14 @@ impl Store {
     }
 }
 
+/// Says whether `url` is the address of a database, without asking anybody.
+///
+/// # Errors
+/// It is none.
+pub fn check_address(url: &str) -> Result<(), HubError> {
+    connect::config(url).map(drop)
+}
+
 /// Opens the queue at `url`, bringing its schema up to date.
 ///
 /// # Errors

@@ -5,6 +5,9 @@ import os
 
 from .failures import standard
 
+# Units of sizes in scripts and settings.
+_UNITS = (("GiB", 1 << 30), ("GB", 10**9), ("MiB", 1 << 20), ("MB", 10**6), ("KiB", 1 << 10), ("KB", 10**3))
+
 
 class Bounds:
     """Knows the limits that hold already: none of them can be raised."""
@@ -45,14 +48,21 @@ def met(error):
     """The bound that an exception comes from: its kind, and a sentence about it; None for any other exception."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         limit = _limit("DATA")
-        return limit and ("memory", f"each process of the step may use {limit >> 20} MiB: `!memory` sets how much")
+        return limit and ("memory", f"each process of the step may use {_size(limit)}: `!memory` sets how much")
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         limit = _limit("FSIZE")
-        return limit and ("disk", f"a file of the step may hold {limit >> 20} MiB: BUE_STEP_SCRATCH_BYTES_MAX sets how much")
+        return limit and ("disk", f"a file of the step may hold {_size(limit)}: BUE_STEP_SCRATCH_BYTES_MAX sets how much")
     if _comes_of_no_process(error) and _limit("NPROC") and not _can_fork():
         bounds = "`!processes` sets how many, and BUE_WORKER_STEPS_PROCESSES_MAX how many all steps of a worker have together"
         return "processes", f"there are all the processes and threads that there may be: {bounds}"
     return None
+
+
+def _size(limit):
+    """A number of bytes as a script has it: in the unit that makes the shortest whole number of it."""
+    whole = [(limit // unit, name) for name, unit in _UNITS if limit % unit == 0]
+    number, name = min(whole, default=(limit, "bytes"))
+    return f"{number} {name}"
 
 
 def _comes_of_no_process(error):

@@ -20,6 +20,9 @@ use crate::export::Out;
 use crate::secrets;
 use crate::settings::{engines, limits, places};
 
+/// What the database begins with where it cannot read a statement.
+const SYNTAX_MARK: &str = "Parser Error";
+
 /// A folder for values, and the bucket they come from.
 pub struct Desk {
     folder: TempDir,
@@ -92,7 +95,19 @@ impl Desk {
         tables: Vec<Named>,
         parquet: Option<&Path>,
     ) -> Result<Option<PathBuf>> {
-        let frame = self.frame(context, sql, tables, parquet)?;
+        self.ask(&self.frame(context, sql, tables, parquet)?)
+    }
+
+    /// What the database says of a query's syntax, where that is wrong; it is not run.
+    pub fn syntax_error(&self, context: &Context, sql: &str) -> Option<Error> {
+        let mut frame = self.frame(context, &format!("EXPLAIN\n{sql}"), Vec::new(), None).ok()?;
+        if let Code::Text { line, .. } = &mut frame.code {
+            *line = 0;
+        }
+        self.ask(&frame).err().filter(|error| error.message().starts_with(SYNTAX_MARK))
+    }
+
+    fn ask(&self, frame: &StartFrame) -> Result<Option<PathBuf>> {
         let program = std::env::current_exe().map_err(Error::machine)?;
         let mut child = Command::new(program)
             .arg("sql-step")
@@ -102,7 +117,7 @@ impl Desk {
             .map_err(|error| Error::machine(format_args!("cannot start the query: {error}")))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A process that does not read says why in its answer.
-            let _ = serde_json::to_writer(&mut stdin, &frame);
+            let _ = serde_json::to_writer(&mut stdin, frame);
         }
         let output = child.wait_with_output().map_err(Error::machine)?;
         match serde_json::from_slice(&output.stdout) {

@@ -15,6 +15,12 @@ orders:
     `def orders():
     return [{'id': n, 'shop': f'shop {n % 3}', 'cents': n * 10, 'tags': [n]} for n in range(50_000)]`
 
+names:
+    python
+    names
+    `def names():
+    return ['a long name'] * 5_000`
+
 shops:
     python
     shops
@@ -36,10 +42,12 @@ count:
 
 all_orders = | orders
 numbers = | count
+all_names = | names
 all_shops = | shops
 one_day = | daily
 o = all_orders()
 n = numbers()
+w = all_names()
 for shop in all_shops():
     one_day(shop)
 ";
@@ -145,13 +153,19 @@ fn a_place_that_cannot_be_written_or_read_is_named_whatever_the_form() {
 #[test]
 fn a_query_that_cannot_be_answered_says_why() {
     let (mut fleet, run) = ended();
-    fleet.bue(&["query", &run, "SELECT * FROM nothing"]).expect(2).says(&["names no step of run", "orders"]);
+    // `shops` and `names` are lists of texts, which are no tables; the second one lies in the bucket.
+    let tables = "its tables are daily, orders;";
+    for sql in ["SELECT * FROM nothing", "SHOW TABLES", "EXPLAIN SELECT 1"] {
+        fleet.bue(&["query", &run, sql]).expect(2).says(&["names no step of run", tables]);
+    }
+    let excerpt = "(the query, line 2)\n    selec 1\n    ^";
+    fleet.bue(&["query", &run, "\nselec 1"]).expect(2).says(&["syntax error at or near \"selec\"", excerpt]);
     fleet.bue(&["query", &run, "SELECT * FROM count"]).expect(2).says(&["count of run", "has no table\n"]);
     let excerpt = "(the query, line 2)\n    nmae FROM orders\n    ^";
     fleet.bue(&["query", &run, "SELECT\nnmae FROM orders"]).expect(2).says(&["nmae", excerpt]);
     let excerpt = "(the query, line 1)\n    SELECT * FORM orders\n                  ^";
     fleet.bue(&["query", &run, "SELECT * FORM orders"]).expect(2).says(&["syntax error", excerpt]);
-    let tables = "the tables of this run are daily, orders";
+    let tables = "the tables of this run are daily, orders;";
     fleet
         .bue(&["query", &run, "SELECT * FROM orders JOIN order_lines USING (id)"])
         .expect(2)

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bucket::table::NoNumber;
 use bucket::value::Accepted;
-use protocol::api::JobView;
 use protocol::frame::Input;
-use protocol::{RunState, ValueRef};
+use protocol::value::Place;
+use protocol::{JobId, RunState, ValueKind, ValueRef};
 
 use crate::cli::QueryArguments;
 use crate::client::Client;
@@ -26,15 +26,30 @@ const NAMES_MAX: usize = 20;
 /// Most jobs of which values are fetched: each is a table of its own, until the query makes them one.
 const JOBS_MAX: usize = 1_000;
 
+/// First words of statements that the database runs and does not explain.
+const UNEXPLAINED: [&str; 8] = ["ANALYZE", "ATTACH", "COMMENT", "DETACH", "EXPLAIN", "EXPORT", "IMPORT", "USE"];
+
 /// Runs the query and prints, or writes, what it returns.
 pub fn run(context: &Context, arguments: &QueryArguments) -> Result {
     export::check(&arguments.export)?;
     let client = context.client(&arguments.hub)?;
-    let found = block_on(find(&client, arguments))?;
+    let found = match block_on(find(&client, arguments))? {
+        Ok(found) => found,
+        Err(nothing) => return Err(syntax_error(context, arguments).unwrap_or(nothing)),
+    };
     let desk = Desk::open(context, arguments.bucket.as_deref())?;
-    let tables = block_on(fetch(&desk, found.values))?;
-    let answer = desk.query(context, &arguments.sql, tables, None);
-    let answer = answer.map_err(|error| with_tables(error, &found.tables))?;
+    let values = block_on(fetch(&desk, found.values))?;
+    let answer = desk.query(context, &arguments.sql, values, None);
+    let answer = match answer {
+        Err(error) if is_of_missing_table(&error) => {
+            let tables = block_on(async { Ok(tables(&client, found.candidates).await) })?;
+            return Err(error.hint(format_args!(
+                "the tables of this run are {}; other names than words go between quotes",
+                listed(&tables)
+            )));
+        }
+        answer => answer?,
+    };
     let Some(arrow) = answer else { return Ok(()) };
     if !arguments.export.is_none() {
         let table = Named { name: "value".to_owned(), content: Input::ArrowFile(arrow) };
@@ -59,11 +74,12 @@ pub fn run(context: &Context, arguments: &QueryArguments) -> Result {
 struct Found {
     /// The values of the steps that the query names.
     values: Vec<(String, ValueRef)>,
-    /// All steps that have tables.
-    tables: BTreeSet<String>,
+    /// All steps that may have tables; of one with a list that is not here its job, for what is in the list is yet to be looked at.
+    candidates: BTreeMap<String, Option<JobId>>,
 }
 
-async fn find(client: &Client, arguments: &QueryArguments) -> Result<Found> {
+/// What there is; the inner error says that there is nothing.
+async fn find(client: &Client, arguments: &QueryArguments) -> Result<Result<Found>> {
     let mut found = Found::default();
     let mut names: BTreeMap<String, bool> = BTreeMap::new();
     let mut after = None;
@@ -74,12 +90,16 @@ async fn find(client: &Client, arguments: &QueryArguments) -> Result<Found> {
                 continue;
             }
             let is_named = *names.entry(job.name.clone()).or_insert_with(|| is_named(&arguments.sql, &job.name));
-            let Some((name, value)) = table_of(job) else { continue };
-            if !found.tables.contains(&name) {
-                found.tables.insert(name.clone());
+            let Some(value) = job.value.filter(|value| value.passes().is_some()) else { continue };
+            match (value.kind, &value.place) {
+                (ValueKind::List, Place::Json(list)) if !begins_with_a_dict(list.get()) => {}
+                (ValueKind::List, Place::Object { .. } | Place::Element { .. }) => {
+                    found.candidates.entry(job.name.clone()).or_insert(Some(job.id));
+                }
+                _ => drop(found.candidates.insert(job.name.clone(), None)),
             }
             if is_named {
-                found.values.push((name, value));
+                found.values.push((job.name, value));
             }
             if found.values.len() > JOBS_MAX {
                 let message = format!("the query is about more than {JOBS_MAX} jobs of run {}", arguments.run);
@@ -93,18 +113,25 @@ async fn find(client: &Client, arguments: &QueryArguments) -> Result<Found> {
     }
     if found.values.is_empty() {
         let is_over = client.run(&arguments.run).await?.state != RunState::Running;
-        return Err(nothing(arguments, &names, &found.tables, if is_over { "" } else { " so far" }));
+        let tables = tables(client, found.candidates).await;
+        return Ok(Err(nothing(arguments, &names, &tables, if is_over { "" } else { " so far" })));
     }
-    Ok(found)
+    Ok(Ok(found))
 }
 
-/// A query about a table that is not there is told which there are.
-fn with_tables(error: Error, tables: &BTreeSet<String>) -> Error {
-    let message = error.message();
-    if error.kind() != Kind::Usage || !message.contains("Table with name") || !message.contains("does not exist") {
-        return error;
+/// What the database says of a query that names no table: it may be none, by a slip of the pen.
+fn syntax_error(context: &Context, arguments: &QueryArguments) -> Option<Error> {
+    let first: String = arguments.sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    if UNEXPLAINED.iter().any(|word| word.eq_ignore_ascii_case(&first)) {
+        return None;
     }
-    error.hint(format_args!("the tables of this run are {}; other names than words go between quotes", listed(tables)))
+    Desk::open(context, arguments.bucket.as_deref()).ok()?.syntax_error(context, &arguments.sql)
+}
+
+/// Whether a query is about a table that is not there: whoever asked is told which there are.
+fn is_of_missing_table(error: &Error) -> bool {
+    let message = error.message();
+    error.kind() == Kind::Usage && message.contains("Table with name") && message.contains("does not exist")
 }
 
 fn listed(names: &BTreeSet<String>) -> String {
@@ -124,11 +151,26 @@ fn is_named(sql: &str, name: &str) -> bool {
     })
 }
 
-fn table_of(job: JobView) -> Option<(String, ValueRef)> {
-    let value = job.value?;
-    value.passes().map(|_| (job.name, value))
+/// The steps that have tables, for errors; only so many lists are looked at as names are shown.
+async fn tables(client: &Client, candidates: BTreeMap<String, Option<JobId>>) -> BTreeSet<String> {
+    let (mut names, mut looks) = (BTreeSet::new(), 0);
+    for (name, list) in candidates {
+        if let Some(job) = list.filter(|_| looks < NAMES_MAX) {
+            looks += 1;
+            if client.head(job, 1).await.is_ok_and(|first| !begins_with_a_dict(&first)) {
+                continue;
+            }
+        }
+        names.insert(name);
+    }
+    names
 }
 
+fn begins_with_a_dict(list: &str) -> bool {
+    list.trim_start().strip_prefix('[').is_some_and(|elements| elements.trim_start().starts_with('{'))
+}
+
+/// The error of a query for which there is nothing.
 fn nothing(
     arguments: &QueryArguments,
     names: &BTreeMap<String, bool>,

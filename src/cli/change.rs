@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use protocol::RunId;
 
 use super::HubPlace;
-use super::names::RunOrJob;
+use super::names::{self, RunOrJob};
 use super::scripts::ScriptArgument;
 
 /// Arguments of `bue upload`.
@@ -31,7 +31,7 @@ pub struct CancelArguments {
     #[command(flatten)]
     pub hub: HubPlace,
     /// The run
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = names::run)]
     pub run: RunId,
 }
 
@@ -42,7 +42,7 @@ pub struct PinArguments {
     #[command(flatten)]
     pub hub: HubPlace,
     /// The run
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = names::run)]
     pub run: RunId,
 }
 
@@ -53,7 +53,7 @@ pub struct AgainArguments {
     #[command(flatten)]
     pub hub: HubPlace,
     /// The run whose script is to run again
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = names::run)]
     pub run: RunId,
     /// Wait until nothing more can run, then show the results
     #[arg(long)]
@@ -119,7 +119,7 @@ pub struct PauseArguments {
     #[command(flatten)]
     pub hub: HubPlace,
     /// The jobs of this run only
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = names::run)]
     pub run: Option<RunId>,
     /// The jobs of this scope only
     #[arg(short = 's', long, value_name = "SCOPE", conflicts_with = "run")]

@@ -6,7 +6,7 @@ use clap::Args;
 use protocol::{JobAddress, RunId};
 
 use super::HubPlace;
-use super::names::{RunOrJob, StateName};
+use super::names::{self, RunOrJob, StateName};
 
 /// Arguments of `bue status`.
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ pub struct StatusArguments {
     #[command(flatten)]
     pub hub: HubPlace,
     /// Show the jobs of this run
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = names::run)]
     pub run: Option<RunId>,
     /// Show all jobs of the run, not only the first
     #[arg(long, requires = "run")]
@@ -35,7 +35,7 @@ pub struct ResultsArguments {
     #[command(flatten)]
     pub hub: HubPlace,
     /// The run
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = names::run)]
     pub run: RunId,
     /// Print them as one JSON document, with their values
     #[arg(long)]
@@ -122,7 +122,7 @@ pub struct QueryArguments {
     #[command(flatten)]
     pub hub: HubPlace,
     /// The run
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", value_parser = names::run)]
     pub run: RunId,
     /// The query, in DuckDB's SQL; each step that returned rows is a table, all of its jobs together
     #[arg(value_name = "SQL")]

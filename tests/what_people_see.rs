@@ -75,6 +75,19 @@ fn a_large_run_says_how_to_see_the_rest_of_it_and_shows_it() {
 }
 
 #[test]
+fn the_error_of_an_attempt_is_shown_to_its_end() {
+    let mut fleet = Fleet::empty().start(1);
+    fleet.write("s/x.bue", &one_step("def f(): raise ValueError('too long ' * 30 + 'and at its end the way out')"));
+    fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(1);
+    let explained = fleet.bue(&["explain", "j1"]).expect(0).stdout;
+    let table: Vec<&str> = explained.lines().filter(|line| line.starts_with(['│', '┌'])).collect();
+    let cells: Vec<&str> = table.iter().filter_map(|line| line.split('┆').nth(4)).map(str::trim).collect();
+    assert!(cells.join(" ").contains("exception: ValueError: too long"), "{explained}");
+    assert!(cells.join(" ").ends_with("and at its end the way out") && cells.len() > 3, "{explained}");
+    assert!(table.iter().all(|line| line.chars().count() < 180), "{explained}");
+}
+
+#[test]
 fn a_failed_call_has_its_error_beside_the_others() {
     let mut fleet = Fleet::empty().start(1);
     fleet.write("s/x.bue", &passes(3).replace("return number", "return 6 // number"));

@@ -13,7 +13,7 @@ use crate::context::{Context, block_on};
 use crate::error::{Error, Result};
 use crate::output::{self, plural};
 use crate::show::job_word;
-use crate::show::value::{drawn, shortened};
+use crate::show::value::{drawn, wrapped};
 
 /// Of a job prints a sentence, one for each reason, and a line for each attempt that is over; of a run one for all jobs that have the
 /// same in their way.
@@ -71,7 +71,7 @@ fn took(attempt: &AttemptView) -> String {
 fn error_text(error: &StepError) -> String {
     let kind = serde_json::to_value(error.kind).ok();
     let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("error");
-    shortened(&format!("{kind}: {}", error.message))
+    wrapped(&format!("{kind}: {}", error.message))
 }
 
 fn headline(job: &JobView) -> String {

@@ -43,6 +43,34 @@ pub fn shortened(text: &str) -> String {
     cut(&flat(text), CELL_CHARACTERS_MAX)
 }
 
+/// The same in full, in lines of the length of a short one. A terminal's tables are wrapped to its width by themselves.
+pub fn wrapped(text: &str) -> String {
+    let text = flat(text);
+    if output::width().is_some() { text } else { in_lines(&text, CELL_CHARACTERS_MAX) }
+}
+
+/// Ends lines at blanks, and within words that are longer than a line.
+fn in_lines(text: &str, characters_max: usize) -> String {
+    let (mut lines, mut length) = (String::with_capacity(text.len()), 0);
+    for word in text.split_inclusive(' ') {
+        let characters = word.trim_end().chars().count();
+        if length > 0 && length + characters > characters_max {
+            lines.truncate(lines.trim_end_matches(' ').len());
+            lines.push('\n');
+            length = 0;
+        }
+        for character in word.chars() {
+            if length >= characters_max && character != ' ' {
+                lines.push('\n');
+                length = 0;
+            }
+            lines.push(character);
+            length += 1;
+        }
+    }
+    lines
+}
+
 /// The first rows of a table of `rows` rows, where `json` is a list of the first of its records.
 pub fn rows(json: &str, rows: u64) -> Option<String> {
     rows_of(json, rows, ROWS_MAX)
@@ -161,6 +189,19 @@ mod tests {
             ("-7", "-7"),
         ] {
             assert_eq!(number(json), shown);
+        }
+    }
+
+    #[test]
+    fn a_long_text_goes_on_in_the_next_line() {
+        for (text, lines) in [
+            ("short", "short"),
+            ("one two three four", "one two\nthree four"),
+            ("one abcdefghijklmn two", "one\nabcdefghij\nklmn two"),
+            ("exactly10! more", "exactly10!\nmore"),
+            ("", ""),
+        ] {
+            assert_eq!(in_lines(text, 10), lines, "{text}");
         }
     }
 

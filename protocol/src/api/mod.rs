@@ -26,6 +26,7 @@
 //! | `GET /v1/jobs/{job}/log?attempt=` | → the log of that attempt, or of the newest one that left one, as text |
 //! | `GET /v1/jobs/{job}/log/live?attempt=&running=&after=&wait_ms=` | → [`LogNews`](crate::log::LogNews), when there is more than that |
 //! | `POST /v1/logs` | [`LogRequest`](crate::log::LogRequest) → 204 |
+//! | `POST /v1/logs/late` | [`LateLogRequest`](crate::log::LateLogRequest) → [`LateLogAnswer`](crate::log::LateLogAnswer) |
 //! | `GET /v1/jobs/{job}/value?head=` | → the value as JSON; of a list or table the first elements |
 //! | `GET /v1/status` | → [`StatusAnswer`] |
 //! | `PUT /v1/secrets/{name}` | [`SecretRequest`](crate::secret::SecretRequest) → 204 |
@@ -35,6 +36,7 @@
 //! | `POST /v1/lease/secrets` | [`SecretsRequest`](crate::secret::SecretsRequest) → [`SecretsAnswer`](crate::secret::SecretsAnswer); 409 without that lease |
 //! | `POST /v1/settle` | [`SettleRequest`] → [`SettleAnswer`]; 409 where every settlement in it was stale |
 //! | `POST /v1/beat` | [`BeatRequest`] → [`BeatAnswer`] |
+//! | `POST /v1/goodbye` | [`GoodbyeRequest`] → 204 |
 //!
 //! `{job}` is a job's id, or a [`JobAddress`](crate::JobAddress) with its slash as `%2F`: then the job must be of that run.
 //!

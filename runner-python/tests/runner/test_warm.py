@@ -56,7 +56,12 @@ class Worker:
         return (json.dumps(launch) + "\n" + json.dumps(start) + "\n").encode()
 
     def hear(self):
-        return self.control.recv(1_024).decode().split(" ", 2)
+        try:
+            message = self.control.recv(1_024)
+        except ConnectionResetError:
+            # It ended with orders unread. What it had said itself comes after that.
+            message = self.control.recv(1_024)
+        return message.decode().split(" ", 2)
 
     def hear_end(self):
         word, pid, rest = self.hear()

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
 use nix::unistd::Pid;
@@ -57,7 +58,14 @@ impl Wire {
 
     async fn receive(&self) -> io::Result<String> {
         let mut message = [0; MESSAGE_BYTES_MAX];
-        let read = |_: &OwnedFd| Ok(recv(self.0.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT)?);
+        let read = |_: &OwnedFd| {
+            let mut read = || recv(self.0.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT);
+            // Of one that ended with messages unread the kernel says so first, and once; what it had said itself comes after that.
+            Ok(match read() {
+                Err(Errno::ECONNRESET) => read(),
+                answer => answer,
+            }?)
+        };
         let count = self.0.async_io(Interest::READABLE, read).await?;
         Ok(String::from_utf8_lossy(&message[..count]).into_owned())
     }
@@ -350,15 +358,26 @@ mod tests {
 
     #[tokio::test]
     async fn an_unfit_module_is_heard_of_although_the_interpreter_ends_before_it_has_all_orders() {
-        let (control, theirs) = messages().unwrap();
-        let link = Arc::new(Link::new(WarmId(0), Wire::new(control).unwrap(), None));
-        send(theirs.as_raw_fd(), b"unfit wave is not fit", MsgFlags::empty()).unwrap();
-        drop(theirs);
-        let loaded = link.load(&["load wave".to_owned(), "loaded".to_owned()]).await;
-        read_messages(Arc::clone(&link), Link::control).await;
-        let loaded = loaded.await.unwrap();
-        assert!(matches!(&loaded, Loaded::Unfit { module, .. } if module == "wave"), "{loaded:?}");
-        assert!(!link.is_open());
+        for is_gone_before in [true, false] {
+            let (control, theirs) = messages().unwrap();
+            let link = Arc::new(Link::new(WarmId(0), Wire::new(control).unwrap(), None));
+            let mut theirs = Some(theirs);
+            let mut answer = || {
+                let theirs = theirs.take().unwrap();
+                send(theirs.as_raw_fd(), b"unfit wave is not fit", MsgFlags::empty()).unwrap();
+            };
+            if is_gone_before {
+                answer();
+            }
+            let loaded = link.load(&["load wave".to_owned(), "loaded".to_owned()]).await;
+            if !is_gone_before {
+                answer();
+            }
+            read_messages(Arc::clone(&link), Link::control).await;
+            let loaded = loaded.await.unwrap();
+            assert!(matches!(&loaded, Loaded::Unfit { module, .. } if module == "wave"), "{loaded:?}");
+            assert!(!link.is_open());
+        }
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::settings::table::{self, Setting};
-use crate::settings::value::{Paths, Writable};
+use crate::settings::value::Opened;
 use crate::show::value::drawn;
 
 /// Who steps run as where the worker is root and nobody else is named.
@@ -33,14 +33,14 @@ pub fn open(context: &Context, flag: Option<Policy>, write: &[PathBuf], data_dir
         output::note(&format!("warning: the sandbox lacks the layer `{layer}`: {reason}"));
     }
     let sources = &context.sources;
-    let readable = sources.read(&table::BUE_STEP_READABLE)?.map_or_else(Vec::new, |Paths(paths)| paths);
-    let mut writable = sources.read(&table::BUE_STEP_WRITABLE)?.map_or_else(Vec::new, |Writable(paths)| paths);
+    let readable = sources.read(&table::BUE_STEP_READABLE)?.map_or_else(Vec::new, |Opened(paths)| paths);
+    let mut writable = sources.read(&table::BUE_STEP_WRITABLE)?.map_or_else(Vec::new, |Opened(paths)| paths);
     warn_of_missing(&table::BUE_STEP_READABLE, &readable);
     warn_of_missing(&table::BUE_STEP_WRITABLE, &writable);
     for path in write {
         let place = path.canonicalize();
         let place = place.map_err(|error| Error::usage(format_args!("--writable {}: {error}", path.display())))?;
-        if Writable::is_all(&place) {
+        if Opened::is_all(&place) {
             let message = format_args!("--writable {} opens the whole machine to steps", path.display()).to_string();
             return Err(Error::usage(message).hint("name the folders in it that they write"));
         }

@@ -174,38 +174,26 @@ impl Value for sandbox::Policy {
     }
 }
 
-/// Absolute paths.
+/// Files and folders that the sandbox opens to steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paths(pub Vec<PathBuf>);
+pub struct Opened(pub Vec<PathBuf>);
 
-impl Value for Paths {
-    const EXPECTED: &'static str = "absolute paths with colons between them";
-
-    fn parse(text: &str) -> Option<Self> {
-        let paths: Vec<PathBuf> =
-            text.split(':').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect();
-        (!paths.is_empty() && paths.iter().all(|path| path.is_absolute())).then_some(Self(paths))
-    }
-}
-
-/// Folders that steps may write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Writable(pub Vec<PathBuf>);
-
-impl Writable {
+impl Opened {
     /// Whether a folder is the whole machine.
     pub fn is_all(path: &Path) -> bool {
         path.canonicalize().is_ok_and(|place| place == Path::new("/"))
     }
 }
 
-impl Value for Writable {
+impl Value for Opened {
     const EXPECTED: &'static str =
-        "absolute paths of folders with colons between them, and none of them `/`, which is the whole machine";
+        "absolute paths with colons between them, and none of them `/`, which is the whole machine";
 
     fn parse(text: &str) -> Option<Self> {
-        let Paths(paths) = Paths::parse(text)?;
-        paths.iter().all(|path| !Self::is_all(path)).then_some(Self(paths))
+        let paths: Vec<PathBuf> =
+            text.split(':').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        let fits = |path: &PathBuf| path.is_absolute() && !Self::is_all(path);
+        (!paths.is_empty() && paths.iter().all(fits)).then_some(Self(paths))
     }
 }
 
@@ -282,9 +270,9 @@ mod tests {
     #[test]
     fn the_whole_machine_is_no_folder_for_steps() {
         for text in ["/", "/tmp:/", "//", "/tmp/..", "/./"] {
-            assert!(Paths::parse(text).is_some() && Writable::parse(text).is_none(), "{text}");
+            assert_eq!(Opened::parse(text), None, "{text}");
         }
-        assert_eq!(Writable::parse("/tmp:/nonexistent").unwrap().0.len(), 2);
+        assert_eq!(Opened::parse("/tmp:/nonexistent").unwrap().0.len(), 2);
     }
 
     #[test]

@@ -292,3 +292,54 @@ fn what_steps_import_is_loaded_and_compiled_once_for_all_attempts() {
         said.contains("loaded: True, compiled: True").then_some(())
     });
 }
+
+/// A table, taken by steps of each kind.
+const BESIDE: &str = "
+numbers:
+    sqlite3
+    numbers
+    `SELECT 1 AS id, 'a' AS name`
+forked:
+    python
+    step
+    steps.py
+fresh:
+    python
+    step
+    !isolation fresh
+    steps.py
+shared:
+    python
+    later
+    !isolation shared
+    steps.py
+p = numbers | forked
+q = numbers | fresh
+r = numbers | shared
+p()
+q()
+r()
+";
+const STEPS: &str = "\
+import json, struct, datetime, decimal, types, logging
+def step(rows):
+    return [rows, [module.OWN for module in (json, struct, datetime, decimal, types, logging)]]
+async def later(rows):
+    return step(rows)
+";
+
+#[test]
+fn modules_beside_a_script_are_its_own_whatever_they_are_called() {
+    let mut fleet = Fleet::empty().start(1);
+    fleet.write("s/x.bue", BESIDE);
+    fleet.write("s/steps.py", STEPS);
+    for name in ["json", "struct", "datetime", "decimal", "types", "logging"] {
+        fleet.write(&format!("s/{name}.py"), "OWN = True\n");
+    }
+    let expected = "[[{\"id\":1,\"name\":\"a\"}],[true,true,true,true,true,true]]";
+    let local = fleet.bue(&["run", "s/x.bue"]).expect(0);
+    assert_eq!(local.stdout.matches(expected).count(), 3, "{}", local.stdout);
+    let run = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0).run();
+    let results = fleet.bue(&["results", &run]).expect(0);
+    assert_eq!(results.stdout.matches(expected).count(), 3, "{}", results.stdout);
+}

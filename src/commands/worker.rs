@@ -68,11 +68,10 @@ async fn work(context: &Context, arguments: &WorkerArguments) -> Result {
     Err(refused)
 }
 
-/// What steps have together, where there is a sandbox.
+/// What steps have together.
 fn steps_together(config: &::worker::Config) -> String {
     match &config.groups {
         Some(groups) => format!("; steps together: {}", groups.summary()),
-        None if config.sandbox.level.report.is_none() => String::new(),
         None => "; steps together: no bound (`bue worker --check` says why)".to_owned(),
     }
 }
@@ -85,7 +84,7 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
     config.sandbox = sandbox;
     config.limits = limits::worker(sources)?;
-    config.groups = sandbox::groups(context, arguments.sandbox, &config.limits)?.map(Arc::new);
+    config.groups = ::worker::Groups::make(&config.limits).ok().map(Arc::new);
     config.engines = engines::read(sources)?;
     config.packages_from_source = sources.read(&table::BUE_PACKAGES_FROM_SOURCE)?.unwrap_or(false);
     if let Some(scopes) = scopes(context, arguments)? {

@@ -62,12 +62,6 @@ fn warn_of_missing(setting: &Setting, paths: &[PathBuf]) {
     }
 }
 
-/// Control groups that bound all steps together; there are none where steps have no sandbox, or this machine lets the worker make none.
-pub fn groups(context: &Context, flag: Option<Policy>, limits: &Limits) -> Result<Option<Groups>> {
-    let is_off = policy(context, flag)? == Policy::Off;
-    Ok(if is_off { None } else { Groups::make(limits).ok() })
-}
-
 /// Shows which layers this machine has, and what to do about the others.
 pub fn check(context: &Context, flag: Option<Policy>, data_dir: &Path, limits: &Limits) -> Result {
     let report = tried(data_dir, identity(context)?)?;

@@ -243,6 +243,14 @@ pub fn worker(sources: &Sources) -> Result<worker::Limits, SettingError> {
     let (least, most) =
         (("BUE_WORKER_BACKOFF_MIN", limits.backoff_min), ("BUE_WORKER_BACKOFF_MAX", limits.backoff_max));
     check_order(least, most, 1, "for pauses grow from the one to the other")?;
+    let together = limits.steps_memory_bytes_max;
+    if (1..worker::STEPS_MEMORY_BYTES_MIN).contains(&together) {
+        return Err(SettingError::Order {
+            less: format!("BUE_WORKER_STEPS_MEMORY_BYTES_MAX is {}", show_bytes(together)),
+            more: format!("the interpreters of steps take {}", show_bytes(worker::STEPS_MEMORY_BYTES_MIN)),
+            rule: "give it more than that, or 0 for what there is".to_owned(),
+        });
+    }
     Ok(limits)
 }
 
@@ -352,6 +360,7 @@ mod tests {
         let all = |text| worker(&Sources::of(&[("BUE_WORKER_STEPS_MEMORY_BYTES_MAX", text)], &[]));
         assert_eq!(all("0").unwrap().steps_memory_bytes_max, 0);
         assert!(all("-1").is_err());
+        assert!(all("1MiB").unwrap_err().to_string().contains("BUE_WORKER_STEPS_MEMORY_BYTES_MAX is 1MiB"));
     }
 
     #[test]

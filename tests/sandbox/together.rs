@@ -62,6 +62,13 @@ plain:
     step
     !retries 0
     `def step(): return 1`
+beside:
+    python
+    step
+    !isolation shared
+    !retries 0
+    `async def step(): return 1`
+p5 = | beside
 p1 = | large
 p2 = | many
 p3 = | plain
@@ -168,7 +175,7 @@ fn a_step_that_holds_all_processes_costs_no_other_step_an_attempt() {
     eventually("a step that has all processes", || {
         groups.iter().filter_map(held).any(|held| held >= 118).then_some(())
     });
-    let jobs = outcome(&mut fleet, "p3()\np3()\np3()\n");
+    let jobs = outcome(&mut fleet, "p3()\np3()\np3()\np5()\np5()\n");
     assert!(jobs.iter().all(|job| job["value"]["place"]["json"] == 1), "{jobs:?}");
     assert_eq!(end_of(&mut fleet, &hog)[0]["value"]["place"]["json"], "all of them");
     drop(worker);

@@ -376,7 +376,7 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// Nobody but the kernel kills a step's process in a cell, unless it does so itself.
-    fn seen_closer(&self, ending: Ending) -> Ending {
+    pub(crate) fn seen_closer(&self, ending: Ending) -> Ending {
         match ending {
             Ending::Exit(Exit::Killed { .. }) if self.shared.kills.struck_lately() => Ending::OutOfMemory,
             other => other,

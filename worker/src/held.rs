@@ -57,7 +57,8 @@ impl Held {
         let leases = self.lock();
         let mut jobs = Vec::new();
         for entry in tokens.iter().filter_map(|token| leases.get(token)) {
-            if !entry.revoked.is_cancelled() {
+            // What comes of one that has ended is on its way, and the hub's answer to that says whether it counts.
+            if !entry.revoked.is_cancelled() && entry.step == StepIs::Running {
                 jobs.push(entry.job);
             }
             entry.revoked.cancel();

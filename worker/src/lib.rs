@@ -75,7 +75,7 @@ pub use control::{Summary, WorkerError, run};
 pub use enclosure::Sandbox;
 pub use engines::Engines;
 pub use environments::find_uv;
-pub use groups::Groups;
+pub use groups::{Groups, MEMORY_MIN as STEPS_MEMORY_BYTES_MIN};
 pub use http_hub::HttpHub;
 pub use hub::{Hub, HubError};
 pub use python::{Python, PythonError, find_python};

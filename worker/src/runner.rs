@@ -15,20 +15,18 @@ const PACKAGE: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/package.rs
 /// The program that starts the runner; its one argument is the folder that holds the package.
 ///
 /// It is short because it is the only part that is compiled anew each time. The folder leaves the path again: what is in
-/// the package is found without it, and steps see their own folders only.
-const START: &str =
-    "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import start; sys.path.pop(0); start.main()";
+/// the package is found without it, and steps see their own folders only. So does the current directory, which an interpreter that sees
+/// what the user sees begins with: what lies there is the step's, and must not be taken for what the runner needs.
+const START: &str = "import sys; sys.path[:] = [sys.argv.pop(), *filter(None, sys.path)]; from buelon.runner import start; sys.path.pop(0); start.main()";
 
 /// The same for a warm interpreter.
-const WARM: &str =
-    "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import warm; sys.path.pop(0); warm.main()";
+const WARM: &str = "import sys; sys.path[:] = [sys.argv.pop(), *filter(None, sys.path)]; from buelon.runner import warm; sys.path.pop(0); warm.main()";
 
 /// The word for a warm interpreter that has a broker.
 const BROKER: &str = "broker";
 
 /// The same for an interpreter that runs many attempts at once.
-const SHARED: &str =
-    "import sys; sys.path.insert(0, sys.argv.pop()); from buelon.runner import shared; sys.path.pop(0); shared.main()";
+const SHARED: &str = "import sys; sys.path[:] = [sys.argv.pop(), *filter(None, sys.path)]; from buelon.runner import shared; sys.path.pop(0); shared.main()";
 
 /// The package on disk.
 #[derive(Debug, Clone)]

@@ -191,6 +191,13 @@ impl Queue {
             return Err(QueueError::Invalid(format!("the script `{}` is not in its bundle", request.script)));
         };
         let text = self.store().script(request.manifest.clone(), entry.digest).await?;
+        if entry.bytes != text.len() as u64 {
+            let (said, bytes) = (entry.bytes, text.len());
+            return Err(QueueError::Invalid(format!(
+                "the manifest gives `{}` {said} bytes; it has {bytes}",
+                request.script
+            )));
+        }
         let SubmitRequest { manifest, script, key } = request;
         let (manifest, plan, warnings) = tokio::task::spawn_blocking(move || {
             compile(&script, &text, &manifest).map(|(plan, warnings)| (manifest, plan, warnings))
@@ -405,9 +412,13 @@ fn random() -> Result<u32, QueueError> {
     getrandom::u32().map_err(|error| QueueError::Unavailable(format!("the system gave no random bytes: {error}")))
 }
 
-/// PostgreSQL's text has no NUL, and nobody has a use for one.
+/// PostgreSQL's text has no NUL, and nobody has a use for one, nor for a scope without a name.
 fn check_scope(scope: &str) -> Result<(), QueueError> {
-    if scope.contains('\0') { Err(with_nul("the scope", scope)) } else { Ok(()) }
+    match scope {
+        "" => Err(QueueError::Invalid("the name of a scope is empty".to_owned())),
+        scope if scope.contains('\0') => Err(with_nul("the scope", scope)),
+        _ => Ok(()),
+    }
 }
 
 fn with_nul(what: &str, name: &str) -> QueueError {

@@ -5,6 +5,9 @@ import os
 
 from .failures import standard
 
+_STARTS = ("_execute_child", "_fork_exec", "_launch", "spawnv_passfds")
+"""Functions of `subprocess` and `multiprocessing` that start processes."""
+
 # Units of sizes in scripts and settings.
 _UNITS = (("GiB", 1 << 30), ("GB", 10**9), ("MiB", 1 << 20), ("MB", 10**6), ("KiB", 1 << 10), ("KB", 10**3))
 
@@ -52,7 +55,7 @@ def met(error):
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         limit = _limit("FSIZE")
         return limit and ("disk", f"a file of the step may hold {_size(limit)}: BUE_STEP_SCRATCH_BYTES_MAX sets how much")
-    if _comes_of_no_process(error) and _limit("NPROC") and not _can_fork():
+    if _comes_of_no_process(error) and _limit("NPROC") and (_is_of_a_fork(error) or not _can_fork()):
         bounds = "`!processes` sets how many, and BUE_WORKER_STEPS_PROCESSES_MAX how many all steps of a worker have together"
         return "processes", f"there are all the processes and threads that there may be: {bounds}"
     return None
@@ -69,6 +72,14 @@ def _comes_of_no_process(error):
     if isinstance(error, OSError):
         return error.errno == errno.EAGAIN
     return isinstance(error, RuntimeError) and "start new thread" in str(error)
+
+
+def _is_of_a_fork(error):
+    """Whether it was raised where the standard library starts processes."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and place.tb_frame.f_code.co_name in _STARTS
 
 
 def _can_fork():

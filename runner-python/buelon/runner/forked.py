@@ -8,7 +8,7 @@ import _signal as signal
 import os
 import sys
 
-from . import bounds, cells, failures, fence, frames, start, streams
+from . import bounds, cells, failures, fence, frames, load, start, streams
 from .practice import TIMES, practise
 
 _ANSWER = 3
@@ -87,6 +87,7 @@ class Step:
             self._enter(-1, None, answer)
         self._let_go(step_input, answer, _INPUT)
         self._settle_in(self._listen())
+        load.give_way(("/",))
         streams.flush()
         streams.Channel(_ANSWER).send(frames.to_line(frames.result("success", None, None)))
         self._forget()
@@ -97,6 +98,7 @@ class Step:
         """In a fork that waits for its step: has the kernel copy what it is about to write to, which is most of the time of a step."""
         practise(1)
         self._settle_in(self._practice)
+        load.give_way(("/",))
         self._forget()
 
     def _forget(self):

@@ -13,6 +13,8 @@ from .failures import Failure, of_exception, type_of
 _UNCHECKED = _frozen_importlib_external.MAGIC_NUMBER + b"\x01\0\0\0"
 """How a file of bytecode begins that is not compared with its source (PEP 552)."""
 _HEADER_BYTES = 16
+_STANDARD = getattr(sys, "stdlib_module_names", ())
+"""Names that parts of this program may ask for which are not loaded yet."""
 _MODULE_ENDINGS = frozenset(ending[1:] for ending in _frozen_importlib_external.SOURCE_SUFFIXES + _imp.extension_suffixes())
 
 
@@ -30,14 +32,15 @@ def give_way(folders):
 
 
 def _hidden(folder):
-    """Names of modules in the folder that are taken by what only this program needs."""
+    """Names of modules in the folder that this program needs, or may need, for others."""
     try:
         entries = os.listdir(folder)
     except OSError:
         return
     for entry in entries:
         name, _, ending = entry.partition(".")
-        if name not in sys.modules or name in AT_START or name == "buelon":
+        is_taken = name in sys.modules or name in _STANDARD
+        if not is_taken or name in AT_START or name == "buelon":
             continue
         if ending in _MODULE_ENDINGS or os.path.isfile(f"{folder}/{entry}/__init__.py"):
             yield name

@@ -197,8 +197,8 @@ class _Server:
         if found is None:
             if not failures.step_folders:
                 failures.step_folders[:] = frame["path"]
-                sys.path[:0] = frame["path"]
                 load.give_way(frame["path"])
+                sys.path[:0] = frame["path"]
             function, sources = load.load(code, name, self._root)
             streams.show_logging()
             _check(function, name)

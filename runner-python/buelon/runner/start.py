@@ -29,7 +29,7 @@ def allow_long_integers():
 
 def run_and_exit(channel, line):
     """Runs the step of a start frame, answers, and ends the process. A step that exits, exits."""
-    streams.leave_forks_alone()
+    streams.forks.are_of_step = True
     try:
         frame = run(line)
     except SystemExit as exit:
@@ -85,8 +85,8 @@ def _exit_code(exit):
 def _run(frame):
     root = os.getcwd()
     failures.step_folders[:] = frame["path"]
-    sys.path[:0] = frame["path"]
     load.give_way(frame["path"])
+    sys.path[:0] = frame["path"]
     sys.argv[:] = [frame["step"]]
     sources = {}
     try:

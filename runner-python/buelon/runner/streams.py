@@ -66,6 +66,7 @@ def _log_stream(descriptor):
 def flush_when_asked_to_end():
     """A line that has no end yet is in the log too when the worker ends the step: it asks first."""
     signal.signal(signal.SIGTERM, _flush_and_end)
+    forks.arrange()
 
 
 def _flush_and_end(number, _):
@@ -77,28 +78,36 @@ def _flush_and_end(number, _):
     os.kill(os.getpid(), number)
 
 
-def leave_forks_alone():
+class _Forks:
     """Has processes that the step forks be asked to end as those of any program are: what is arranged for the step is not for them."""
-    os.register_at_fork(before=_hold_back, after_in_parent=_let_through, after_in_child=_end_when_asked)
+
+    def __init__(self):
+        self.are_of_step = False
+        self._masks = {}
+        """What threads that fork had held back before."""
+
+    def arrange(self):
+        os.register_at_fork(before=self._hold_back, after_in_parent=self._let_through, after_in_child=self._be_ordinary)
+
+    def _hold_back(self):
+        """What comes for a fork before it has its own way to end waits: the handler that it begins with would forget it."""
+        if self.are_of_step:
+            self._masks[_thread.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+
+    def _let_through(self):
+        if self.are_of_step:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._masks.pop(_thread.get_ident()))
+
+    def _be_ordinary(self):
+        if not self.are_of_step:
+            return
+        if signal.getsignal(signal.SIGTERM) is _flush_and_end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._let_through()
 
 
-_masks = {}
-"""What threads that fork had held back before."""
-
-
-def _hold_back():
-    """What comes for a fork before it has its own way to end waits: the handler that it begins with would forget it."""
-    _masks[_thread.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
-
-
-def _let_through():
-    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop(_thread.get_ident()))
-
-
-def _end_when_asked():
-    if signal.getsignal(signal.SIGTERM) is _flush_and_end:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _let_through()
+forks = _Forks()
+"""Those of the step, from when it begins: the warm interpreter's own, which become steps, are left as they are."""
 
 
 def show_logging():

@@ -20,6 +20,10 @@ const ROOT: &str = "/sys/fs/cgroup";
 const STEPS_PREFIX: &str = "bue-steps-";
 const WORKER_PREFIX: &str = "bue-worker-";
 
+/// With less than this no step could begin: several interpreters, and their sandboxes.
+pub const MEMORY_MIN: u64 = 64 << 20;
+const PROCESSES_MIN: u64 = 32;
+
 /// What all steps of a worker may have together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
@@ -37,9 +41,10 @@ impl Shares {
         Self {
             memory_bytes: or(
                 limits.steps_memory_bytes_max,
-                memory.total.saturating_sub(limits.memory_reserve_bytes).max(1),
+                memory.total.saturating_sub(limits.memory_reserve_bytes).max(MEMORY_MIN),
             ),
-            processes: or(limits.steps_processes_max, (processes - processes / 8).max(1)),
+            processes: or(limits.steps_processes_max, processes - processes / 8)
+                .clamp(PROCESSES_MIN, processes.max(PROCESSES_MIN)),
         }
     }
 }
@@ -269,10 +274,14 @@ mod tests {
 
     #[test]
     fn shares_are_those_of_the_settings_or_what_there_is() {
-        let memory = Memory { available: 1, total: 1_000 };
-        let mut limits = Limits { memory_reserve_bytes: 300, ..Limits::default() };
-        assert_eq!(Shares::of(&limits, memory, 800), Shares { memory_bytes: 700, processes: 700 });
-        (limits.steps_memory_bytes_max, limits.steps_processes_max) = (5, 6);
-        assert_eq!(Shares::of(&limits, memory, 800), Shares { memory_bytes: 5, processes: 6 });
+        let memory = Memory { available: 1, total: 1_000 << 20 };
+        let mut limits = Limits { memory_reserve_bytes: 300 << 20, ..Limits::default() };
+        assert_eq!(Shares::of(&limits, memory, 800), Shares { memory_bytes: 700 << 20, processes: 700 });
+        (limits.steps_memory_bytes_max, limits.steps_processes_max) = (90 << 20, 60);
+        assert_eq!(Shares::of(&limits, memory, 800), Shares { memory_bytes: 90 << 20, processes: 60 });
+        // What cannot be is brought to what can.
+        (limits.steps_memory_bytes_max, limits.steps_processes_max) = (0, 9_999);
+        limits.memory_reserve_bytes = 1 << 40;
+        assert_eq!(Shares::of(&limits, memory, 800), Shares { memory_bytes: MEMORY_MIN, processes: 800 });
     }
 }

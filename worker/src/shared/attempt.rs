@@ -7,7 +7,6 @@ use std::time::Duration;
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, Input};
 use protocol::{Digest, ErrorKind, Outcome, Step, StepError};
-use sandbox::Bounds;
 
 use super::interpreter::{Begun, Crash, SharedEnding, SharedInterpreter};
 use super::{Key, Slot};
@@ -21,7 +20,7 @@ use crate::hub::Hub;
 use crate::launch::own_variables;
 use crate::log::Log;
 use crate::orphans::Mark;
-use crate::process::Process;
+use crate::process::{Exit, Process};
 use crate::step_process::Ending;
 use crate::trouble::Trouble;
 use crate::variables::Declared;
@@ -160,7 +159,7 @@ impl<H: Hub> Attempts<H> {
             (&mut begun.ending).await
         };
         let cause = tokio::select! {
-            ending = run => return ended(ending.ok(), self.enclosure.bounds(step, &self.shared.config.limits), step, lease),
+            ending = run => return self.ended(ending.ok(), step, lease),
             () = its_time_is_over(interpreter, number, Duration::from_millis(step.settings.timeout_ms)) => Cause::Timeout,
             () = end.wait() => Cause::Outside,
         };
@@ -180,6 +179,51 @@ impl<H: Hub> Attempts<H> {
             Cause::Timeout if is_stuck && interpreter.is_blocked_by_another(begun.number) => held_up(),
             Cause::Timeout => Ended::Error(timeout(step)),
         }
+    }
+}
+
+impl<H: Hub> Attempts<H> {
+    fn ended(&self, ending: Option<SharedEnding>, step: &Step, lease: &Lease) -> Ended {
+        match ending {
+            Some(SharedEnding::Answer(frame)) => Ended::Answer(*frame),
+            // Nobody asked for it: the step cancelled itself.
+            Some(SharedEnding::Cancelled) => {
+                let message = format!("CancelledError: step `{}` was cancelled by its own code", step.name);
+                Ended::Error(StepError::new(ErrorKind::Exception, message))
+            }
+            // It never began.
+            Some(SharedEnding::Crash { cause: Crash::Exit(Some(Exit::Signal(number))), .. })
+                if self.enclosure.means_shortage(number) =>
+            {
+                let reason = "the worker has too little to start an interpreter";
+                Ended::HandedBack(reason.to_owned(), self.shared.config.limits.release_delay)
+            }
+            Some(SharedEnding::Crash { cause, attempts }) => Ended::Error(self.crash(step, lease, cause, attempts)),
+            Some(SharedEnding::Stopped) => held_up(),
+            None => Ended::HandedBack("the shared interpreter has ended".to_owned(), Duration::ZERO),
+        }
+    }
+
+    fn crash(&self, step: &Step, lease: &Lease, cause: Crash, attempts: usize) -> StepError {
+        let of_interpreter = |reason: &str| {
+            StepError::new(ErrorKind::Protocol, format!("the interpreter of step `{}`: {reason}", step.name))
+        };
+        let error = match cause {
+            Crash::Exit(Some(exit)) => {
+                let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
+                ending::error(self.seen_closer(ending::by_bound(Ending::Exit(exit), bounds)), step, lease)
+            }
+            Crash::Exit(None) => of_interpreter("it has ended"),
+            Crash::Protocol(reason) => of_interpreter(&reason),
+            Crash::Full(excess) => ending::error(Ending::Full(excess), step, lease),
+        };
+        let others = match attempts.saturating_sub(1) {
+            0 => return error,
+            1 => "1 other attempt".to_owned(),
+            others => format!("{others} other attempts"),
+        };
+        let message = format!("{}; {others} shared its interpreter and ended with it", error.message);
+        StepError { message, ..error }
     }
 }
 
@@ -217,43 +261,10 @@ fn stopped() -> Outcome {
     Done::release(SHUTDOWN, Duration::ZERO).outcome
 }
 
-fn ended(ending: Option<SharedEnding>, bounds: Bounds, step: &Step, lease: &Lease) -> Ended {
-    match ending {
-        Some(SharedEnding::Answer(frame)) => Ended::Answer(*frame),
-        // Nobody asked for it: the step cancelled itself.
-        Some(SharedEnding::Cancelled) => {
-            let message = format!("CancelledError: step `{}` was cancelled by its own code", step.name);
-            Ended::Error(StepError::new(ErrorKind::Exception, message))
-        }
-        Some(SharedEnding::Crash { cause, attempts }) => Ended::Error(crash(step, lease, bounds, cause, attempts)),
-        Some(SharedEnding::Stopped) => held_up(),
-        None => Ended::HandedBack("the shared interpreter has ended".to_owned(), Duration::ZERO),
-    }
-}
-
 /// Not its own doing: it costs nothing.
 fn held_up() -> Ended {
     let reason = "another attempt in the same interpreter did not end in time, and the interpreter was ended";
     Ended::HandedBack(reason.to_owned(), Duration::ZERO)
-}
-
-fn crash(step: &Step, lease: &Lease, bounds: Bounds, cause: Crash, attempts: usize) -> StepError {
-    let of_interpreter = |reason: &str| {
-        StepError::new(ErrorKind::Protocol, format!("the interpreter of step `{}`: {reason}", step.name))
-    };
-    let error = match cause {
-        Crash::Exit(Some(exit)) => ending::error(ending::by_bound(Ending::Exit(exit), bounds), step, lease),
-        Crash::Exit(None) => of_interpreter("it has ended"),
-        Crash::Protocol(reason) => of_interpreter(&reason),
-        Crash::Full(excess) => ending::error(Ending::Full(excess), step, lease),
-    };
-    let others = match attempts.saturating_sub(1) {
-        0 => return error,
-        1 => "1 other attempt".to_owned(),
-        others => format!("{others} other attempts"),
-    };
-    let message = format!("{}; {others} shared its interpreter and ended with it", error.message);
-    StepError { message, ..error }
 }
 
 fn timeout(step: &Step) -> StepError {

@@ -104,8 +104,9 @@ pub(super) fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
     if let Some(name) = unknown.iter().find(|name| name.eq_ignore_ascii_case(missing)) {
         error.kind = ErrorKind::Input;
         error.message = format!(
-            "input `{name}` is an empty list, so its columns are unknown; begin this step with `CREATE TABLE IF NOT EXISTS {name} (…);`, \
-             or return an empty table of pandas, polars or pyarrow, which has columns"
+            "input `{name}` is an empty list, so its columns are unknown; begin this step with \
+             `CREATE TABLE IF NOT EXISTS \"{}\" (…);`, or return an empty table of pandas, polars or pyarrow, which has columns",
+            name.replace('"', "\"\"")
         );
     }
     error

@@ -143,8 +143,9 @@ fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
         error.kind = ErrorKind::Input;
         error.message = format!(
             "{}; input `{name}` is an empty list, so its columns are unknown: begin this step with \
-             `ALTER TABLE {name} ADD COLUMN IF NOT EXISTS …;`, or return an empty table of pandas, polars or pyarrow, which has columns",
-            error.message
+             `ALTER TABLE \"{}\" ADD COLUMN IF NOT EXISTS …;`, or return an empty table of pandas, polars or pyarrow, which has columns",
+            error.message,
+            name.replace('"', "\"\"")
         );
     }
     error

@@ -280,7 +280,9 @@ def test_modules_of_a_bundle_are_found_whatever_the_runner_has_loaded_for_itself
 import functools, json, operator, os, resource, select, struct, types
 import decimal, datetime
 def step():
-    words = [module.WORD for module in (functools, json, operator, resource, select, types)]
+    from buelon.runner import AT_START
+    modules = (functools, json, operator, resource, select, types)
+    words = [f"own {each.__name__}" if each.__name__ in AT_START else each.WORD for each in modules]
     return [words, struct.calcsize("q"), os.sep, decimal.Decimal("1.50"), datetime.date(2026, 1, 2)]
 """
     _, answer = worker.fork(code, order=order)

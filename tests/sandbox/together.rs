@@ -26,35 +26,29 @@ many:
     step
     !retries 0
     `
-import subprocess
+from crowd import crowd, member
 
 def step():
-    children = []
-    try:
-        while len(children) < 150:
-            children.append(subprocess.Popen(["sleep", "30"]))
-    finally:
-        for child in children:
-            child.kill()
-    return len(children)
+    with crowd() as members:
+        while len(members) < 150:
+            members.append(member())
+        return len(members)
 `
 hog:
     python
     step
     !retries 0
     `
-import subprocess, time
+import time
+from crowd import crowd, member
 
 def step():
-    children = []
-    try:
-        while True:
-            children.append(subprocess.Popen(["sleep", "60"]))
-    except OSError:
-        time.sleep(4)
-    for child in children:
-        child.kill()
-        child.wait()
+    with crowd() as members:
+        try:
+            while True:
+                members.append(member())
+        except OSError:
+            time.sleep(4)
     return "all of them"
 `
 plain:
@@ -73,6 +67,24 @@ p1 = | large
 p2 = | many
 p3 = | plain
 p4 = | hog
+"#;
+
+/// Processes of a step, which end with what they are there for.
+const CROWD: &str = r#"
+import contextlib, subprocess
+
+@contextlib.contextmanager
+def crowd():
+    members = []
+    try:
+        yield members
+    finally:
+        for each in members:
+            each.kill()
+            each.wait()
+
+def member():
+    return subprocess.Popen(["sleep", "60"])
 "#;
 
 /// A worker whose steps have 400 MiB and 120 processes together; `None`: it says that it can make no groups here.
@@ -120,6 +132,7 @@ fn outcome(fleet: &mut Fleet, calls: &str) -> Vec<Value> {
 }
 
 fn begin(fleet: &mut Fleet, calls: &str) -> String {
+    fleet.write("steps/crowd.py", CROWD);
     fleet.write("steps/steps.bue", &format!("{STEPS}{calls}"));
     fleet.bue(&["upload", "steps/steps.bue"]).expect(0).stdout.trim().to_owned()
 }

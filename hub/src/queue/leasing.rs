@@ -80,6 +80,10 @@ impl Queue {
             return Ok(Waited::InVain);
         }
         let mut demanded = self.store().demand(request.clone(), self.share(request), now_ms);
+        if self.shared.sessions.is_over(request.session) {
+            // It has said goodbye since the look, and those who send its requests away came before this one.
+            return Ok(Waited::InVain);
+        }
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).min(self.limits().lapse / 3);
             let (answer, otherwise) = tokio::select! {

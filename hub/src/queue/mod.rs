@@ -23,7 +23,7 @@ use crate::live_logs::LiveLogs;
 use crate::secrets::{self, keyring::Keyring};
 use crate::sessions::Sessions;
 use crate::store::postgres::{self, Fleet, PostgresOptions};
-use crate::store::{Chance, EffectsSink, Store, StoreOptions, Submission};
+use crate::store::{EffectsSink, Store, StoreOptions, Submission};
 use crate::timers;
 
 /// The queue of one hub. Cheap to clone; its timers end with the last clone.
@@ -59,18 +59,7 @@ impl Queue {
     /// The data folder or the database in it cannot be used.
     pub async fn open(config: &Config) -> Result<Self, HubError> {
         let bell = Arc::new(Bell::new());
-        let options = StoreOptions {
-            policy: config.policy,
-            reverse_priority: config.reverse_priority,
-            write_queue_max: config.limits.write_queue_max,
-            write_batch_max: config.limits.write_batch_max,
-            attempts_kept: config.limits.attempts_kept,
-            timeout_grace_ms: i64::try_from(config.limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
-            passes_max: config.limits.passes_max,
-            plan_cache_bytes_max: config.limits.plan_cache_bytes_max,
-            chance: Chance::System,
-            pauses_max: config.limits.pauses_max,
-        };
+        let options = StoreOptions::of(config.policy, &config.limits, config.reverse_priority);
         let sessions = Arc::new(Sessions::default());
         let (rung, watched) = (Arc::clone(&bell), Arc::clone(&sessions));
         let sink: EffectsSink = Arc::new(move |effects| {

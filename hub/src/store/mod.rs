@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Limits;
 use crate::error::QueueError;
 use crate::job::Policy;
 
@@ -86,6 +87,23 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
+    /// Those of a hub with these limits.
+    #[must_use]
+    pub fn of(policy: Policy, limits: &Limits, reverse_priority: bool) -> Self {
+        Self {
+            policy,
+            reverse_priority,
+            write_queue_max: limits.write_queue_max,
+            write_batch_max: limits.write_batch_max,
+            attempts_kept: limits.attempts_kept,
+            timeout_grace_ms: i64::try_from(limits.timeout_grace.as_millis()).unwrap_or(i64::MAX / 4),
+            passes_max: limits.passes_max,
+            plan_cache_bytes_max: limits.plan_cache_bytes_max,
+            chance: Chance::System,
+            pauses_max: limits.pauses_max,
+        }
+    }
+
     /// Where a priority stands in the order of the ready index.
     fn rank(&self, priority: i64) -> i64 {
         if self.reverse_priority { priority } else { priority.saturating_neg() }

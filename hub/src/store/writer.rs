@@ -323,25 +323,15 @@ fn expect_slots(change: &mut Change<'_>, batch: &[Box<dyn Work>]) {
 mod tests {
     use protocol::api::Pause;
 
+    use crate::config::Limits;
     use crate::error::QueueError;
     use crate::job::Policy;
-    use crate::store::{Chance, Store, StoreOptions};
+    use crate::store::{Store, StoreOptions};
 
     #[tokio::test]
     async fn a_panic_is_told_to_whoever_runs_the_queue() {
         let folder = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            policy: Policy::default(),
-            reverse_priority: false,
-            write_queue_max: 16,
-            write_batch_max: 16,
-            attempts_kept: 1,
-            timeout_grace_ms: 0,
-            passes_max: 10,
-            plan_cache_bytes_max: 1_000,
-            chance: Chance::System,
-            pauses_max: 10,
-        };
+        let options = StoreOptions::of(Policy::default(), &Limits::default(), false);
         let sink = std::sync::Arc::new(|_| panic!("as a bug would"));
         let store = Store::sqlite(folder.path(), options, sink).unwrap();
         assert!(!store.failed().is_cancelled());

@@ -12,48 +12,84 @@ use crate::postgres::Server;
 /// Bytes of a row in Arrow: three numbers of 8 bytes, two texts with their offsets of 4, one bit.
 const ROW_BYTES: f64 = 3.0 * 8.0 + (4.0 + 11.0) + (4.0 + 10.0) + 0.125;
 
+/// Each form of table is made as those who use it would make it; all have the same content.
 const STEPS: &str = r#"
 ROWS = {rows}
 
-def columns():
-    numbers = range(ROWS)
-    return {
-        "id": list(numbers),
-        "name": [f"item {n % 100_000:06}" for n in numbers],
-        "price": [n % 1000 / 4 for n in numbers],
-        "quantity": [n % 7 for n in numbers],
-        "paid": [n % 2 == 0 for n in numbers],
-        "day": [f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}" for n in numbers],
-    }
-
 def make_records():
-    data = columns()
-    names = list(data)
-    return [dict(zip(names, row)) for row in zip(*data.values())]
+    return [
+        {
+            "id": n,
+            "name": f"item {n % 100_000:06}",
+            "price": n % 1000 / 4,
+            "quantity": n % 7,
+            "paid": n % 2 == 0,
+            "day": f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}",
+        }
+        for n in range(ROWS)
+    ]
 
 def take_records(rows):
     return [len(rows), sum(row["total"] for row in rows)]
 
 def make_pandas():
+    import numpy
     import pandas
-    return pandas.DataFrame(columns())
+
+    n = numpy.arange(ROWS)
+    names = numpy.array([f"item {name:06}" for name in range(100_000)], dtype=object)
+    days = numpy.array([f"2026-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)], dtype=object)
+    return pandas.DataFrame({
+        "id": n,
+        "name": names[n % 100_000],
+        "price": n % 1000 / 4,
+        "quantity": n % 7,
+        "paid": n % 2 == 0,
+        "day": days[n % 12 * 28 + n % 28],
+    })
 
 def take_pandas(frame: "pandas.DataFrame"):
     return [len(frame), float(frame["total"].sum())]
 
 def make_polars():
     import polars
-    return polars.DataFrame(columns())
+
+    n = polars.int_range(ROWS)
+    month, day = (number.cast(str).str.zfill(2) for number in (n % 12 + 1, n % 28 + 1))
+    return polars.select(
+        id=n,
+        name=polars.format("item {}", (n % 100_000).cast(str).str.zfill(6)),
+        price=n % 1000 / 4,
+        quantity=n % 7,
+        paid=n % 2 == 0,
+        day=polars.format("2026-{}-{}", month, day),
+    )
 
 def take_polars(frame: "polars.DataFrame"):
     return [len(frame), float(frame["total"].sum())]
 
 def make_pyarrow():
+    import numpy
     import pyarrow
-    return pyarrow.table(columns())
+    import pyarrow.compute
+
+    def digits(numbers, width):
+        return pyarrow.compute.utf8_lpad(pyarrow.array(numbers).cast("string"), width, "0")
+
+    n = numpy.arange(ROWS)
+    join = pyarrow.compute.binary_join_element_wise
+    return pyarrow.table({
+        "id": n,
+        "name": join("item ", digits(n % 100_000, 6), ""),
+        "price": n % 1000 / 4,
+        "quantity": n % 7,
+        "paid": n % 2 == 0,
+        "day": join("2026", digits(n % 12 + 1, 2), digits(n % 28 + 1, 2), "-"),
+    })
 
 def take_pyarrow(table: "pyarrow.Table"):
     import pyarrow.compute
+
     return [len(table), pyarrow.compute.sum(table["total"]).as_py()]
 "#;
 

@@ -65,8 +65,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    if matches!(cli.command, Command::SqlStep) {
-        return Ok(worker::sql_step_main());
+    if let Command::SqlStep { words } = cli.command {
+        return Ok(worker::sql_step_main(words));
     }
     let context = Context::load(cli.data_dir)?;
     let done = match cli.command {
@@ -95,7 +95,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Resume(arguments) => commands::pause::resume(&context, &arguments),
         Command::Explain(arguments) => commands::explain::run(&context, &arguments),
         Command::Secret(arguments) => commands::secret::run(&context, &arguments),
-        Command::SqlStep => Err(Error::internal("a SQL step needs no context")),
+        Command::SqlStep { .. } => Err(Error::internal("a SQL step needs no context")),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

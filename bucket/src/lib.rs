@@ -2,7 +2,7 @@
 //!
 //! - [`BucketUrl`], [`Credentials`], [`Bucket`]: a client for folders, S3 services and `bue bucket`.
 //! - [`server`]: the S3 API over a folder, for `bue bucket`.
-//! - [`table`]: Arrow on one side, JSON records on the other.
+//! - [`table`]: tables, of the crate `tables`.
 //! - [`value`]: from what a step returned to a reference, and back.
 //!
 //! It knows nothing of runs, jobs and leases: it is given keys and references, and gives back bytes and files.
@@ -12,7 +12,7 @@ mod credentials;
 mod error;
 mod percent;
 pub mod server;
-pub mod table;
+pub use tables as table;
 pub mod url;
 pub mod value;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use duckdb::{Config, Connection};
-use protocol::frame::{DuckdbFrame, ErrorFrame, Input, Output, OutputPlace, StartFrame};
+use protocol::frame::{DuckdbFrame, ErrorFrame, Output, OutputPlace, StartFrame};
 use protocol::{ErrorKind, ValueKind};
 
 use super::input::{self, Shape};
@@ -12,10 +12,16 @@ use super::{Sql, Statement, failure, fault, result};
 /// Folder, among the values, for what memory does not hold.
 const SPILL_NAME: &str = "spill";
 
-/// Runs the step.
-pub(super) fn run(frame: &StartFrame, bounds: &DuckdbFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame> {
+/// Runs the step, in the database that is there or a new one.
+pub(super) fn run(
+    frame: &StartFrame,
+    bounds: &DuckdbFrame,
+    sql: &Sql<'_>,
+    there: Option<&Connection>,
+) -> Result<Output, ErrorFrame> {
     let unopened = |error: duckdb::Error| failure(ErrorKind::Start, format!("failed to open DuckDB: {error}"));
-    let connection = open(frame, bounds).map_err(unopened)?;
+    let connection = there.map_or_else(open, Connection::try_clone).map_err(unopened)?;
+    bound(&connection, frame, bounds).map_err(unopened)?;
     let unknown = load(&connection, frame, bounds)?;
     connection.execute_batch("SET lock_configuration = true").map_err(unopened)?;
     let output = execute(&connection, &sql.statements(&bounds.statements), frame, bounds);
@@ -32,12 +38,10 @@ fn load(connection: &Connection, frame: &StartFrame, bounds: &DuckdbFrame) -> Re
             None if number == 0 => frame.function.clone(),
             None => format!("pipe{number}"),
         };
-        let Input::ArrowFile(path) = input else {
-            return Err(failure(ErrorKind::Protocol, format!("input `{name}` came as JSON")));
-        };
+        let path = input::file(&name, input, frame.values.join(format!("input{number}.arrow")))?;
         let is_shared = bounds.tables.iter().filter(|other| **other == name).count() > 1;
         let table = if is_shared { format!("{name} {number}") } else { name.clone() };
-        match input::load(connection, &table, path)? {
+        match input::load(connection, &table, &path)? {
             Shape::Table if is_shared => match parts.iter_mut().find(|(of, _)| *of == name) {
                 Some((_, tables)) => tables.push(table),
                 None => parts.push((name, vec![table])),
@@ -94,23 +98,27 @@ fn literal(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', "''"))
 }
 
-fn open(frame: &StartFrame, bounds: &DuckdbFrame) -> duckdb::Result<Connection> {
+/// A database that loads nothing and has no threads of its own yet.
+pub(super) fn open() -> duckdb::Result<Connection> {
     let config = Config::default()
         .enable_autoload_extension(false)?
         .with("autoinstall_known_extensions", "false")?
         .with("allow_community_extensions", "false")?
-        .max_memory(&format!("{}B", bounds.memory_bytes_max))?
-        .threads(bounds.threads_max.into())?;
-    let connection = Connection::open_in_memory_with_flags(config)?;
+        .threads(1)?;
+    Connection::open_in_memory_with_flags(config)
+}
+
+/// Shuts it off from everything, and sets what it may use up.
+fn bound(connection: &Connection, frame: &StartFrame, bounds: &DuckdbFrame) -> duckdb::Result<()> {
+    let (memory, threads) = (bounds.memory_bytes_max, bounds.threads_max);
     // The folder can be named only as long as the outside can be reached.
     let spill = literal(&frame.values.join(SPILL_NAME));
     let exported = bounds.parquet.as_deref().map(literal).unwrap_or_default();
     connection.execute_batch(&format!(
-        "SET TimeZone = 'UTC'; SET temp_directory = {spill}; SET max_temp_directory_size = '{}B'; SET allowed_paths = [{exported}]; \
-         SET enable_external_access = false",
+        "SET memory_limit = '{memory}B'; SET threads = {threads}; SET TimeZone = 'UTC'; SET temp_directory = {spill}; \
+         SET max_temp_directory_size = '{}B'; SET allowed_paths = [{exported}]; SET enable_external_access = false",
         bounds.spill_bytes_max
-    ))?;
-    Ok(connection)
+    ))
 }
 
 /// A name as it stands in a statement.

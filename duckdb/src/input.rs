@@ -1,8 +1,8 @@
-//! An Arrow table in a file becomes a table of the database.
+//! An input becomes a table of the database: records of JSON by way of an Arrow table, as others come.
 
 use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use duckdb::Connection;
@@ -12,10 +12,32 @@ use duckdb_arrow::datatypes::{Field, Schema};
 use duckdb_arrow::error::ArrowError;
 use duckdb_arrow::ipc::reader::StreamReader;
 use protocol::ErrorKind;
-use protocol::frame::ErrorFrame;
+use protocol::frame::{ErrorFrame, Input};
 
 use super::database::quoted;
 use super::{failure, fault, types};
+
+/// The file with the input as an Arrow table; `place` is where it is made if there is none.
+pub(super) fn file(name: &str, input: &Input, place: PathBuf) -> Result<PathBuf, ErrorFrame> {
+    let text;
+    let json = match input {
+        Input::ArrowFile(path) => return Ok(path.clone()),
+        Input::Json(json) => json.get(),
+        Input::JsonFile(path) => {
+            text = std::fs::read_to_string(path).map_err(|error| refused(name, &error.to_string()))?;
+            &text
+        }
+    };
+    let converted = tables::from_records(json).map_err(|error| refused(name, &error.to_string()))?;
+    converted.widened.iter().for_each(|widened| eprintln!("warning: {widened}"));
+    let unready =
+        |error: std::io::Error| failure(ErrorKind::Start, format!("failed to prepare input `{name}`: {error}"));
+    let mut file = BufWriter::new(File::create(&place).map_err(unready)?);
+    tables::write_stream(&mut file, &converted.batch.schema(), [&converted.batch])
+        .map_err(|error| refused(name, &error.to_string()))?;
+    file.flush().map_err(unready)?;
+    Ok(place)
+}
 
 /// Whether an input had columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Runs one DuckDB step: a program beside `bue`, started by its worker and by nobody else.
 //!
-//! It speaks the frames of [`protocol::frame`]: one start frame on standard input, one end frame on standard output. Inputs
-//! come as files with Arrow tables, the value goes into one. It is a program of its own so that nobody needs DuckDB's
+//! It speaks the frames of [`protocol::frame`]: one start frame on standard input, one end frame on standard output. The value goes
+//! into a file with an Arrow table. Called with `warm` it stays, and forks itself for each step: then what DuckDB's library costs at
+//! its start is paid once. It is a program of its own so that nobody needs DuckDB's
 //! large library who has no DuckDB steps, and so that neither its crashes nor its version of Arrow are the worker's.
 //!
 //! - [`database`]: the database in memory, and what statements may not do.
@@ -9,31 +10,34 @@
 //! - [`result`]: the rows of the last statement out of it.
 //! - [`forms`]: which of its values no table holds.
 //! - [`fault`]: its errors, with their line.
+//! - [`practice`]: the database that a warm program has open before it forks itself for steps.
 
 mod database;
 mod fault;
 mod forms;
 mod input;
+mod practice;
 mod result;
 mod types;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
+use duckdb::Connection;
 use protocol::ErrorKind;
 use protocol::frame::{Code, EndFrame, ErrorFrame, Output, ResultFrame, StartFrame, Status};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == sandbox::WARM_WORD) {
+        return serve(arguments.next().is_some_and(|word| word == sandbox::BROKER_WORD));
+    }
     let mut text = Vec::new();
     let output = match std::io::stdin().read_to_end(&mut text) {
-        Ok(_) => run(&text),
+        Ok(_) => run(&text, None),
         Err(error) => Err(failure(ErrorKind::Protocol, format!("failed to read the start frame: {error}"))),
     };
-    let frame = match output {
-        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
-        Err(error) => EndFrame::Error(error),
-    };
-    match write(&frame) {
+    match end_line(output).and_then(|line| write(&line)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("failed to answer the worker: {error}");
@@ -42,14 +46,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(text: &[u8]) -> Result<Output, ErrorFrame> {
+/// Stays, and forks itself for each step.
+fn serve(has_broker: bool) -> ExitCode {
+    let database = practice::practised();
+    match sandbox::serve_forks(has_broker, || ()) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(fork)) => {
+            let output = match &fork.told {
+                Ok(line) => run(line, database.as_ref()),
+                Err(reason) => Err(failure(ErrorKind::Start, reason.clone())),
+            };
+            fork.answer(&end_line(output).unwrap_or_default())
+        }
+        Err(error) => {
+            eprintln!("failed to serve the worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(text: &[u8], database: Option<&Connection>) -> Result<Output, ErrorFrame> {
     let frame: StartFrame = serde_json::from_slice(text).map_err(|error| {
         failure(ErrorKind::Protocol, format!("not a start frame: {error}; bue starts this program"))
     })?;
     let (Code::Text { text, script, line }, Some(bounds)) = (&frame.code, &frame.duckdb) else {
         return Err(failure(ErrorKind::Protocol, "not the start frame of a DuckDB step".to_owned()));
     };
-    database::run(&frame, bounds, &Sql { text, script, line: *line })
+    database::run(&frame, bounds, &Sql { text, script, line: *line }, database)
 }
 
 /// The statements of a step, and where they stand.
@@ -81,11 +104,19 @@ impl<'frame> Sql<'frame> {
     }
 }
 
-fn write(frame: &EndFrame) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(frame)?;
+fn end_line(output: Result<Output, ErrorFrame>) -> std::io::Result<Vec<u8>> {
+    let frame = match output {
+        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
+        Err(error) => EndFrame::Error(error),
+    };
+    let mut line = serde_json::to_vec(&frame)?;
     line.push(b'\n');
+    Ok(line)
+}
+
+fn write(line: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&line)?;
+    stdout.write_all(line)?;
     stdout.flush()
 }
 

@@ -9,7 +9,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, Scope,
 };
 use nix::libc;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cell::{Cell, STEP_FOLDER};
 use crate::error::{Context, Result, SandboxError, answered};
@@ -47,7 +47,7 @@ pub(crate) fn enter(fence: &OwnedFd) -> Result {
 }
 
 /// The same for a process that steps into a fence by itself: what is there of the paths, with the rights that each gives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceRules {
     /// Rights that nothing gives but a rule, as the kernel counts them.
     pub handled: u64,
@@ -67,6 +67,21 @@ impl FenceRules {
         });
         Some(Self { handled: known.bits(), rules: rules.filter(|(_, bits)| *bits != 0).collect() })
     }
+}
+
+/// Fences this process in by rules that were worked out elsewhere.
+pub(crate) fn step_into(rules: &FenceRules) -> Result {
+    let access = |bits| BitFlags::<AccessFs>::from_bits_truncate(bits);
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(access(rules.handled))
+        .and_then(Ruleset::create)
+        .map_err(failed)?;
+    let mut fence = Fence(ruleset);
+    for (path, bits) in &rules.rules {
+        fence.allow(path, access(*bits))?;
+    }
+    fence.close()
 }
 
 fn known_rights(version: i64) -> ABI {

@@ -18,14 +18,11 @@ use nix::unistd::{ForkResult, Pid, fork};
 use crate::cell::{Cell, Identity, Walls};
 use crate::error::{Context, Result, SandboxError, answered};
 use crate::namespaces::{self, Side};
+use crate::warm::{BROKER as WARM, FENCE};
 use crate::{broker, disguise, fence, messages, privileges, probe, relay, root, syscalls};
 
 /// The word by which a program is called as the launcher.
 pub const WORD: &str = "sandbox-launcher";
-/// The descriptor on which a warm interpreter hears from its broker.
-const WARM: i32 = 3;
-/// The descriptor of the fence into which its forks step, where there is one.
-const FENCE: i32 = 4;
 /// The exit code of a launcher that could not start its program.
 pub const NOT_STARTED: u8 = 125;
 

@@ -4,6 +4,7 @@
 //! - `layers`, `probe`: which layers this machine has, found out by trying; `policy`: what follows from it.
 //! - `launcher`: the small single-threaded program that builds a cell around itself and becomes the program in it.
 //! - `broker`, `attempt_cell`: cells within a cell, one for each process that is forked from a warm interpreter.
+//! - `warm`: a program that forks itself for each step, in such a cell or without.
 //! - `disguise`: how a launcher looks to others, those in its cell included.
 //! - `namespaces`, `root`, `fence`, `syscalls`, `privileges`, `bounds`: the layers, one file each.
 //!
@@ -26,6 +27,7 @@ mod probe;
 mod relay;
 mod root;
 mod syscalls;
+mod warm;
 
 pub use bounds::Bounds;
 pub use cell::{Cell, Identity, Readable, STEP_FOLDER, Walls};
@@ -35,3 +37,4 @@ pub use launcher::{NOT_STARTED, SHORTAGE, WORD, broker_command, enclosed_command
 pub use layers::{Finding, Layer, Report};
 pub use policy::{Level, Policy};
 pub use probe::probe;
+pub use warm::{BROKER_WORD, Fork, WARM_WORD, serve_forks};

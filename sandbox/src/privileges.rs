@@ -58,6 +58,13 @@ pub(crate) fn become_user_of_same_parent(identity: Identity) -> Result {
     Ok(())
 }
 
+/// Gives up all capabilities.
+pub(crate) fn give_up() -> Result {
+    keep_capabilities(None)?;
+    // Its own entries in /proc are its own again, after what the kernel takes for a change of rights.
+    prctl(libc::PR_SET_DUMPABLE, 1).to("own its entries in /proc")
+}
+
 fn keep_capabilities(kept: Option<u32>) -> Result {
     let set = kept.map_or(0, |capability| 1 << capability);
     let header = Header { version: VERSION_3, pid: 0 };

@@ -98,7 +98,10 @@ pub enum Command {
     Explain(ExplainArguments),
     /// Run one SQL step; workers call this
     #[command(hide = true)]
-    SqlStep,
+    SqlStep {
+        #[arg(hide = true)]
+        words: Vec<std::ffi::OsString>,
+    },
 }
 
 /// Where a user's command finds the hub.

@@ -39,6 +39,7 @@ use crate::process::Exit;
 use crate::runner::{Isolation, Runner};
 use crate::scratch::{Keep, Scratch, Scratches};
 use crate::shared::SharedInterpreters;
+use crate::sql::{SQL_STEP_WORD, with_statements};
 use crate::step_process::{self, Conversation, Ending, Terms};
 use crate::trouble::Trouble;
 use crate::variables::Declared;
@@ -343,7 +344,7 @@ impl<H: Hub> Attempts<H> {
         end: &End,
     ) -> Result<Conversation, Trouble> {
         let limits = &self.shared.config.limits;
-        let mut frame = assignment.start_frame(inputs, &self.shared.config)?;
+        let mut frame = with_statements(assignment.start_frame(inputs, &self.shared.config)?);
         if let Some(duckdb) = &mut frame.duckdb {
             duckdb.program = self.enclosure.seen_duckdb(std::mem::take(&mut duckdb.program));
         }
@@ -407,7 +408,7 @@ impl<H: Hub> Attempts<H> {
                 (assignment.environment.python.path.clone(), self.runner.arguments(isolation(&config.mode)))
             }
             Language::Sqlite3 | Language::Postgres | Language::Duckdb => {
-                (self.enclosure.seen_along(&config.program), vec!["sql-step".into()])
+                (self.enclosure.seen_along(&config.program), vec![SQL_STEP_WORD.into()])
             }
         };
         let folder = match config.mode {

@@ -192,6 +192,19 @@ impl Enclosure {
         self.cell(Inside { scratch: scratches, folder, network, unix_sockets: false, readable, bounds })
     }
 
+    /// The same for the program of a SQL step.
+    pub(crate) fn engine_cell(
+        &self,
+        assignment: &Assignment<'_>,
+        config: &Config,
+        scratches: &Path,
+        folder: &Path,
+        network: bool,
+    ) -> Option<Cell> {
+        let (readable, bounds) = (self.engine(assignment, config).readable, Bounds::default());
+        self.cell(Inside { scratch: scratches, folder, network, unix_sockets: false, readable, bounds })
+    }
+
     /// The cell of an interpreter that compiles modules in `scratch`, and runs none of them.
     pub(crate) fn compiler_cell(&self, environment: &Environment, scratch: &Path, memory_bytes: u64) -> Option<Cell> {
         let (readable, folder) = (readable_of(environment), Path::new("/"));

@@ -1,5 +1,5 @@
 //! The warm interpreters of a worker: one for each Python environment in use, with and without the network, and further ones that
-//! have loaded what steps import.
+//! have loaded what steps import. And the warm programs of SQL steps, which are to them what an interpreter is to Python ones.
 //!
 //! The ones longest unused end when there are too many. One that forks an attempt is held by it: it does not end before.
 //!
@@ -7,7 +7,7 @@
 //! and attempts are forked from the bare one until it is ready.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ const STEPS_MAX: usize = 1_024;
 const RETRY: Duration = Duration::from_secs(600);
 /// Part of the memory of a step that loaded modules may take: not all of them need be such as this step would load.
 const MEMORY_SHARE: u64 = 4;
-/// One that has loaded modules and is not used for this long ends.
+/// One that has loaded modules, or runs SQL steps, and is not used for this long ends.
 const IDLE_MAX: Duration = Duration::from_secs(1_800);
 
 /// What an interpreter runs, whether it may use the network, and what it has loaded.
@@ -37,6 +37,8 @@ pub(crate) type StepOfPlan = (protocol::Digest, u32);
 pub(crate) struct Interpreters {
     bare: Mutex<LruCache<(PathBuf, bool), Arc<Interpreter>>>,
     loaded: Mutex<LruCache<Key, Arc<Interpreter>>>,
+    /// Programs of SQL steps, each with and without the network.
+    engines: Mutex<LruCache<(PathBuf, bool), Arc<Interpreter>>>,
     /// How many that have loaded something there may be.
     loaded_max: usize,
     fates: Mutex<LruCache<Key, Fate>>,
@@ -82,6 +84,7 @@ impl Interpreters {
         Self {
             bare: cache(bare_max),
             loaded: cache(loaded_max),
+            engines: cache(bare_max),
             loaded_max,
             fates: cache(KNOWN_MAX),
             last: cache(STEPS_MAX),
@@ -97,6 +100,20 @@ impl Interpreters {
     ) -> Arc<Interpreter> {
         let key = (environment.python.path.clone(), network);
         Arc::clone(lock(&self.bare).get_or_insert(key, || Interpreter::new(make(), environment)))
+    }
+
+    /// The program of SQL steps; `make` says how it is started, which happens when it is first needed.
+    pub(crate) fn engine(
+        &self,
+        program: &Path,
+        environment: &Arc<Environment>,
+        network: bool,
+        make: impl FnOnce() -> Warm,
+    ) -> Arc<Interpreter> {
+        let key = (program.to_owned(), network);
+        let found = Arc::clone(lock(&self.engines).get_or_insert(key, || Interpreter::new(make(), environment)));
+        found.is_used();
+        found
     }
 
     /// The one that has loaded what a step imports, where there is one, and the step has memory for it. It is started where that is
@@ -166,14 +183,10 @@ impl Interpreters {
         lock(&self.fates).put(key, fate);
     }
 
-    /// Ends those that have loaded something for which nobody has come for a while.
+    /// Ends those that have loaded something, and programs of SQL steps, for which nobody has come for a while.
     pub(crate) fn tidy(&self) {
-        let mut loaded = lock(&self.loaded);
-        let mut unused = Vec::new();
-        while loaded.peek_lru().is_some_and(|(_, interpreter)| interpreter.idle() > IDLE_MAX) {
-            unused.extend(loaded.pop_lru());
-        }
-        drop(loaded);
+        let unused = (take_unused(&self.loaded), take_unused(&self.engines));
+        // Ending them takes a while, which nobody should wait for under the locks.
         drop(unused);
     }
 
@@ -200,6 +213,15 @@ impl Interpreter {
     fn idle(&self) -> Duration {
         lock(&self.used).elapsed()
     }
+}
+
+fn take_unused<K: std::hash::Hash + Eq>(kept: &Mutex<LruCache<K, Arc<Interpreter>>>) -> Vec<(K, Arc<Interpreter>)> {
+    let mut kept = lock(kept);
+    let mut unused = Vec::new();
+    while kept.peek_lru().is_some_and(|(_, interpreter)| interpreter.idle() > IDLE_MAX) {
+        unused.extend(kept.pop_lru());
+    }
+    unused
 }
 
 fn cache<K: std::hash::Hash + Eq, V>(count_max: usize) -> Mutex<LruCache<K, V>> {

@@ -1,7 +1,8 @@
 //! The process that runs one SQL step: a child of the worker, so that neither a runaway query nor a crash in native
 //! code reaches it.
 //!
-//! DuckDB has a program of its own, which this process becomes after it has made tables of the inputs.
+//! DuckDB has a program of its own, which this process becomes. A worker has one of each stay and fork itself for every step (see
+//! `sandbox::serve_forks`); PostgreSQL's steps have a fresh process each, for they reach the network and sockets of their own.
 //!
 //! It speaks the frames of [`protocol::frame`] like the Python runner: one start frame on standard input, one end frame
 //! on standard output, everything else is log.
@@ -18,11 +19,17 @@ mod sqlite;
 mod sqlite_fault;
 mod sqlite_guard;
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use protocol::frame::{Code, EndFrame, ErrorFrame, Output, ResultFrame, StartFrame, Status};
 use protocol::{ErrorKind, Language};
+
+pub(crate) use duckdb::with_statements;
+
+/// The word that has `bue` run SQL steps.
+pub(crate) const SQL_STEP_WORD: &str = "sql-step";
 
 /// One database engine, able to run one step.
 trait Engine {
@@ -38,22 +45,43 @@ struct Sql<'frame> {
     line: u32,
 }
 
-/// Runs the SQL step that the worker names on standard input: the whole of `bue sql-step`.
+/// What `bue sql-step` does, by the arguments after that: runs the SQL step that the worker names on standard input, or stays and
+/// forks itself for each of many.
+///
+/// Must be called before this process has a second thread.
 #[must_use]
-pub fn sql_step_main() -> ExitCode {
+pub fn sql_step_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.first().is_some_and(|word| word == sandbox::WARM_WORD) {
+        return serve(arguments.get(1).is_some_and(|word| word == sandbox::BROKER_WORD));
+    }
     let mut line = Vec::new();
-    let frame = match std::io::stdin().read_to_end(&mut line) {
+    let output = match std::io::stdin().read_to_end(&mut line) {
         Ok(_) => answer(&line),
         Err(error) => Err(failure(ErrorKind::Protocol, format!("failed to read the start frame: {error}"))),
     };
-    let frame = match frame {
-        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
-        Err(error) => EndFrame::Error(error),
-    };
-    match write(&frame) {
+    match end_line(output).and_then(|line| write(&line)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("failed to answer the worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Stays, and forks itself for each step.
+fn serve(has_broker: bool) -> ExitCode {
+    match sandbox::serve_forks(has_broker, || ()) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(fork)) => {
+            let output = match &fork.told {
+                Ok(line) => answer(line),
+                Err(reason) => Err(failure(ErrorKind::Start, reason.clone())),
+            };
+            fork.answer(&end_line(output).unwrap_or_default())
+        }
+        Err(error) => {
+            eprintln!("failed to serve the worker: {error}");
             ExitCode::FAILURE
         }
     }
@@ -78,11 +106,19 @@ fn engine(language: Language) -> Result<Box<dyn Engine>, ErrorFrame> {
     }
 }
 
-fn write(frame: &EndFrame) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(frame)?;
+fn end_line(output: Result<Output, ErrorFrame>) -> std::io::Result<Vec<u8>> {
+    let frame = match output {
+        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
+        Err(error) => EndFrame::Error(error),
+    };
+    let mut line = serde_json::to_vec(&frame)?;
     line.push(b'\n');
+    Ok(line)
+}
+
+fn write(line: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&line)?;
+    stdout.write_all(line)?;
     stdout.flush()
 }
 

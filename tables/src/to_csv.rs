@@ -80,7 +80,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::from_records;
+    use crate::from_records;
 
     #[test]
     fn cells_are_quoted_where_they_must_be_and_null_is_not_the_empty_text() {

@@ -201,6 +201,27 @@ fn large_tables_go_through() {
 }
 
 #[test]
+fn steps_of_one_worker_share_neither_tables_nor_settings_nor_random_numbers() {
+    let mut fleet = fleet().start(1);
+    let look = "SELECT uuid()::TEXT AS id, random() AS number, (SELECT count(*) FROM duckdb_tables()) AS tables, \
+                current_setting('memory_limit') AS memory";
+    let step = |name: &str, memory: &str| {
+        format!("{name}:\n    duckdb\n    orders\n{memory}    `CREATE TABLE mine AS SELECT 1 AS a; {look}`\n")
+    };
+    let steps = step("first", "    !memory 512MiB\n") + &step("second", "") + &step("third", "");
+    fleet.write("s/rows.py", ORDERS);
+    let pipes = "p = rows | first\nq = rows | second\nr = rows | third\np()\nq()\nr()\n";
+    fleet.write("s/x.bue", &format!("rows:\n    python\n    rows\n    rows.py\n{steps}{pipes}"));
+    let run = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0).run();
+    let told: Value = serde_json::from_str(&fleet.bue(&["results", &run, "--json"]).expect(0).stdout).unwrap();
+    let rows: Vec<&Value> = told["results"].as_array().unwrap().iter().map(|result| &result["value"][0]).collect();
+    let different =
+        |of: &str| rows.iter().map(|row| row[of].to_string()).collect::<std::collections::BTreeSet<_>>().len();
+    assert_eq!((rows.len(), different("id"), different("number"), different("memory")), (3, 3, 3, 2), "{told:#}");
+    assert!(rows.iter().all(|row| row["tables"] == 2), "{told:#}");
+}
+
+#[test]
 fn a_query_ends_with_its_timeout_and_without_the_program_a_step_says_what_is_missing() {
     let mut fleet = fleet();
     // A copy of its own, so that its processes are known.

@@ -5,6 +5,7 @@
 
 mod compact;
 mod element;
+mod encode;
 mod error;
 mod head;
 mod hex_bytes;

@@ -51,7 +51,6 @@ impl KeptCell {
 fn signal(process: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     let no_details = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: without details the kernel reads no memory of this process.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), number, no_details, 0) };
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), number, no_details, 0) };
     crate::error::answered(answer).map(drop)
 }

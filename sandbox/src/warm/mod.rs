@@ -53,5 +53,6 @@ pub fn serve_forks(has_broker: bool, early: impl Fn()) -> io::Result<Option<Fork
 }
 
 fn is_fence(descriptor: i32) -> bool {
-    std::fs::read_link(format!("/proc/self/fd/{descriptor}")).is_ok_and(|kind| kind.to_string_lossy().contains("landlock"))
+    std::fs::read_link(format!("/proc/self/fd/{descriptor}"))
+        .is_ok_and(|kind| kind.to_string_lossy().contains("landlock"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bue_worker::{Config, Sandbox, Start, find_python};
 use sandbox::{Identity, Layer, Level, probe};
 
-use crate::fake_hub::{Fleet, log_text, python};
+use crate::fake_hub::{Fleet, log_text, python, sqlite};
 
 /// The sandbox of this machine, as a worker would use it.
 pub fn here(config: &mut Config) {
@@ -49,6 +49,9 @@ fn without_namespaces(config: &mut Config) {
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
     }
     config.python = find_python(Some("/usr/bin/python3".as_ref())).unwrap();
+    let program = config.data_dir.parent().unwrap().join("program");
+    std::fs::copy(&config.program, &program).unwrap();
+    config.program = program;
     let missing = [Layer::Users, Layer::Processes, Layer::Files, Layer::Attempts, Layer::Network];
     for finding in &mut config.sandbox.level.report.as_mut().unwrap().findings {
         finding.missing = missing.contains(&finding.layer).then(|| "not on this machine".to_owned());
@@ -115,6 +118,9 @@ async fn without_namespaces_attempts_are_another_user_and_shut_off_from_each_oth
         assert_eq!(looked, "[true,true]", "{start:?}");
         let bounded = python("def step():\n    pass\n").set(|settings| settings.runtime.processes = Some(8));
         assert!(log_text(&fleet.run(bounded).await).contains("`!processes` does not hold"));
+        for number in ["[{\"n\":1}]", "[{\"n\":2}]"] {
+            assert_eq!(fleet.value(sqlite("SELECT n FROM orders").input(number)).await, number, "{start:?}");
+        }
     }
 }
 
@@ -145,6 +151,30 @@ async fn a_cell_serves_again_after_an_attempt_that_left_nothing() {
     assert_eq!(fleet.value(own_pid()).await, "6");
     let found = "[[\"/run/step/files\",\"/run/step/files/script.bue\",\"/run/step/tmp\"],[],\"0o40755\",[]]";
     assert_eq!(fleet.value(python(LOOK).of_one_bundle()).await, found);
+}
+
+#[tokio::test]
+async fn sql_steps_one_after_another_find_nothing_of_each_other_in_their_cell() {
+    let fleet = Fleet::with(one_after_another);
+    for number in ["1", "2", "3"] {
+        let sql = format!(
+            "CREATE TABLE left_behind (n); INSERT INTO left_behind VALUES ({number}); SELECT * FROM left_behind"
+        );
+        assert_eq!(fleet.value(sqlite(&sql).of_one_bundle()).await, format!("[{{\"n\":{number}}}]"));
+        // A table is a file, and is gone with its attempt.
+        let rows = fleet
+            .stored(
+                sqlite("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT i FROM n")
+                    .of_one_bundle(),
+            )
+            .await;
+        assert_eq!(rows.passes(), Some(20_000));
+    }
+    let too_much = sqlite("SELECT randomblob(100000000) AS b");
+    let error =
+        fleet.error(too_much.of_one_bundle().set(|settings| settings.runtime.memory_bytes = Some(32 << 20))).await;
+    assert_eq!(error.kind, protocol::ErrorKind::Memory, "{error:?}");
+    assert_eq!(fleet.value(sqlite("SELECT 4 AS n").of_one_bundle()).await, "[{\"n\":4}]");
 }
 
 /// How long its process has been there, in seconds.

@@ -181,3 +181,59 @@ async fn a_query_that_never_ends_ends_with_its_timeout() {
     assert!(matches!(&settlement.outcome, Outcome::Error(error) if error.kind == ErrorKind::Timeout), "{settlement:?}");
     assert!(settlement.log.is_none() || !log_text(&settlement).is_empty());
 }
+
+/// The programs that stay and fork themselves for the SQL steps of a fleet.
+fn programs(fleet: &Fleet) -> Vec<i32> {
+    let folder = fleet.folder.path().to_str().unwrap();
+    let has = |pid: i32, file: &str, part: &str| {
+        let content = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        String::from_utf8_lossy(&content).contains(part)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let are_forked_from = |pid: &i32| has(*pid, "cmdline", "sql-step\0warm") && has(*pid, "environ", folder);
+    let all: Vec<i32> = pids.filter(are_forked_from).collect();
+    // A fork looks like what it is forked from.
+    let parent = |pid: i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .ok()
+            .and_then(|stat| stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok())
+    };
+    all.iter().copied().filter(|pid| parent(*pid).is_none_or(|parent| !all.contains(&parent))).collect()
+}
+
+#[tokio::test]
+async fn a_step_is_forked_from_a_program_that_stays_and_is_started_again_when_it_ends() {
+    let fleet = Fleet::start();
+    let answer = async || fleet.value(sqlite("SELECT sum(id) AS s FROM orders").input(ORDERS)).await;
+    assert_eq!(answer().await, r#"[{"s":3}]"#);
+    let first = programs(&fleet);
+    assert_eq!(answer().await, r#"[{"s":3}]"#);
+    assert_eq!((first.len(), programs(&fleet)), (1, first.clone()));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(first[0]), nix::sys::signal::Signal::SIGKILL).unwrap();
+    crate::fake_hub::until("the end of the program", || programs(&fleet).is_empty()).await;
+    assert_eq!(answer().await, r#"[{"s":3}]"#);
+    assert!(programs(&fleet) != first, "{first:?}");
+}
+
+#[tokio::test]
+async fn a_step_whose_program_ends_under_it_is_handed_back() {
+    let fleet = Fleet::start();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    let running = fleet.add(sqlite(endless));
+    crate::fake_hub::until("the program", || programs(&fleet).len() == 1).await;
+    let program = programs(&fleet)[0];
+    let forks = || std::fs::read_to_string(format!("/proc/{program}/task/{program}/children")).unwrap_or_default();
+    crate::fake_hub::until("the step", || !forks().trim().is_empty()).await;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(program), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let settlement = fleet.hub.settlement(running.job).await;
+    assert!(matches!(settlement.outcome, Outcome::Release { .. }), "{:?}", settlement.outcome);
+}
+
+#[tokio::test]
+async fn a_fresh_process_is_there_for_who_wants_one() {
+    let fleet = Fleet::start();
+    let fresh = sqlite("SELECT 1 AS a").set(|settings| settings.runtime.isolation = Some(protocol::Isolation::Fresh));
+    assert_eq!(fleet.value(fresh).await, r#"[{"a":1}]"#);
+    assert!(programs(&fleet).is_empty());
+}

@@ -1,10 +1,10 @@
-//! Python steps from end to end: a real bucket, hub and worker as processes, each step forked in a process of its own.
+//! Steps from end to end: a real bucket, hub and worker as processes, each step forked in a process of its own.
 //!
 //! `cargo bench --bench steps` prints medians of several rounds. `BUE_BENCH_STEPS` sets how many trivial steps there are
 //! (default 10,000), `BUE_BENCH_CHAINS` how many chains (1,000), `BUE_BENCH_SLEEPS` how many sleeping steps (2,000),
 //! `BUE_BENCH_SINGLES` how many single ones (200), `BUE_BENCH_IMPORTS` how many steps that import something
-//! (1,000), `BUE_BENCH_FIBOS` how many one after another (40), `BUE_BENCH_ROUNDS` the
-//! rounds (3). Words after `--` choose parts: idle, latency, trivial, imports, chains, fibo, sleeps, shared, awaits.
+//! (1,000), `BUE_BENCH_SQL` how many of SQL (1,000), `BUE_BENCH_FIBOS` how many one after another (40), `BUE_BENCH_ROUNDS` the
+//! rounds (3). Words after `--` choose parts: idle, latency, trivial, imports, sql, chains, fibo, sleeps, shared, awaits.
 
 mod rig;
 
@@ -35,6 +35,9 @@ async fn main() {
     }
     if is_wanted("imports") {
         imports(setting("BUE_BENCH_IMPORTS", 1_000), rounds).await;
+    }
+    if is_wanted("sql") {
+        sql(setting("BUE_BENCH_SQL", 1_000), rounds).await;
     }
     if is_wanted("chains") {
         chains(setting("BUE_BENCH_CHAINS", 1_000), rounds).await;
@@ -133,6 +136,37 @@ async fn imports(count: usize, rounds: usize) {
         "| … where each of them loads these itself | {:.0} steps/s; the other way is {ratio:.1} times as fast |",
         rates[1]
     );
+}
+
+/// Small SQL steps, each with a table of one row: forked from a program that stays, and in a process started for each.
+async fn sql(count: usize, rounds: usize) {
+    let has_duckdb = std::path::Path::new(env!("CARGO_BIN_EXE_bue")).with_file_name("bue-duckdb").is_file();
+    for engine in ["sqlite3", "duckdb"] {
+        if engine == "duckdb" && !has_duckdb {
+            println!("| small steps of duckdb | not measured: bue-duckdb is not beside bue |");
+            continue;
+        }
+        let mut rates = Vec::new();
+        for setting in ["", "    !isolation fresh\n"] {
+            let script = format!(
+                "items:\n    python\n    items\n    `def items(): return [[{{'x': n}}] for n in range({count})]`\n\
+                 compute:\n{setting}    {engine}\n    t\n    `SELECT x * 2 AS y FROM t`\n\
+                 source = | items\nwork = | compute\nfor item in source():\n    work(item)\n"
+            );
+            let fleet = Fleet::start(SLOTS);
+            let mut times = Vec::new();
+            for _ in 0..rounds {
+                times.push(fleet.run(&script, false).await.took.as_secs_f64());
+            }
+            rates.push(count as f64 / median(&mut times));
+        }
+        let ratio = rates[0] / rates[1];
+        println!("| {count} small steps of {engine} | {:.0} steps/s |", rates[0]);
+        println!(
+            "| … in a process started for each | {:.0} steps/s; the other way is {ratio:.1} times as fast |",
+            rates[1]
+        );
+    }
 }
 
 /// In one slot: what each step takes from its lease to its settlement, and the way between.

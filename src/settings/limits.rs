@@ -180,7 +180,7 @@ limits! {
         shared_slots, BUE_SHARED_SLOTS "Worker: attempts that run at once in shared interpreters; they take no other slots.";
         shared_attempts_max, BUE_SHARED_ATTEMPTS_MAX "Worker: attempts that one shared interpreter runs before another takes its place.";
         shared_memory_bytes_max, BUE_SHARED_MEMORY_BYTES_MAX "Worker: memory that a shared interpreter has before another takes its place.";
-        warm_max, BUE_WARM_MAX "Worker: warm interpreters, one for each Python environment in use.";
+        warm_max, BUE_WARM_MAX "Worker: warm interpreters, one for each Python environment in use; and at most as many programs for SQL steps.";
         preloads_max, BUE_PRELOADS_MAX from 0 "Worker: further warm interpreters, that have loaded what steps import, so that each attempt need not; 0: none.";
         idle_cells_max, BUE_IDLE_CELLS_MAX "Worker: folders with a bundle's files, each with its sandbox, that are kept for the next attempt.";
         stand_by_max, BUE_STAND_BY_MAX from 0 "Worker: processes that wait in such folders, forked before there is a step for them; 0: none.";

@@ -1,6 +1,6 @@
 //! What settings do to a step.
 
-use protocol::{Language, Runtime, Settings};
+use protocol::{Isolation, Language, Runtime, Settings};
 
 use super::{Context, paths, sources};
 use crate::finding::{Finding, Findings};
@@ -60,7 +60,8 @@ pub fn of_use(language: Language, settings: &Settings) -> Settings {
         Language::Python => Runtime { connection: None, ..runtime },
         Language::Postgres => Runtime { connection: runtime.connection, ..Runtime::default() },
         Language::Sqlite3 | Language::Duckdb => {
-            Runtime { memory_bytes: runtime.memory_bytes, cpu_ms: runtime.cpu_ms, ..Runtime::default() }
+            let isolation = runtime.isolation.filter(|isolation| *isolation != Isolation::Shared);
+            Runtime { isolation, memory_bytes: runtime.memory_bytes, cpu_ms: runtime.cpu_ms, ..Runtime::default() }
         }
     };
     settings
@@ -75,6 +76,7 @@ pub fn warn_of_idle(language: Language, settings: &[Setting], findings: &mut Fin
             | SettingValue::Timeout { .. }
             | SettingValue::Retries(_)
             | SettingValue::Backoff(_) => true,
+            SettingValue::Isolation(Isolation::Fresh | Isolation::Forked) => language != Language::Postgres,
             SettingValue::Memory { .. } | SettingValue::Cpu { .. } => language != Language::Postgres,
             SettingValue::Connection(_) => language == Language::Postgres,
             _ => language == Language::Python,

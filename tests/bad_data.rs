@@ -201,3 +201,42 @@ fn a_bucket_whose_disk_is_full_holds_jobs_up_and_loses_none() {
     assert_eq!(fleet.run_view(&run)["counts"]["failed"], 0);
     assert_eq!(jobs(&mut fleet, &run)[1]["value"]["place"]["json"], 50_000);
 }
+
+const SMALL_WORKER: &str = r#"mount -t tmpfs -o size=40m none "$1" && exec "$2" worker -n 1"#;
+
+#[test]
+fn sql_steps_for_which_a_workers_disk_has_no_room_are_handed_back_until_it_has() {
+    let mut fleet = Fleet::unenclosed().with("BUE_WORKER_RELEASE_DELAY", "200ms").start(0);
+    let folder = fleet.path().join(".bue/worker");
+    fs::create_dir_all(&folder).unwrap();
+    let own = fleet.command(&[]);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SMALL_WORKER, "sh"]);
+    command.arg(&folder).arg(own.get_program()).current_dir(fleet.path());
+    for (name, value) in own.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let mut worker = fleet.spawn_command(command, "small-worker");
+    worker.wait_for("takes jobs from");
+    let inside = Path::new("/proc").join(worker.pid().to_string()).join("root").join(folder.strip_prefix("/").unwrap());
+    let mut ballast = fs::File::create(inside.join("ballast")).unwrap();
+    while ballast.write_all(&vec![7; 1 << 12]).is_ok() {}
+    // Room for the step's folder, and for a part of what it returns.
+    ballast.set_len(ballast.metadata().unwrap().len() - (3 << 20)).unwrap();
+    let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT i, hex(randomblob(200)) AS h FROM n";
+    let duckdb = "SELECT range AS i, repeat('x' || range, 80) AS h FROM range(20000)";
+    let step = |engine: &str, sql: &str| format!("{engine}:\n    {engine}\n    t\n    `{sql}`\n");
+    let pipes = "p = | sqlite3\nq = | duckdb\np()\nq()\n";
+    fleet.write("s/x.bue", &format!("{}{}{pipes}", step("sqlite3", sql), step("duckdb", duckdb)));
+    let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
+    eventually("a word of the disk", || worker.stderr().contains("the worker's disk is full").then_some(()));
+    drop(ballast);
+    fs::remove_file(inside.join("ballast")).unwrap();
+    let run = run_of(&upload);
+    upload.end().expect(0);
+    let view = fleet.run_view(&run);
+    assert_eq!((&view["counts"]["failed"], &view["counts"]["succeeded"]), (&json!(0), &json!(2)), "{view}");
+}

@@ -56,6 +56,7 @@ fn sqlite() -> Vec<Case> {
         sqlite("", "PRAGMA temp_store_directory = '/tmp'", "sql", enclosed),
         sqlite("", "VACUUM INTO '/tmp/stolen'", "sql", enclosed),
         sqlite("", "SELECT load_extension('x')", "sql", enclosed),
+        sqlite("", "SELECT ? AS a, :b AS b", "sql", &["the parameter ?, and a step has no values", "x.bue"]),
     ]
 }
 
@@ -91,6 +92,12 @@ fn duckdb() -> Vec<Case> {
         duckdb("", "LOAD httpfs", "sql", enclosed),
         duckdb("", "ATTACH '/tmp/other' AS other", "sql", enclosed),
         duckdb("", "EXPORT DATABASE '/tmp/stolen'", "sql", enclosed),
+        duckdb(
+            "",
+            "CALL enable_logging(storage='file', storage_config={'path': '/tmp/log'}); SELECT 1 AS a",
+            "signal",
+            &["its own program, at an error that its log names"],
+        ),
         duckdb("", "SET threads = 64", "sql", locked),
         duckdb("", "SET memory_limit = '100GB'", "sql", locked),
     ]

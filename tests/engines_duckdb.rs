@@ -51,6 +51,15 @@ fn inputs_become_tables_and_the_last_statement_is_the_value() {
 }
 
 #[test]
+fn secrets_of_a_step_are_kept_in_memory() {
+    let sql = "CREATE SECRET mine (TYPE http, BEARER_TOKEN 'x'); SELECT count(*) AS n FROM duckdb_secrets()";
+    let ended = run(&mut fleet(), ORDERS, sql);
+    // Kinds of secrets come with extensions; what must not be is that a folder is missing for one.
+    assert!(!format!("{}{}", ended.stdout, ended.stderr).contains("stored_secrets"), "{}", ended.stderr);
+    assert_eq!(value(&mut fleet(), ORDERS, "SELECT count(*) AS n FROM duckdb_secrets()"), json!([{"n": 0}]));
+}
+
+#[test]
 fn a_statement_that_only_changes_rows_gives_an_empty_table() {
     let mut fleet = fleet();
     assert_eq!(value(&mut fleet, ORDERS, "INSERT INTO orders (id) VALUES (7)"), json!([]));

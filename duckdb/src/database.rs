@@ -115,7 +115,7 @@ fn bound(connection: &Connection, frame: &StartFrame, bounds: &DuckdbFrame) -> d
     let spill = literal(&frame.values.join(SPILL_NAME));
     let exported = bounds.parquet.as_deref().map(literal).unwrap_or_default();
     connection.execute_batch(&format!(
-        "SET memory_limit = '{memory}B'; SET threads = {threads}; SET TimeZone = 'UTC'; SET temp_directory = {spill}; \
+        "SET memory_limit = '{memory}B'; SET threads = {threads}; SET TimeZone = 'UTC'; SET allow_persistent_secrets = false; SET temp_directory = {spill}; \
          SET max_temp_directory_size = '{}B'; SET allowed_paths = [{exported}]; SET enable_external_access = false",
         bounds.spill_bytes_max
     ))

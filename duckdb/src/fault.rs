@@ -38,6 +38,10 @@ fn with_way_out(words: String) -> (ErrorKind, String, &'static str) {
         (ErrorKind::Sql, words, ENCLOSED)
     } else if words.ends_with("the configuration has been locked") {
         (ErrorKind::Sql, words, LOCKED)
+    } else if words.contains(NO_SPACE) {
+        (ErrorKind::Away, "the worker's disk is full".to_owned(), "")
+    } else if let Some((what, _)) = words.split_once(SPILL_MARK) {
+        (ErrorKind::Disk, what.trim_end_matches([' ', ';']).to_owned(), SPILL)
     } else if words.starts_with("Out of Memory Error") {
         let what = words.split(" Possible solutions").next().unwrap_or_default();
         (ErrorKind::Memory, what.trim_end_matches([' ', ';']).to_owned(), MEMORY)
@@ -46,6 +50,12 @@ fn with_way_out(words: String) -> (ErrorKind, String, &'static str) {
     }
 }
 
+/// What the system says of a disk that takes no more.
+pub(super) const NO_SPACE: &str = "No space left on device";
+/// How the database begins to tell which of its settings bounds what it keeps on disk.
+const SPILL_MARK: &str = "This limit was set by the 'max_temp_directory_size' setting";
+const SPILL: &str = "; BUE_DUCKDB_SPILL_BYTES_MAX sets how much disk the statements may use for what memory does not hold, \
+     BUE_DUCKDB_MEMORY_BYTES_MAX and half of `!memory` how much memory";
 const ENCLOSED: &str = "; a step's statements reach nothing but its own tables: no file, no network, no extension. A Python step before \
      it can read what they need";
 const LOCKED: &str = "; the worker sets the bounds of its steps: BUE_DUCKDB_MEMORY_BYTES_MAX, BUE_DUCKDB_THREADS_MAX, \
@@ -122,5 +132,14 @@ mod tests {
         let (kind, words, way_out) = with_way_out(words(text));
         assert_eq!((kind, words.as_str()), (ErrorKind::Memory, "Out of Memory Error: no room (1/1 used)"));
         assert!(way_out.contains("`!memory`"));
+        let text = "Out of Memory Error: failed to offload data block (1/1 used).\nThis limit was set by the 'max_temp_directory_size' setting.\nBy default x";
+        let (kind, words, way_out) = with_way_out(super::words(text));
+        assert_eq!(
+            (kind, words.as_str()),
+            (ErrorKind::Disk, "Out of Memory Error: failed to offload data block (1/1 used).")
+        );
+        assert!(way_out.starts_with("; BUE_DUCKDB_SPILL_BYTES_MAX"));
+        let full = "IO Error: Could not write file \"x\": No space left on device";
+        assert_eq!(with_way_out(full.to_owned()).0, ErrorKind::Away);
     }
 }

@@ -222,7 +222,11 @@ fn too_long(field: &Field, number: i128) -> ErrorFrame {
 }
 
 fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {
-    failure(ErrorKind::Value, format!("failed to write the result: {error}"))
+    let reason = error.to_string();
+    match reason.contains(fault::NO_SPACE) {
+        true => failure(ErrorKind::Away, "the worker's disk is full".to_owned()),
+        false => failure(ErrorKind::Value, format!("failed to write the result: {reason}")),
+    }
 }
 
 fn as_is(array: &ArrayRef, field: &Field) -> Result<ArrayRef, ArrowError> {

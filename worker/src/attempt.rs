@@ -179,6 +179,7 @@ impl<H: Hub> Attempts<H> {
         declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
         let conversation = self.converse(&assignment, inputs, place, &declared, end).await?;
         let (ending, log, rest) = (conversation.ending, conversation.log, conversation.rest);
+        let ending = ending::by_log(ending, &log);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
         let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
@@ -194,6 +195,9 @@ impl<H: Hub> Attempts<H> {
             }
             // The process of such a step is ours: no code of a user says it.
             Ending::Answer(EndFrame::Error(error)) if is_away(step, &error) && self.is_of_fleet() => {
+                if step.language != Language::Postgres {
+                    self.disk_outage.failed(&error.message);
+                }
                 Err(Trouble::Away(error.message))
             }
             Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
@@ -442,9 +446,9 @@ impl<H: Hub> Attempts<H> {
     }
 }
 
-/// Whether the database of a step does not answer now.
+/// Whether the database of a step does not answer now, or the worker's disk has no room for one in memory.
 fn is_away(step: &Step, error: &ErrorFrame) -> bool {
-    step.language == Language::Postgres && error.kind == ErrorKind::Away
+    step.language != Language::Python && error.kind == ErrorKind::Away
 }
 
 pub(crate) fn isolation(mode: &Mode) -> Isolation {

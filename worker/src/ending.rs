@@ -8,6 +8,7 @@ use protocol::frame::EndFrame;
 use protocol::{ErrorKind, Language, Step, StepError};
 use sandbox::Bounds;
 
+use crate::log::Log;
 use crate::process::Exit;
 use crate::quota::Excess;
 use crate::step_process::Ending;
@@ -23,6 +24,18 @@ pub(crate) fn by_bound(ending: Ending, bounds: Bounds) -> Ending {
             Ending::Exit(Exit::Signal(Signal::SIGXCPU as i32))
         }
         (other, _) => other,
+    }
+}
+
+/// The same ending, told as what it is where the program of a database gave up, and printed why: for lack of memory, as most do, or not.
+pub(crate) fn by_log(ending: Ending, log: &Log) -> Ending {
+    match ending {
+        Ending::Exit(Exit::Signal(number))
+            if number == Signal::SIGABRT as i32 && log.says("terminate called") && !log.says("bad_alloc") =>
+        {
+            Ending::Aborted
+        }
+        other => other,
     }
 }
 
@@ -73,6 +86,9 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
                  BUE_WORKER_STEPS_MEMORY_BYTES_MAX how much all steps of a worker may"
             );
             (ErrorKind::Memory, message)
+        }
+        Ending::Aborted => {
+            (ErrorKind::Signal, format!("{who} was ended by its own program, at an error that its log names"))
         }
         // The programs of databases give up so, and are not able to say more.
         Ending::Exit(Exit::Signal(number)) if number == Signal::SIGABRT as i32 && step.language != Language::Python => {

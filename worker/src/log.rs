@@ -83,6 +83,11 @@ impl Log {
         self.add(format!("bue: {line}\n").as_bytes(), now);
     }
 
+    /// Whether its first part has these words.
+    pub(crate) fn says(&self, words: &str) -> bool {
+        self.first.windows(words.len().max(1)).any(|part| part == words.as_bytes())
+    }
+
     /// The whole of it; where something is missing, a line in the middle says how much.
     pub(crate) fn into_text(mut self) -> String {
         self.release(OffsetDateTime::now_utc());

@@ -126,6 +126,23 @@ fn failure(kind: ErrorKind, message: String) -> ErrorFrame {
     ErrorFrame { kind, message, trace: None }
 }
 
+/// What the system says of a disk that takes no more, in the words of every library.
+const DISK_IS_FULL: &str = "(os error 28)";
+
+/// The error of a result that could not be written: a full disk is the worker's trouble, all else the value's.
+fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {
+    let reason = error.to_string();
+    match reason.contains(DISK_IS_FULL) {
+        true => without_disk(),
+        false => failure(ErrorKind::Value, format!("failed to write the result: {reason}")),
+    }
+}
+
+/// The error of a step for which the worker's disk has no room: another attempt may find some.
+fn without_disk() -> ErrorFrame {
+    failure(ErrorKind::Away, "the worker's disk is full".to_owned())
+}
+
 /// The error of a result that takes more than a value may.
 fn too_large(bytes_max: u64) -> ErrorFrame {
     let message = format!("the result is over the limit of {bytes_max} bytes");

@@ -16,7 +16,7 @@ use protocol::{ErrorKind, ValueKind};
 use rusqlite::types::Value;
 
 use super::column::{PIECE_ROWS, Values};
-use super::failure;
+use super::{failure, unwritten};
 
 /// Name of the file for a table.
 const ARROW_NAME: &str = "value.arrow";
@@ -55,10 +55,6 @@ pub(super) fn write(columns: Vec<Column>, rows: usize, folder: &Path) -> Result<
     write_table(columns, rows, &folder.join(ARROW_NAME)).map_err(unwritten)?;
     let place = OutputPlace::ArrowFile(ARROW_NAME.to_owned());
     Ok(Output { kind: ValueKind::Table, length: Some(rows as u64), place })
-}
-
-fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {
-    failure(ErrorKind::Value, format!("failed to write the result: {error}"))
 }
 
 fn write_table(columns: Vec<Column>, rows: usize, path: &Path) -> Result<(), ArrowError> {

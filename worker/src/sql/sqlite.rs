@@ -119,6 +119,9 @@ fn execute(
     for number in 0.. {
         let refused = |error: rusqlite::Error| fault::of_guarded(&error, sql, guard, number);
         let Some(mut statement) = batch.next().map_err(refused)? else { break };
+        if statement.parameter_count() > 0 {
+            return Err(with_parameter(&statement, sql));
+        }
         last = columns(&statement);
         count = 0;
         let mut bytes = 0;
@@ -138,6 +141,13 @@ fn execute(
     }
     check_names(&last)?;
     Ok((last, count))
+}
+
+/// The error of a `?` or `:name` that nobody gives a value.
+fn with_parameter(statement: &Statement<'_>, sql: &Sql<'_>) -> ErrorFrame {
+    let name = statement.parameter_name(1).unwrap_or("?");
+    let message = format!("a statement has the parameter {name}, and a step has no values for any ({})", sql.script);
+    failure(ErrorKind::Sql, format!("{message}; write the value itself, or take it from a column of an input"))
 }
 
 fn not_text(column: &str, row: usize) -> ErrorFrame {

@@ -6,7 +6,7 @@ use protocol::frame::ErrorFrame;
 use rusqlite::{Error, ErrorCode};
 
 use super::sqlite_guard::{Guard, Refused};
-use super::{Sql, failure, split};
+use super::{Sql, failure, split, without_disk};
 
 const SMALLER: &str =
     "SQLite holds no text or blob of more than 1000000000 bytes: make it smaller, or keep it in several rows";
@@ -15,6 +15,7 @@ const SMALLER: &str =
 pub(super) fn of_statement(error: &Error, sql: &Sql<'_>) -> ErrorFrame {
     match error.sqlite_error_code() {
         Some(ErrorCode::OutOfMemory) => without_memory(),
+        Some(ErrorCode::DiskFull) => without_disk(),
         Some(ErrorCode::TooBig) => failure(ErrorKind::Sql, format!("{}: {SMALLER}", words(error, sql))),
         _ => failure(ErrorKind::Sql, words(error, sql)),
     }

@@ -10,6 +10,8 @@ use rusqlite::limits::Limit;
 /// Pragmas that tell something and change nothing outside of this database.
 const PRAGMAS: [&str; 7] =
     ["table_info", "table_xinfo", "table_list", "index_list", "index_info", "case_sensitive_like", "function_list"];
+/// The same, that full-text and range tables use.
+const PRAGMAS_OF_TABLES: [&str; 2] = ["data_version", "page_size"];
 /// Functions that other programs with SQLite in them have, and that touch files.
 const FUNCTIONS_OF_FILES: [&str; 5] = ["readfile", "writefile", "edit", "fsdir", "lsdir"];
 
@@ -61,6 +63,8 @@ fn forbidden(action: &AuthAction<'_>) -> Option<Refused> {
         AuthAction::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => {
             Some(Refused::LoadExtension)
         }
+        // Virtual tables that SQLite brings along ask for these themselves.
+        AuthAction::Pragma { pragma_name, pragma_value: None } if PRAGMAS_OF_TABLES.contains(pragma_name) => None,
         AuthAction::Pragma { pragma_name, .. } if !PRAGMAS.contains(&pragma_name.to_ascii_lowercase().as_str()) => {
             Some(Refused::Pragma((*pragma_name).to_owned()))
         }

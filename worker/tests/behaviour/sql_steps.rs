@@ -182,6 +182,15 @@ async fn a_query_that_never_ends_ends_with_its_timeout() {
     assert!(settlement.log.is_none() || !log_text(&settlement).is_empty());
 }
 
+#[tokio::test]
+async fn tables_for_words_and_ranges_are_there() {
+    let fleet = Fleet::start();
+    let words = "CREATE VIRTUAL TABLE f USING fts5(a); INSERT INTO f VALUES ('hello world'), ('other'); SELECT a FROM f WHERE f MATCH 'world'";
+    assert_eq!(fleet.value(sqlite(words)).await, r#"[{"a":"hello world"}]"#);
+    let ranges = "CREATE VIRTUAL TABLE r USING rtree(id, low, high); INSERT INTO r VALUES (1, 2, 4), (2, 6, 8); SELECT id FROM r WHERE low > 5";
+    assert_eq!(fleet.value(sqlite(ranges)).await, r#"[{"id":2}]"#);
+}
+
 /// The programs that stay and fork themselves for the SQL steps of a fleet.
 fn programs(fleet: &Fleet) -> Vec<i32> {
     let folder = fleet.folder.path().to_str().unwrap();

@@ -20,7 +20,7 @@ use tokio_postgres::{Column, Row};
 
 use super::takers::{Take, Widest};
 use super::{numeric, rows};
-use crate::sql::{failure, too_large};
+use crate::sql::{failure, too_large, unwritten};
 
 /// Name of the file for the table.
 const NAME: &str = "value.arrow";
@@ -136,10 +136,6 @@ fn no_form(column: &Column) -> ErrorFrame {
     let (name, of) = (column.name(), column.type_().name());
     let message = format!("column `{name}` of the result has the type {of}, which a table has no form for");
     failure(ErrorKind::Value, format!("{message}; cast it, as in {name}::text, or use to_jsonb"))
-}
-
-fn unwritten(error: impl std::fmt::Display) -> ErrorFrame {
-    failure(ErrorKind::Value, format!("failed to write the result: {error}"))
 }
 
 fn create(path: &Path, schema: &Schema) -> Result<StreamWriter<BufWriter<File>>, ArrowError> {

@@ -1,6 +1,5 @@
 //! The memory of processes and all below them while something goes on.
 
-use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,16 +65,7 @@ pub fn now_mb(processes: &[i32]) -> f64 {
 
 /// Memory of a process and all below it, without interpreters.
 fn family_mb(pid: i32) -> f64 {
-    let mut seen = HashSet::new();
-    family(pid).into_iter().filter(|pid| seen.insert(stack_start(*pid))).map(ours_mb).sum()
-}
-
-/// Where the stack of a process begins, which tells memories apart: one that is being started has its parent's until it runs a
-/// program of its own.
-fn stack_start(pid: i32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The third field and those after it follow the name; this is the 28th.
-    stat.rsplit_once(") ")?.1.split_whitespace().nth(25).map(str::to_owned)
+    family(pid).into_iter().map(ours_mb).sum()
 }
 
 /// A process and all below it.
@@ -94,13 +84,14 @@ fn family(pid: i32) -> Vec<i32> {
     found
 }
 
-/// Memory of a process that is ours, without what it shares with files; none of an interpreter.
+/// Memory of a process that is ours, without what it shares with files; none of an interpreter. What forks share with the process that
+/// they are copies of is divided among them.
 fn ours_mb(pid: i32) -> f64 {
     let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     if program.file_name().is_none_or(|name| !name.to_string_lossy().starts_with("bue")) {
         return 0.0;
     }
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("RssAnon:")).unwrap_or("");
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("Pss_Anon:")).unwrap_or("");
     line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }

@@ -124,11 +124,7 @@ async fn imports(count: usize, rounds: usize) {
         // The first attempts have them loaded.
         fleet.run(&loop_over(SLOTS * 2, step, &[]), false).await;
         tokio::time::sleep(SETTLING).await;
-        let mut times = Vec::new();
-        for _ in 0..rounds {
-            times.push(fleet.run(&script, false).await.took.as_secs_f64());
-        }
-        rates.push(count as f64 / median(&mut times));
+        rates.push(count as f64 / seconds(&fleet, &script, rounds).await);
     }
     let ratio = rates[0] / rates[1];
     println!("| {count} steps that import urllib.request, ssl and others | {:.0} steps/s |", rates[0]);
@@ -154,11 +150,7 @@ async fn sql(count: usize, rounds: usize) {
                  source = | items\nwork = | compute\nfor item in source():\n    work(item)\n"
             );
             let fleet = Fleet::start(SLOTS);
-            let mut times = Vec::new();
-            for _ in 0..rounds {
-                times.push(fleet.run(&script, false).await.took.as_secs_f64());
-            }
-            rates.push(count as f64 / median(&mut times));
+            rates.push(count as f64 / seconds(&fleet, &script, rounds).await);
         }
         let ratio = rates[0] / rates[1];
         println!("| {count} small steps of {engine} | {:.0} steps/s |", rates[0]);
@@ -174,21 +166,13 @@ async fn one_after_another(count: usize, rounds: usize) {
     let fibo = "def step(x):\n    fibo = lambda n: n if n < 2 else fibo(n - 1) + fibo(n - 2)\n    return fibo(10)";
     let script = loop_over(count, fibo, &[]);
     let fleet = Fleet::start(1);
-    let mut times = Vec::new();
-    for _ in 0..rounds {
-        times.push(fleet.run(&script, false).await.took.as_secs_f64());
-    }
-    println!("| {count} × fibo(10), one after another | {:.2} s |", median(&mut times));
+    println!("| {count} × fibo(10), one after another | {:.2} s |", seconds(&fleet, &script, rounds).await);
 }
 
 async fn shared_sleeps(count: usize, rounds: usize) {
     let script = shared_loop_over(count, "import asyncio\nasync def step(x):\n    await asyncio.sleep(1)");
     let fleet = Fleet::start(SLOTS);
-    let mut times = Vec::new();
-    for _ in 0..rounds {
-        times.push(fleet.run(&script, false).await.took.as_secs_f64());
-    }
-    println!("| {count} × await asyncio.sleep(1) at once | {:.1} s |", median(&mut times));
+    println!("| {count} × await asyncio.sleep(1) at once | {:.1} s |", seconds(&fleet, &script, rounds).await);
     let cost = fleet.run(&script, true).await;
     println!("| … peak memory of the worker and its steps | {:.0} MB |", cost.peak_mb);
 }
@@ -199,6 +183,15 @@ async fn chains(count: usize, rounds: usize) {
     let pass_on = "def step(text): return text[1:] + text[:1]";
     let script = loop_over(count, make, &[pass_on, pass_on, pass_on]);
     report(&format!("{count} chains of 4 with 10 KB values"), &script, 4 * count, rounds).await;
+}
+
+/// The median of several runs.
+async fn seconds(fleet: &Fleet, script: &str, rounds: usize) -> f64 {
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        times.push(fleet.run(script, false).await.took.as_secs_f64());
+    }
+    median(&mut times)
 }
 
 /// Prints rate and costs; memory in a further round, as looking at it takes time.

@@ -5,7 +5,6 @@ mod fleet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use fleet::{Ended, Fleet, Process, eventually};
 use serde_json::{Value, json};
@@ -160,20 +159,11 @@ fn jobs_wait_for_a_bucket_that_is_away_longer_than_an_attempt_waits() {
     assert_eq!(fleet.run_view(&run)["counts"]["failed"], 0);
 }
 
-const SMALL: &str = r#"mount -t tmpfs -o size=8m none "$1" && exec "$2" bucket -b 127.0.0.1:0"#;
-
 #[test]
 fn a_bucket_whose_disk_is_full_holds_jobs_up_and_loses_none() {
     let mut fleet = Fleet::empty().with("BUE_WORKER_PATIENCE", "1s").with("BUE_WORKER_RELEASE_DELAY", "200ms");
-    let folder = fleet.path().join(".bue/bucket");
-    fs::create_dir_all(&folder).unwrap();
-    let own = fleet.command(&[]);
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SMALL, "sh"]);
-    command.arg(&folder).arg(own.get_program()).current_dir(fleet.path());
-    let mut bucket = fleet.spawn_command(command, "small-bucket");
+    let (mut bucket, inside) = fleet.spawn_on_small_disk(".bue/bucket", 8, &["bucket", "-b", "127.0.0.1:0"]);
     bucket.wait_for("bucket listens on http://");
-    let inside = Path::new("/proc").join(bucket.pid().to_string()).join("root").join(folder.strip_prefix("/").unwrap());
     let keys = fs::read_to_string(inside.join("credentials")).unwrap();
     let key = |name: &str| {
         let line = keys.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -202,26 +192,11 @@ fn a_bucket_whose_disk_is_full_holds_jobs_up_and_loses_none() {
     assert_eq!(jobs(&mut fleet, &run)[1]["value"]["place"]["json"], 50_000);
 }
 
-const SMALL_WORKER: &str = r#"mount -t tmpfs -o size=40m none "$1" && exec "$2" worker -n 1"#;
-
 #[test]
 fn sql_steps_for_which_a_workers_disk_has_no_room_are_handed_back_until_it_has() {
     let mut fleet = Fleet::unenclosed().with("BUE_WORKER_RELEASE_DELAY", "200ms").start(0);
-    let folder = fleet.path().join(".bue/worker");
-    fs::create_dir_all(&folder).unwrap();
-    let own = fleet.command(&[]);
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SMALL_WORKER, "sh"]);
-    command.arg(&folder).arg(own.get_program()).current_dir(fleet.path());
-    for (name, value) in own.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    let mut worker = fleet.spawn_command(command, "small-worker");
+    let (mut worker, inside) = fleet.spawn_on_small_disk(".bue/worker", 40, &["worker", "-n", "1"]);
     worker.wait_for("takes jobs from");
-    let inside = Path::new("/proc").join(worker.pid().to_string()).join("root").join(folder.strip_prefix("/").unwrap());
     let mut ballast = fs::File::create(inside.join("ballast")).unwrap();
     while ballast.write_all(&vec![7; 1 << 12]).is_ok() {}
     // Room for the step's folder, and for a part of what it returns.

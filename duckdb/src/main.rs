@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use duckdb::Connection;
 use protocol::ErrorKind;
-use protocol::frame::{Code, EndFrame, ErrorFrame, Output, ResultFrame, StartFrame, Status};
+use protocol::frame::{Code, EndFrame, ErrorFrame, Output, StartFrame};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(_) => run(&text, None),
         Err(error) => Err(failure(ErrorKind::Protocol, format!("failed to read the start frame: {error}"))),
     };
-    match end_line(output).and_then(|line| write(&line)) {
+    match write(&EndFrame::of(output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("failed to answer the worker: {error}");
@@ -56,7 +56,7 @@ fn serve(has_broker: bool) -> ExitCode {
                 Ok(line) => run(line, database.as_ref()),
                 Err(reason) => Err(failure(ErrorKind::Start, reason.clone())),
             };
-            fork.answer(&end_line(output).unwrap_or_default())
+            fork.answer(&EndFrame::of(output).to_line().unwrap_or_default())
         }
         Err(error) => {
             eprintln!("failed to serve the worker: {error}");
@@ -104,19 +104,9 @@ impl<'frame> Sql<'frame> {
     }
 }
 
-fn end_line(output: Result<Output, ErrorFrame>) -> std::io::Result<Vec<u8>> {
-    let frame = match output {
-        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
-        Err(error) => EndFrame::Error(error),
-    };
-    let mut line = serde_json::to_vec(&frame)?;
-    line.push(b'\n');
-    Ok(line)
-}
-
-fn write(line: &[u8]) -> std::io::Result<()> {
+fn write(frame: &EndFrame) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(line)?;
+    stdout.write_all(&frame.to_line()?)?;
     stdout.flush()
 }
 

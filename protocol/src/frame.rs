@@ -172,6 +172,27 @@ pub enum EndFrame {
     Error(ErrorFrame),
 }
 
+impl EndFrame {
+    /// What comes of a step that returns a value or fails.
+    #[must_use]
+    pub fn of(output: Result<Output, ErrorFrame>) -> Self {
+        match output {
+            Ok(output) => Self::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
+            Err(error) => Self::Error(error),
+        }
+    }
+
+    /// Its line.
+    ///
+    /// # Errors
+    /// None for a frame of this version's own.
+    pub fn to_line(&self) -> serde_json::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
 /// The step returned.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ResultFrame {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::fleet::{Fleet, Process};
 use crate::load::{Load, Queue};
@@ -16,30 +15,14 @@ struct SmallHub {
     folder: PathBuf,
 }
 
-const SCRIPT: &str = r#"mount -t tmpfs -o size=24m none "$1" && exec "$2" --data-dir small hub -b 127.0.0.1:0"#;
-
 impl SmallHub {
     fn start(fleet: &mut Fleet) -> Self {
-        let folder = fleet.path().join("small/hub");
-        fs::create_dir_all(&folder).unwrap();
-        // Its variables are those of every other command of the fleet.
-        let own = fleet.command(&[]);
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"]);
-        command.arg(&folder).arg(own.get_program()).current_dir(fleet.path());
-        for (name, value) in own.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let mut process = fleet.spawn_command(command, "small-hub");
+        let (mut process, folder) =
+            fleet.spawn_on_small_disk("small/hub", 24, &["--data-dir", "small", "hub", "-b", "127.0.0.1:0"]);
         process.wait_for("hub listens on http://");
         let said = process.stderr();
         let address =
             said.split("hub listens on http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
-        let folder =
-            Path::new("/proc").join(process.pid().to_string()).join("root").join(folder.strip_prefix("/").unwrap());
         Self { process, address, folder }
     }
 

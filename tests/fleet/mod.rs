@@ -255,6 +255,28 @@ impl Fleet {
         Process::start(command, &logs.join(format!("{}-{name}", self.started)))
     }
 
+    /// Starts a service whose folder, a `folder` of the fleet, is a small file system that no other process sees; the second answer is
+    /// that folder by way of the process, there when it is ready.
+    pub fn spawn_on_small_disk(&mut self, folder: &str, megabytes: u32, words: &[&str]) -> (Process, PathBuf) {
+        const SCRIPT: &str = r#"mount -t tmpfs -o size="$1" none "$2" && shift 2 && exec "$@""#;
+        let folder = self.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        // Its variables are those of every other command of the fleet.
+        let own = self.command(words);
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", &format!("{megabytes}m")]);
+        command.arg(&folder).arg(own.get_program()).args(own.get_args()).current_dir(self.path());
+        for (name, value) in own.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let process = self.spawn_command(command, "small-disk");
+        let root = Path::new("/proc").join(process.pid().to_string()).join("root");
+        (process, root.join(folder.strip_prefix("/").unwrap()))
+    }
+
     /// Runs a command to its end.
     #[track_caller]
     pub fn bue(&mut self, words: &[&str]) -> Ended {

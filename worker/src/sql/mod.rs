@@ -23,7 +23,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
-use protocol::frame::{Code, EndFrame, ErrorFrame, Output, ResultFrame, StartFrame, Status};
+use protocol::frame::{Code, EndFrame, ErrorFrame, Output, StartFrame};
 use protocol::{ErrorKind, Language};
 
 pub(crate) use duckdb::with_statements;
@@ -60,7 +60,7 @@ pub fn sql_step_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode 
         Ok(_) => answer(&line),
         Err(error) => Err(failure(ErrorKind::Protocol, format!("failed to read the start frame: {error}"))),
     };
-    match end_line(output).and_then(|line| write(&line)) {
+    match write(&EndFrame::of(output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("failed to answer the worker: {error}");
@@ -78,7 +78,7 @@ fn serve(has_broker: bool) -> ExitCode {
                 Ok(line) => answer(line),
                 Err(reason) => Err(failure(ErrorKind::Start, reason.clone())),
             };
-            fork.answer(&end_line(output).unwrap_or_default())
+            fork.answer(&EndFrame::of(output).to_line().unwrap_or_default())
         }
         Err(error) => {
             eprintln!("failed to serve the worker: {error}");
@@ -106,19 +106,9 @@ fn engine(language: Language) -> Result<Box<dyn Engine>, ErrorFrame> {
     }
 }
 
-fn end_line(output: Result<Output, ErrorFrame>) -> std::io::Result<Vec<u8>> {
-    let frame = match output {
-        Ok(output) => EndFrame::Result(ResultFrame { status: Status::Success, value: Some(output), priority: None }),
-        Err(error) => EndFrame::Error(error),
-    };
-    let mut line = serde_json::to_vec(&frame)?;
-    line.push(b'\n');
-    Ok(line)
-}
-
-fn write(line: &[u8]) -> std::io::Result<()> {
+fn write(frame: &EndFrame) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(line)?;
+    stdout.write_all(&frame.to_line()?)?;
     stdout.flush()
 }
 

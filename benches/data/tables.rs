@@ -14,10 +14,20 @@ const ROW_BYTES: f64 = 3.0 * 8.0 + (4.0 + 11.0) + (4.0 + 10.0) + 0.125;
 
 /// Each form of table is made as those who use it would make it; all have the same content.
 const STEPS: &str = r#"
+import time
+
 ROWS = {rows}
 
+def note(word):
+    with open("{notes}/" + word, "w") as file:
+        file.write(str(time.time()))
+
+def returning(table):
+    note("returned")
+    return table
+
 def make_records():
-    return [
+    return returning([
         {
             "id": n,
             "name": f"item {n % 100_000:06}",
@@ -27,9 +37,10 @@ def make_records():
             "day": f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}",
         }
         for n in range(ROWS)
-    ]
+    ])
 
 def take_records(rows):
+    note("called")
     return [len(rows), sum(row["total"] for row in rows)]
 
 def make_pandas():
@@ -39,16 +50,17 @@ def make_pandas():
     n = numpy.arange(ROWS)
     names = numpy.array([f"item {name:06}" for name in range(100_000)], dtype=object)
     days = numpy.array([f"2026-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)], dtype=object)
-    return pandas.DataFrame({
+    return returning(pandas.DataFrame({
         "id": n,
         "name": names[n % 100_000],
         "price": n % 1000 / 4,
         "quantity": n % 7,
         "paid": n % 2 == 0,
         "day": days[n % 12 * 28 + n % 28],
-    })
+    }))
 
 def take_pandas(frame: "pandas.DataFrame"):
+    note("called")
     return [len(frame), float(frame["total"].sum())]
 
 def make_polars():
@@ -56,16 +68,17 @@ def make_polars():
 
     n = polars.int_range(ROWS)
     month, day = (number.cast(str).str.zfill(2) for number in (n % 12 + 1, n % 28 + 1))
-    return polars.select(
+    return returning(polars.select(
         id=n,
         name=polars.format("item {}", (n % 100_000).cast(str).str.zfill(6)),
         price=n % 1000 / 4,
         quantity=n % 7,
         paid=n % 2 == 0,
         day=polars.format("2026-{}-{}", month, day),
-    )
+    ))
 
 def take_polars(frame: "polars.DataFrame"):
+    note("called")
     return [len(frame), float(frame["total"].sum())]
 
 def make_pyarrow():
@@ -78,16 +91,17 @@ def make_pyarrow():
 
     n = numpy.arange(ROWS)
     join = pyarrow.compute.binary_join_element_wise
-    return pyarrow.table({
+    return returning(pyarrow.table({
         "id": n,
         "name": join("item ", digits(n % 100_000, 6), ""),
         "price": n % 1000 / 4,
         "quantity": n % 7,
         "paid": n % 2 == 0,
         "day": join("2026", digits(n % 12 + 1, 2), digits(n % 28 + 1, 2), "-"),
-    })
+    }))
 
 def take_pyarrow(table: "pyarrow.Table"):
+    note("called")
     import pyarrow.compute
 
     return [len(table), pyarrow.compute.sum(table["total"]).as_py()]
@@ -103,37 +117,51 @@ pub fn measure(rows: usize, rounds: usize) {
     let arrow_mb = rows as f64 * ROW_BYTES / 1e6;
     println!("| {rows} rows × 6 columns | {arrow_mb:.1} MB as Arrow |");
     for form in FORMS {
-        let Some(own_ms) = own_ms(form, rows) else {
+        if !has(form) {
             println!("| as {form} | not measured: {} has no {form} |", python());
             continue;
-        };
-        println!("| as {form}: making it in Python, alone, with the import | {own_ms:.0} ms |");
+        }
         for engine in ["sqlite3", "duckdb", "postgres"] {
-            report(&mut fleet, form, engine, rows, rounds, arrow_mb, own_ms);
+            report(&mut fleet, form, engine, rows, rounds, arrow_mb);
         }
     }
 }
 
-fn report(fleet: &mut Fleet, form: &str, engine: &str, rows: usize, rounds: usize, arrow_mb: f64, own_ms: f64) {
+fn report(fleet: &mut Fleet, form: &str, engine: &str, rows: usize, rounds: usize, arrow_mb: f64) {
     let processes = processes(fleet);
     let before = now_mb(&processes);
-    let (mut times, mut idle, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+    let (mut all, mut ways, mut one_row, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..rounds {
-        idle.push(run(fleet, &script(form, engine, 1)));
+        one_row.push(run_noted(fleet, form, engine, 1).1);
         let watch = Watch::start(processes.clone());
-        times.push(run(fleet, &script(form, engine, rows)));
+        let (took, way) = run_noted(fleet, form, engine, rows);
         peak = peak.max(watch.end().ours_mb - before);
+        all.push(took);
+        ways.push(way);
     }
-    let (all, idle) = (median(&mut times), median(&mut idle));
     println!(
-        "| Python → {engine} → Python as {form} | {all:.2} s; with one row {idle:.2} s; without that and the making {:.2} s |",
-        (all - idle - own_ms / 1e3).max(0.0)
+        "| Python → {engine} → Python as {form}, from the return of the table to the call with the result | {:.2} s; of one row {:.2} s |",
+        median(&mut ways),
+        median(&mut one_row)
     );
+    println!("| … from the upload to the end, so with the making of it and all imports | {:.2} s |", median(&mut all));
     println!("| … memory of all our processes, above idle | {peak:.0} MB, {:.1} × Arrow |", peak / arrow_mb);
 }
 
-fn script(form: &str, engine: &str, rows: usize) -> String {
-    let steps = STEPS.replace("{rows}", &rows.to_string());
+/// Seconds from the upload to the end, and of these from the return of the first function to the call of the last.
+fn run_noted(fleet: &mut Fleet, form: &str, engine: &str, rows: usize) -> (f64, f64) {
+    let notes = fleet.path().join("notes");
+    std::fs::create_dir_all(&notes).expect("a folder for the steps' notes");
+    let took = run(fleet, &script(form, engine, rows, &notes));
+    let noted = |word: &str| -> f64 {
+        let text = std::fs::read_to_string(notes.join(word)).expect("a note of each step");
+        text.parse().expect("a time")
+    };
+    (took, noted("called") - noted("returned"))
+}
+
+fn script(form: &str, engine: &str, rows: usize, notes: &Path) -> String {
+    let steps = STEPS.replace("{rows}", &rows.to_string()).replace("{notes}", &notes.to_string_lossy());
     let sql = "SELECT *, price * quantity AS total FROM t";
     format!(
         "import python (make_{form}, take_{form}) `{steps}`\n\
@@ -161,20 +189,11 @@ fn python() -> String {
     std::env::var("BUE_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
-/// Time of an interpreter that makes the table, less that of one that does nothing; `None` where it cannot.
-fn own_ms(form: &str, rows: usize) -> Option<f64> {
-    let steps = STEPS.replace("{rows}", &rows.to_string());
-    let time = |code: &str| {
-        let mut times = Vec::new();
-        for _ in 0..3 {
-            let started = Instant::now();
-            let status = Command::new(python()).args(["-c", code]).stderr(std::process::Stdio::null()).status();
-            status.ok().filter(std::process::ExitStatus::success)?;
-            times.push(started.elapsed().as_secs_f64() * 1e3);
-        }
-        Some(median(&mut times))
-    };
-    Some((time(&format!("{steps}\nmake_{form}()"))? - time(&steps)?).max(0.0))
+/// Whether the interpreter has what this form of table needs.
+fn has(form: &str) -> bool {
+    let code = if form == "records" { "" } else { &format!("import {form}") };
+    let status = Command::new(python()).args(["-c", code]).stderr(std::process::Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// A table that is larger than what a step may keep in memory, through a database.

@@ -191,7 +191,7 @@ async fn tables_lie_compressed_and_come_to_processes_as_they_can_read_them() {
     let Place::Object { bytes, .. } = table.place else { panic!("{table:?}") };
     assert!(bytes * 2 < written, "{bytes} of {written}");
     for accepted in [Accepted::Plain, Accepted::Compressed] {
-        let Input::ArrowFile(path) = f.values.materialize(&table, &f.folder, 1, accepted).await.unwrap() else {
+        let Input::ArrowFile(path) = f.elsewhere().materialize(&table, &f.folder, 1, accepted).await.unwrap() else {
             panic!("a table comes as a file")
         };
         let size = std::fs::metadata(&path).unwrap().len();

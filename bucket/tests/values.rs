@@ -24,8 +24,11 @@ fn fixture() -> Fixture {
     let folder = scratch.path().join("values");
     std::fs::create_dir(&folder).unwrap();
     let bucket = Bucket::open(&format!("file://{}/bucket", scratch.path().display()).parse().unwrap(), None).unwrap();
-    let limits = ValueLimits { inline_bytes_max: 64, value_bytes_max: 100_000, lists_bytes_max: 1 << 20 };
-    Fixture { values: Values::new(bucket, scratch.path(), limits), folder, _scratch: scratch }
+    Fixture { values: Values::new(bucket, scratch.path(), limits(1 << 20)), folder, _scratch: scratch }
+}
+
+fn limits(tables_bytes_max: u64) -> ValueLimits {
+    ValueLimits { inline_bytes_max: 64, value_bytes_max: 100_000, lists_bytes_max: 1 << 20, tables_bytes_max }
 }
 
 impl Fixture {
@@ -33,6 +36,11 @@ impl Fixture {
         // What a process claims is not to be believed.
         let output = Output { kind: ValueKind::Null, length: Some(77), place };
         self.values.store(KEY, &output, &self.folder).await
+    }
+
+    /// Values of another worker in the same bucket.
+    fn another(&self, tables_bytes_max: u64) -> Values {
+        Values::new(self.values.bucket().clone(), &self.folder, limits(tables_bytes_max))
     }
 
     async fn store_text(&self, text: &str) -> ValueRef {
@@ -65,6 +73,13 @@ impl Fixture {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Rows of the table that an input is.
+fn rows_of(input: &Input) -> usize {
+    let Input::ArrowFile(path) = input else { panic!("{input:?}") };
+    let file = std::fs::File::open(path).unwrap();
+    table::read_stream(file).unwrap().map(|batch| batch.unwrap().num_rows()).sum()
 }
 
 fn is_object(value: &ValueRef) -> bool {
@@ -129,12 +144,36 @@ async fn inputs_are_in_the_frame_or_files() {
     }
 
     let table = f.store_table("[{\"a\": 1}]").await;
-    match f.values.materialize(&table, &f.folder, 2, Accepted::Plain).await.unwrap() {
-        Input::ArrowFile(path) => {
-            let file = std::fs::File::open(path).unwrap();
-            assert_eq!(table::read_stream(file).unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 1);
+    assert_eq!(rows_of(&f.values.materialize(&table, &f.folder, 2, Accepted::Plain).await.unwrap()), 1);
+}
+
+#[tokio::test]
+async fn a_table_that_was_stored_or_read_here_is_not_fetched_again() {
+    let f = fixture();
+    let rows: Vec<_> = (0..500).map(|row| format!("{{\"id\":{row}}}")).collect();
+    let table = f.store_table(&format!("[{}]", rows.join(","))).await;
+    let written = std::fs::read(f.folder.join("value.arrow")).unwrap();
+    std::fs::write(f.folder.join("value.arrow"), "the process goes on writing").unwrap();
+    let (other, none) = (f.another(1 << 20), f.another(0));
+    for values in [&other, &none] {
+        let input = values.materialize(&table, &f.folder, 0, Accepted::Plain).await.unwrap();
+        assert_eq!(rows_of(&input), 500);
+    }
+
+    f.values.bucket().delete(KEY).await.unwrap();
+    for values in [&f.values, &other] {
+        for accepted in [Accepted::Plain, Accepted::Compressed] {
+            let input = values.materialize(&table, &f.folder, 1, accepted).await.unwrap();
+            assert_eq!(rows_of(&input), 500);
         }
-        other => panic!("{other:?}"),
+    }
+    let Input::ArrowFile(path) = f.values.materialize(&table, &f.folder, 2, Accepted::Plain).await.unwrap() else {
+        panic!("a table is a file")
+    };
+    assert_eq!(std::fs::read(path).unwrap(), written, "as the process wrote it");
+    for accepted in [Accepted::Plain, Accepted::Compressed] {
+        let error = none.materialize(&table, &f.folder, 3, accepted).await.unwrap_err();
+        assert!(matches!(error, ValueError::Bucket(BucketError::NotFound { .. })), "{error:?}");
     }
 }
 

@@ -463,5 +463,6 @@ fn value_limits(limits: &Limits) -> ValueLimits {
         inline_bytes_max: limits.inline_bytes_max,
         value_bytes_max: limits.value_bytes_max,
         lists_bytes_max: limits.lists_bytes_max,
+        tables_bytes_max: limits.tables_bytes_max,
     }
 }

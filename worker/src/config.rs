@@ -137,6 +137,8 @@ pub struct Limits {
     pub value_bytes_max: u64,
     /// Disk space for lists that single elements are cut out of.
     pub lists_bytes_max: u64,
+    /// Disk space for tables that were stored or read last; 0: none is kept.
+    pub tables_bytes_max: u64,
     /// Longest line a step's process may answer with.
     pub frame_bytes_max: usize,
     /// Most bytes of a step's log that are kept: the first and the last half.
@@ -220,6 +222,7 @@ impl Default for Limits {
             inline_bytes_max: 16 * 1024,
             value_bytes_max: 1024 * 1024 * 1024,
             lists_bytes_max: 2 * 1024 * 1024 * 1024,
+            tables_bytes_max: 512 * 1024 * 1024,
             frame_bytes_max: 4 * 1024 * 1024,
             log_bytes_max: 1024 * 1024,
             log_inline_bytes_max: 4 * 1024,

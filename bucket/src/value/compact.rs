@@ -59,16 +59,19 @@ pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -
 }
 
 /// Writes a stored table into a file as processes get it: uncompressed.
-pub(super) fn unfold(stored: File, target: &Path) -> Result<(), ValueError> {
+pub(super) fn unfold(stored: File, target: &Path) -> Result<File, ValueError> {
     let in_target = |source| ValueError::io(target, source);
     let reader = table::read_stream(BufReader::with_capacity(1 << 20, stored))?;
-    let out = BufWriter::with_capacity(1 << 20, File::create(target).map_err(in_target)?);
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(target).map_err(in_target)?;
+    let out = BufWriter::with_capacity(1 << 20, &file);
     let mut writer = StreamWriter::try_new(out, &reader.schema()).map_err(TableError::from)?;
     for batch in reader {
         writer.write(&batch.map_err(TableError::from)?).map_err(|error| unwritten(error, target))?;
     }
     writer.finish().map_err(|error| unwritten(error, target))?;
-    writer.get_mut().flush().map_err(in_target)
+    writer.get_mut().flush().map_err(in_target)?;
+    drop(writer);
+    Ok(file)
 }
 
 /// A disk that takes no more is no fault of the table.

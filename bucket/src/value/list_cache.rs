@@ -1,5 +1,5 @@
-//! Lists that many elements are cut out of, and pages of lists: fetched once, however many jobs of a loop ask for an
-//! element at once.
+//! What was used last, by its content: lists that many elements are cut out of, fetched once however many jobs of a loop ask for an
+//! element at once; pages of lists; and tables at hand.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +41,26 @@ impl<T: Weigh> Cache<T> {
         let list = cell.get_or_try_init(|| async { load().await.map(Arc::new) }).await?;
         self.with_cells(|cells| evict(cells, self.bytes_max));
         Ok(Arc::clone(list))
+    }
+
+    /// The thing with this content, where it is here.
+    pub(super) fn find(&self, content: Digest) -> Option<Arc<T>> {
+        self.with_cells(|cells| cells.get(&content).and_then(|cell| cell.get().cloned()))
+    }
+
+    /// Keeps a thing that is here already; one that alone is too large is not kept.
+    pub(super) fn keep(&self, content: Digest, thing: T) {
+        if thing.weight_bytes() <= self.bytes_max {
+            self.with_cells(|cells| {
+                cells.put(content, Arc::new(OnceCell::new_with(Some(Arc::new(thing)))));
+                evict(cells, self.bytes_max);
+            });
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&self) {
+        self.with_cells(LruCache::clear);
     }
 
     fn with_cells<R>(&self, action: impl FnOnce(&mut LruCache<Digest, Cell<T>>) -> R) -> R {
@@ -109,6 +129,23 @@ mod tests {
         get(&cache, "[1, 2, 3]", &loads).await;
         get(&cache, "[1, 2, 3]", &loads).await;
         assert_eq!(loads.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_is_kept_is_found_until_others_need_the_room() {
+        let cache = Cache::new(50);
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        for text in ["[1]", "[2]", "[3]"] {
+            cache.keep(digest(text), list(text));
+        }
+        assert!(cache.find(digest("[1]")).is_none());
+        assert!(cache.find(digest("[2]")).is_some());
+        cache.keep(digest("[4]"), list("[4]"));
+        assert!(cache.find(digest("[2]")).is_some() && cache.find(digest("[3]")).is_none(), "the one used last stays");
+        cache.keep(digest("too large"), list("[1, 2, 3, 4]"));
+        assert!(cache.find(digest("too large")).is_none() && cache.find(digest("[4]")).is_some());
+        cache.clear();
+        assert!(cache.find(digest("[4]")).is_none());
     }
 
     #[tokio::test]

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::frame::Input;
 use protocol::{Format, Place, ValueRef};
 use serde_json::value::RawValue;
 
+use super::at_hand::AtHand;
 use super::compact::unfold;
 use super::element::decode;
 use super::{ValueError, Values, blocking};
@@ -43,24 +45,24 @@ impl Values {
                 write(&path, &decode(encoded)?).await?;
                 Ok(Input::ArrowFile(path))
             }
-            Place::Object { key, format: Format::Arrow, bytes, sha256, .. } if accepted == Accepted::Plain => {
+            Place::Object { key, format: Format::Arrow, bytes, sha256, .. } => {
                 let path = input_path(folder, number, Format::Arrow);
-                let stored = self.fetch(key, Stored { bytes: *bytes, sha256: *sha256 }).await?;
-                let target = path.clone();
-                blocking(move || {
-                    let file = File::open(&stored).map_err(|source| ValueError::io(&stored, source))?;
-                    unfold(file, &target)
-                })
-                .await?;
+                let expected = Stored { bytes: *bytes, sha256: *sha256 };
+                match (self.tables.find(*sha256), accepted) {
+                    (Some(table), _) => {
+                        let target = path.clone();
+                        blocking(move || table.copy_to(&target).map_err(|source| ValueError::io(&target, source)))
+                            .await?;
+                    }
+                    (None, Accepted::Plain) => self.make_plain(key, expected, &path).await?,
+                    (None, Accepted::Compressed) => self.bucket.get_to_file(key, &path, expected).await?,
+                }
                 Ok(Input::ArrowFile(path))
             }
-            Place::Object { key, format, bytes, sha256, .. } => {
-                let path = input_path(folder, number, *format);
+            Place::Object { key, format: Format::Json, bytes, sha256, .. } => {
+                let path = input_path(folder, number, Format::Json);
                 self.bucket.get_to_file(key, &path, Stored { bytes: *bytes, sha256: *sha256 }).await?;
-                Ok(match format {
-                    Format::Json => Input::JsonFile(path),
-                    Format::Arrow => Input::ArrowFile(path),
-                })
+                Ok(Input::JsonFile(path))
             }
             Place::Element { list, index } => {
                 let text = self.element(list, *index).await?;
@@ -72,6 +74,25 @@ impl Values {
                 RawValue::from_string(text).map(Input::Json).map_err(ValueError::NotJson)
             }
         }
+    }
+
+    /// Writes a stored table into a file, uncompressed, and has it at hand from then on.
+    async fn make_plain(&self, key: &str, expected: Stored, target: &Path) -> Result<(), ValueError> {
+        let stored = self.fetch(key, expected).await?;
+        let (target, folder, tables) = (target.to_owned(), self.folder.clone(), Arc::clone(&self.tables));
+        let bytes_max = self.limits.tables_bytes_max;
+        blocking(move || {
+            let file = File::open(&stored).map_err(|source| ValueError::io(&stored, source))?;
+            let file = unfold(file, &target)?;
+            let bytes = file.metadata().map_err(|source| ValueError::io(&target, source))?.len();
+            if bytes <= bytes_max {
+                // Where there is no room for it, it is done without.
+                let at_hand = AtHand::copy_of(&file, bytes, &folder);
+                at_hand.into_iter().for_each(|table| tables.keep(expected.sha256, table));
+            }
+            Ok(())
+        })
+        .await
     }
 }
 

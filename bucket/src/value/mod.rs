@@ -3,6 +3,7 @@
 //! JSON travels as the text it was written in: key order, digits of numbers and big integers stay as they are.
 //! What a step's process hands over is not trusted: kind, length, size and form are read from the bytes themselves.
 
+mod at_hand;
 mod compact;
 mod element;
 mod encode;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Bucket;
+use at_hand::AtHand;
 use list::List;
 use list_cache::Cache;
 use pages::Pages;
@@ -41,21 +43,29 @@ pub struct ValueLimits {
     pub value_bytes_max: u64,
     /// Disk space for lists that elements are cut out of. One list is kept even where it alone is larger.
     pub lists_bytes_max: u64,
+    /// Disk space for tables that were stored or read last, as processes read them: whoever takes one next need not have it fetched.
+    pub tables_bytes_max: u64,
 }
 
 impl Default for ValueLimits {
     fn default() -> Self {
-        Self { inline_bytes_max: 8 << 10, value_bytes_max: 1 << 30, lists_bytes_max: 2 << 30 }
+        Self {
+            inline_bytes_max: 8 << 10,
+            value_bytes_max: 1 << 30,
+            lists_bytes_max: 2 << 30,
+            tables_bytes_max: 512 << 20,
+        }
     }
 }
 
-/// Reads and writes values; clones share one bucket and one cache.
+/// Reads and writes values; clones share one bucket and one cache of each kind.
 #[derive(Debug, Clone)]
 pub struct Values {
     bucket: Bucket,
     /// Where files of lists and tables may lie.
     folder: PathBuf,
     lists: Arc<Cache<List>>,
+    tables: Arc<Cache<AtHand>>,
     indexes: Arc<Cache<Pages>>,
     limits: ValueLimits,
 }
@@ -66,8 +76,9 @@ impl Values {
     #[must_use]
     pub fn new(bucket: Bucket, cache_folder: &Path, limits: ValueLimits) -> Self {
         let lists = Arc::new(Cache::new(limits.lists_bytes_max));
+        let tables = Arc::new(Cache::new(limits.tables_bytes_max));
         let indexes = Arc::new(Cache::new(INDEXES_BYTES_MAX));
-        Self { bucket, folder: cache_folder.to_owned(), lists, indexes, limits }
+        Self { bucket, folder: cache_folder.to_owned(), lists, tables, indexes, limits }
     }
 
     /// The bucket they are in.

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use protocol::frame::{Output, OutputPlace};
 use protocol::{Format, PageIndex, Place, ValueKind, ValueRef};
 use serde_json::value::RawValue;
 
+use super::at_hand::AtHand;
 use super::compact::{Compact, compact};
 use super::element::index_key;
 use super::pages::Pages;
@@ -81,8 +83,32 @@ impl Values {
 
     async fn store_table(&self, key: &str, file: File, bytes: u64) -> Result<ValueRef, ValueError> {
         let folder = self.folder.clone();
-        let Compact { file, shape, pages } = blocking(move || compact(file, bytes, &folder)).await?;
-        self.store_object(key, Format::Arrow, file, shape, pages).await
+        let tables = Arc::clone(&self.tables);
+        let is_kept = bytes <= self.limits.tables_bytes_max;
+        let (stored, at_hand) = blocking(move || {
+            // Where there is no room for it, it is done without.
+            let at_hand = is_kept.then(|| AtHand::copy_of(&file, bytes, &folder).ok()).flatten();
+            let Some(at_hand) = at_hand else { return Ok((compact(file, bytes, &folder)?, None)) };
+            match at_hand
+                .file()
+                .map_err(|source| ValueError::io(&folder, source))
+                .and_then(|copy| compact(copy, bytes, &folder))
+            {
+                Err(ValueError::Io { .. }) => {
+                    drop(at_hand);
+                    tables.clear();
+                    Ok((compact(file, bytes, &folder)?, None))
+                }
+                stored => Ok((stored?, Some(at_hand))),
+            }
+        })
+        .await?;
+        let Compact { file, shape, pages } = stored;
+        let value = self.store_object(key, Format::Arrow, file, shape, pages).await?;
+        if let (Some(at_hand), Place::Object { sha256, .. }) = (at_hand, &value.place) {
+            self.tables.keep(*sha256, at_hand);
+        }
+        Ok(value)
     }
 
     async fn store_object(

@@ -17,6 +17,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 const ENTRIES_MAX: usize = 1_000;
 /// What a source has in it that looks for modules in other places: nobody else knows what it finds there.
 const OTHER_PLACES: [&str; 2] = ["sys.path", "addsitedir"];
+/// What a source has in it that sets variables of the environment: libraries look at theirs when they are loaded.
+const SETTING_VARIABLES: [&str; 4] = ["environ.setdefault(", "environ.update(", "putenv(", "load_dotenv("];
 /// Longest name of a module.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -40,7 +42,7 @@ impl Imports {
                 reader.take(&text, path.parent());
             }
         }
-        if reader.looks_elsewhere {
+        if reader.decides_itself {
             return Self::default();
         }
         let modules: Vec<String> = reader.modules.into_iter().take(MODULES_MAX).collect();
@@ -80,8 +82,8 @@ fn read(path: &Path) -> Option<String> {
 struct Reader<'f> {
     folders: &'f [PathBuf],
     modules: BTreeSet<String>,
-    /// Whether one of the sources looks for modules in other places.
-    looks_elsewhere: bool,
+    /// Whether one of the sources looks for modules in other places, or sets variables before it imports them.
+    decides_itself: bool,
     /// Files of the bundle that are read or will be.
     seen: HashSet<PathBuf>,
     unread: Vec<PathBuf>,
@@ -90,7 +92,8 @@ struct Reader<'f> {
 impl Reader<'_> {
     /// Takes what a source imports; `folder` is that of its file, where it is a module of the bundle.
     fn take(&mut self, source: &str, folder: Option<&Path>) {
-        self.looks_elsewhere |= OTHER_PLACES.iter().any(|word| source.contains(word));
+        let words = OTHER_PLACES.iter().chain(&SETTING_VARIABLES);
+        self.decides_itself |= words.into_iter().any(|word| source.contains(word)) || assigns_variable(source);
         for line in logical_lines(source) {
             for name in imported(&line) {
                 self.name(&name, folder);
@@ -143,6 +146,14 @@ impl Reader<'_> {
             self.unread.push(path);
         }
     }
+}
+
+/// Whether there is an assignment such as `os.environ["NAME"] = …` in it.
+fn assigns_variable(source: &str) -> bool {
+    source.split("environ[").skip(1).any(|rest| {
+        let after = rest.split_once(']').map_or("", |(_, after)| after.trim_start());
+        after.strip_prefix('=').is_some_and(|after| !after.starts_with('='))
+    }) || source.contains("environ |=")
 }
 
 fn is_module(folder: &Path, name: &str) -> bool {
@@ -242,6 +253,18 @@ mod tests {
         assert!(
             of("import helpers, json\n", &[("helpers.py", "import sys\nsys.path.insert(0, 'vendor')\n")]).is_empty()
         );
+        for sets in [
+            "os.environ['A'] = 'b'",
+            "os.environ[\"A\"]=\"b\"",
+            "environ.setdefault('A', 'b')",
+            "os.environ.update(A='b')",
+            "os.environ |= {}",
+        ] {
+            assert!(of(&format!("import os\n{sets}\nimport json\n"), &[]).is_empty(), "{sets}");
+        }
+        for reads in ["x = os.environ['A']", "os.environ['A'] == 'b'", "os.environ.get('A', 'b')"] {
+            assert!(!of(&format!("import os\n{reads}\nimport json\n"), &[]).is_empty(), "{reads}");
+        }
         // Names that nobody counts could hide others.
         let many: Vec<(String, &str)> = (0..=ENTRIES_MAX).map(|number| (format!("m{number}.py"), "")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|(path, text)| (path.as_str(), *text)).collect();

@@ -1,0 +1,126 @@
+//! Tables as processes read them, kept on disk after they were stored or read: a step that takes one of them need not have it fetched
+//! and made plain again. What a step returns is most often taken by the next one.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::copy_file_range;
+use rustix::io::Errno;
+
+use super::list_cache::Weigh;
+
+/// Bytes that are copied at once where the kernel does not do it.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A table in a file without a name: an uncompressed Arrow stream.
+#[derive(Debug)]
+pub(super) struct AtHand {
+    file: File,
+    bytes: u64,
+}
+
+impl AtHand {
+    /// A copy of the `bytes` bytes of a file: whoever can still write to that one changes nothing here.
+    pub(super) fn copy_of(source: &File, bytes: u64, folder: &Path) -> io::Result<Self> {
+        let file = tempfile::tempfile_in(folder)?;
+        copy(source, &file, bytes)?;
+        Ok(Self { file, bytes })
+    }
+
+    /// Writes it into a file of its own.
+    pub(super) fn copy_to(&self, target: &Path) -> io::Result<()> {
+        copy(&self.file, &File::create(target)?, self.bytes)
+    }
+
+    /// The same file, to be read from its begin by one reader at a time.
+    pub(super) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+impl Weigh for AtHand {
+    fn weight_bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Copies the first `bytes` bytes, wherever others are in the source.
+fn copy(source: &File, target: &File, bytes: u64) -> io::Result<()> {
+    let mut copied = 0;
+    while copied < bytes {
+        let (mut from, mut to) = (copied, copied);
+        let rest = usize::try_from(bytes - copied).unwrap_or(usize::MAX);
+        copied += match copy_file_range(source, Some(&mut from), target, Some(&mut to), rest) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count as u64,
+            Err(Errno::INTR) => 0,
+            // Not between these file systems, or not with this kernel.
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                return copy_by_hand(source, target, copied, bytes);
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(())
+}
+
+fn copy_by_hand(source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut place = start;
+    while place < end {
+        let most = buffer.len().min(usize::try_from(end - place).unwrap_or(usize::MAX));
+        match source.read_at(&mut buffer[..most], place)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                target.write_all_at(&buffer[..count], place)?;
+                place += count as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_whole_and_does_not_change_with_its_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut source = tempfile::tempfile().unwrap();
+        source.write_all(&content).unwrap();
+        let kept = AtHand::copy_of(&source, content.len() as u64, folder.path()).unwrap();
+        source.write_all_at(b"other", 0).unwrap();
+        for name in ["first", "second"] {
+            let target = folder.path().join(name);
+            kept.copy_to(&target).unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn without_the_kernels_help_it_is_the_same_from_any_place_on() {
+        let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let (mut source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        source.write_all(&content).unwrap();
+        let bytes = content.len() as u64;
+        copy(&source, &target, 1_000).unwrap();
+        copy_by_hand(&source, &target, 1_000, bytes).unwrap();
+        let mut copied = vec![0; content.len()];
+        target.read_exact_at(&mut copied, 0).unwrap();
+        assert_eq!(copied, content);
+    }
+
+    #[test]
+    fn a_source_that_is_shorter_than_was_said_is_an_error() {
+        let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        source.write_all_at(b"short", 0).unwrap();
+        assert_eq!(copy(&source, &target, 100).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(copy_by_hand(&source, &target, 0, 100).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

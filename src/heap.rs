@@ -7,11 +7,14 @@
 pub fn give_back_large_blocks() {
     #[cfg(target_env = "gnu")]
     {
-        use nix::libc::{M_MMAP_THRESHOLD, mallopt};
-        /// Pages of tables and buffers of files are larger.
-        const LARGE_BYTES: i32 = 512 << 10;
-        // SAFETY: it sets a number of the allocator; one that it refuses changes nothing.
-        unsafe { mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) };
+        use nix::libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
+        /// Larger than pages of tables and buffers of files, which come again and again: their memory is used again.
+        const LARGE_BYTES: i32 = 4 << 20;
+        // SAFETY: each sets a number of the allocator; one that it refuses changes nothing.
+        unsafe {
+            mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+            mallopt(M_TRIM_THRESHOLD, LARGE_BYTES);
+        }
     }
 }
 

@@ -67,7 +67,8 @@ pub(super) fn load(connection: &Connection, name: &str, path: &Path) -> Result<S
         .iter()
         .map(|field| Ok(format!("{} {}", quoted(field.name()), types::sql(field).ok_or_else(|| no_type(name, field))?)))
         .collect::<Result<_, ErrorFrame>>()?;
-    let create = format!("CREATE TABLE {} ({})", quoted(name), columns.join(", "));
+    // In one transaction, rows stay where they are first put; each of its own would move them on, and sum them up again.
+    let create = format!("BEGIN TRANSACTION; CREATE TABLE {} ({})", quoted(name), columns.join(", "));
     connection.execute_batch(&create).map_err(of_database)?;
     let mut appender = connection.appender(name).map_err(of_database)?;
     let mut digits_lost = vec![false; columns.len()];
@@ -77,6 +78,8 @@ pub(super) fn load(connection: &Connection, name: &str, path: &Path) -> Result<S
         // By itself it keeps 200,000 rows beside the table before they go into it.
         appender.flush().map_err(of_database)?;
     }
+    drop(appender);
+    connection.execute_batch("COMMIT").map_err(of_database)?;
     for (field, _) in schema.fields().iter().zip(digits_lost).filter(|(_, lost)| *lost) {
         eprintln!("warning: column `{}` of input `{name}` has nanoseconds; DuckDB keeps microseconds", field.name());
     }

@@ -13,6 +13,8 @@ use crate::descriptors;
 use crate::orphans::{MARK_VARIABLE, Mark};
 use crate::scratch::Scratch;
 
+/// Has the C library take blocks of any size from the same memory, and keep that.
+const KEEPS_BLOCKS: &str = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824";
 /// Variables of the worker's own environment that every step sees.
 const PASSED_ON: [&str; 4] = ["PATH", "LANG", "LC_ALL", "TZ"];
 /// Where steps find programs when the worker itself has no `PATH`.
@@ -89,6 +91,14 @@ pub(crate) fn idle_environment(mode: &Mode, folder: &Path) -> BTreeMap<OsString,
         Mode::Fleet { environment } => fleet_environment(folder, environment),
         Mode::Local { .. } => std::env::vars_os().collect(),
     }
+}
+
+/// The variables of a program of SQL steps that waits for attempts. Each of its forks has one step and then ends: by these words the C
+/// library keeps what is freed for what comes next, instead of giving it back to the system and having it cleared again.
+pub(crate) fn engine_environment(mode: &Mode, folder: &Path) -> BTreeMap<OsString, OsString> {
+    let mut variables = idle_environment(mode, folder);
+    variables.insert("GLIBC_TUNABLES".into(), KEEPS_BLOCKS.into());
+    variables
 }
 
 /// The variables of one attempt.

@@ -104,7 +104,7 @@ impl<H: Hub> Attempts<H> {
                 program: seen,
                 arguments: words.map(Into::into).collect(),
                 folder: folder.to_owned(),
-                environment: launch::idle_environment(&config.mode, folder),
+                environment: launch::engine_environment(&config.mode, folder),
                 enclosed: cell.map(|cell| (enclosure.launcher.clone(), cell)),
             })
         };

@@ -50,10 +50,11 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Whether it is an answer to which no file belongs.
+    /// Whether it is an answer to which nothing is added: no file belongs to it, or one with a table, which is copied before it is read.
     fn is_whole(&self) -> bool {
         let Self::Answer(EndFrame::Result(result)) = self else { return false };
-        result.value.as_ref().is_none_or(|value| matches!(value.place, OutputPlace::Json(_)))
+        let is_whole = |place: &OutputPlace| matches!(place, OutputPlace::Json(_) | OutputPlace::ArrowFile(_));
+        result.value.as_ref().is_none_or(|value| is_whole(&value.place))
     }
 }
 

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Schema};
+use bytes::Bytes;
 use protocol::ValueKind;
+use tempfile::{SpooledData, SpooledTempFile};
 
 use super::ValueError;
 use super::encode::{Encoder, Fault, Paged, encode_all, helpers_max};
@@ -19,27 +21,35 @@ use crate::table::{self, TableError};
 
 /// Tables below this size are encoded before threads have begun.
 const PARALLEL_BYTES_MIN: u64 = 2 << 20;
+/// Stored tables up to this size are not written to a disk on their way.
+const IN_MEMORY_BYTES_MAX: usize = 4 << 20;
 
 /// A table as it is stored.
 pub(super) struct Compact {
-    pub(super) file: File,
+    pub(super) content: Content,
     pub(super) shape: Shape,
     /// `None` where all is one page, or no page can be read by itself.
     pub(super) pages: Option<Pages>,
 }
 
+/// What goes to the bucket.
+pub(super) enum Content {
+    Memory(Bytes),
+    /// To be read from its current place.
+    File(File),
+}
+
 /// Reads a whole stream of `bytes` bytes that a process wrote, so that nobody after this meets one that cannot be read, and
-/// writes it into a file without a name in `folder` as it is stored.
+/// makes of it what is stored; a large one lies in a file without a name in `folder`.
 pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -> Result<Compact, ValueError> {
     let scan = table::scan_stream(&mut stream, bytes)?;
     stream.rewind().map_err(|error| TableError::Malformed(error.to_string()))?;
     let reader = table::read_stream(BufReader::with_capacity(1 << 20, &mut stream))?;
     let schema = reader.schema();
     let in_folder = |source| ValueError::io(folder, source);
-    let mut file = tempfile::tempfile_in(folder).map_err(in_folder)?;
     let mut encoder = Encoder::new(&schema).map_err(TableError::from)?;
     let is_divisible = is_divisible(&schema);
-    let mut out = Paged::new(BufWriter::with_capacity(1 << 20, &file), encoder.take());
+    let mut out = Paged::new(SpooledTempFile::new_in(IN_MEMORY_BYTES_MAX, folder), encoder.take());
     // What has dictionaries is written in its order by one.
     let helpers = if is_divisible && bytes >= PARALLEL_BYTES_MIN { helpers_max() } else { 0 };
     let written = encode_all(reader, is_divisible, &mut encoder, helpers, &mut out);
@@ -51,11 +61,17 @@ pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -
         });
     }
     let end = encoder.finish().map_err(TableError::from)?;
-    let (head, pages) = out.finish(&end).map_err(in_folder)?;
-    file.rewind().map_err(in_folder)?;
+    let (written, head, pages) = out.finish(&end).map_err(in_folder)?;
+    let content = match written.into_inner() {
+        SpooledData::InMemory(content) => Content::Memory(Bytes::from(content.into_inner())),
+        SpooledData::OnDisk(mut file) => {
+            file.rewind().map_err(in_folder)?;
+            Content::File(file)
+        }
+    };
     let shape = Shape { kind: ValueKind::Table, length: Some(scan.rows) };
     let is_paged = is_divisible && pages.len() > 1;
-    Ok(Compact { file, shape, pages: is_paged.then_some(Pages { length: scan.rows, head, pages }) })
+    Ok(Compact { content, shape, pages: is_paged.then_some(Pages { length: scan.rows, head, pages }) })
 }
 
 /// Writes a stored table into a file as processes get it: uncompressed.

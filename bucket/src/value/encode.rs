@@ -191,12 +191,12 @@ impl<W: Write> Paged<W> {
         self.out.write_all(&self.head)
     }
 
-    /// Writes the end of the stream; what is before the first page, and all pages.
-    pub(super) fn finish(mut self, end: &[u8]) -> io::Result<(Vec<u8>, Vec<Page>)> {
+    /// Writes the end of the stream; answers with where all is, what is before the first page, and all pages.
+    pub(super) fn finish(mut self, end: &[u8]) -> io::Result<(W, Vec<u8>, Vec<Page>)> {
         self.begin()?;
         self.out.write_all(end)?;
         self.out.flush()?;
-        Ok((self.head, self.pages))
+        Ok((self.out, self.head, self.pages))
     }
 }
 

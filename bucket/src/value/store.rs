@@ -14,7 +14,7 @@ use protocol::{Format, PageIndex, Place, ValueKind, ValueRef};
 use serde_json::value::RawValue;
 
 use super::at_hand::AtHand;
-use super::compact::{Compact, compact};
+use super::compact::{Compact, Content, compact};
 use super::element::index_key;
 use super::pages::Pages;
 use super::shape::Shape;
@@ -78,7 +78,7 @@ impl Values {
             Ok((file, shape, pages))
         })
         .await?;
-        self.store_object(key, Format::Json, file, shape, pages).await
+        self.store_object(key, Format::Json, Content::File(file), shape, pages).await
     }
 
     async fn store_table(&self, key: &str, file: File, bytes: u64) -> Result<ValueRef, ValueError> {
@@ -103,8 +103,8 @@ impl Values {
             }
         })
         .await?;
-        let Compact { file, shape, pages } = stored;
-        let value = self.store_object(key, Format::Arrow, file, shape, pages).await?;
+        let Compact { content, shape, pages } = stored;
+        let value = self.store_object(key, Format::Arrow, content, shape, pages).await?;
         if let (Some(at_hand), Place::Object { sha256, .. }) = (at_hand, &value.place) {
             self.tables.keep(*sha256, at_hand);
         }
@@ -115,12 +115,17 @@ impl Values {
         &self,
         key: &str,
         format: Format,
-        file: File,
+        content: Content,
         shape: Shape,
         pages: Option<Pages>,
     ) -> Result<ValueRef, ValueError> {
-        // What grows on its way to the bucket is not what was looked at.
-        let stored = self.bucket.put_file(key, file, self.limits.value_bytes_max);
+        let stored = async {
+            match content {
+                Content::Memory(content) => self.bucket.put(key, content).await,
+                // What grows on its way to the bucket is not what was looked at.
+                Content::File(file) => self.bucket.put_file(key, file, self.limits.value_bytes_max).await,
+            }
+        };
         // Both go to their ends, so that an upload in parts is closed whatever becomes of the index.
         let (index, stored) = tokio::join!(self.store_index(key, pages), stored);
         let (index, stored) = (index?, stored?);

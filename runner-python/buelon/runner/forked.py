@@ -31,11 +31,11 @@ class Step:
         self._environment = dict(os.environ)
         launch = {"folder": "/", "environment": {**self._environment, **dict.fromkeys(_VARIABLES, "1")}}
         self._practice = frames.to_line({**launch, "bounds": self._bounds.now()})
-        self._prepared = self._settled = None
+        self._prepared = None
 
-    def prepare(self, after_fork, after_settling):
-        """Has each process call these, where they are anything, before its step: the second one in the environment of that."""
-        self._prepared, self._settled = after_fork, after_settling
+    def prepare(self, after_fork):
+        """Has each process call this, where it is anything, before its step."""
+        self._prepared = after_fork
 
     def become(self, descriptors, cell, ready, highest, has_time=False):
         """In the new process: never returns. ``highest`` is the highest descriptor that may be open."""
@@ -55,8 +55,6 @@ class Step:
             if has_time:
                 self._take_memory()
             frame = self._settle_in(self._listen())
-            if self._settled is not None:
-                self._settled()
             start.run_and_exit(streams.Channel(_ANSWER), frame)
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)

@@ -10,9 +10,8 @@ import sys
 
 from . import failures
 
-_QUIET_THREADS = ("jemalloc_bg_thd", "polars-ooc-clea")
-"""Threads that a fork does without. The first one its library ends before a fork and begins again when it needs it. The second one
-removes files that polars has written and needs no more, and nobody waits for that: they go with the folder of the attempt."""
+_QUIET_THREADS = ("jemalloc_bg_thd",)
+"""Threads that their library ends before a fork and begins again when it needs them."""
 _BLAS = "OPENBLAS_NUM_THREADS"
 """It begins its threads when it is loaded, unless it is to have one only."""
 
@@ -84,12 +83,6 @@ def after_fork():
     numbers = sys.modules.get("numpy.random")
     # Its other generators, and those of Python, see to this themselves.
     return getattr(numbers, "seed", None)
-
-
-def after_settling():
-    """What a fork must do when it has its step's environment; None where there is nothing."""
-    # It looks at its variables when it is loaded; those of the step came after that.
-    return getattr(sys.modules.get("polars._plr"), "config_reload_env_vars", None)
 
 
 def _threads():

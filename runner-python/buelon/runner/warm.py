@@ -183,7 +183,7 @@ class _Server:
                 return False
         else:
             _share()
-            self._step.prepare(preload.after_fork(), preload.after_settling())
+            self._step.prepare(preload.after_fork())
             count, data_bytes = self._preload.finish()
             self._say(f"loaded {count} {data_bytes}")
         return True

@@ -49,8 +49,8 @@ def loaded(worker, *names, own=()):
     return " ".join((word, rest[0])) if word == "loaded" else " ".join((word, *rest))
 
 
-def returned(worker, code, environment=None):
-    _, answer = worker.fork(code, environment=environment)
+def returned(worker, code):
+    _, answer = worker.fork(code)
     frame = answer_of(answer)
     worker.hear_end()
     return json.loads(frame["value"]["place"]["json"])
@@ -110,25 +110,6 @@ def test_what_is_logged_is_arranged_for_each_step_anew(worker):
     loaded(worker, "logging")
     code = "import logging\nlevels = [logging.root.level, logging.lastResort.level]\ndef step(): return levels"
     assert returned(worker, code) == [30, 30]
-
-
-def test_polars_is_there_in_a_fork_and_works_with_the_variables_of_the_step(tmp_path):
-    site = next(path for path in sys.path if os.path.isdir(os.path.join(path, "polars")))
-    worker = Worker(tmp_path, f"import sys; sys.path.append({site!r}); ")
-    try:
-        assert loaded(worker, "polars").startswith("loaded ")
-        code = """import sys
-had = 'polars' in sys.modules
-import os, polars
-def step():
-    numbers = polars.DataFrame({'n': range(100_000)}).lazy().with_columns(rest=polars.col.n % 7)
-    sums = numbers.group_by('rest').agg(polars.col.n.sum()).sort('rest').collect()
-    return [had, polars.thread_pool_size(), sums['n'].sum()]
-"""
-        found = [returned(worker, code, {"POLARS_MAX_THREADS": threads}) for threads in ("1", "3")]
-    finally:
-        worker.close()
-    assert found == [[True, 1, 4_999_950_000], [True, 3, 4_999_950_000]]
 
 
 def test_random_numbers_of_numpy_differ_between_forks(tmp_path):

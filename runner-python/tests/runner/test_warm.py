@@ -27,7 +27,7 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=theirs, start_new_session=True)
         theirs.close()
 
-    def fork(self, code, log=2, order="fork", environment=None):
+    def fork(self, code, log=2, order="fork"):
         """Starts a step; its process and the end of its output."""
         stdin, feed = os.pipe()
         answer, stdout = os.pipe()
@@ -36,12 +36,12 @@ class Worker:
         os.close(stdout)
         word, number, pid = self.hear()
         assert (word, number) == ("forked", "7")
-        os.write(feed, self.input(code, environment))
+        os.write(feed, self.input(code))
         os.close(feed)
         return int(pid), answer
 
-    def input(self, code, environment=None):
-        launch = {"folder": str(self.folder), "environment": {"ONLY": "this", **(environment or {})}}
+    def input(self, code):
+        launch = {"folder": str(self.folder), "environment": {"ONLY": "this"}}
         start = {
             "protocol": 1,
             "step": "work",

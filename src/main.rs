@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     if let Some(code) = sandbox::launch(std::env::args_os().skip(1)) {
         return code;
     }
-    heap::give_back_large_blocks();
+    heap::set(heap::Policy::GiveBack);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return parse_failed(&error),
@@ -66,6 +66,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode> {
     if let Command::SqlStep { words } = cli.command {
+        heap::set(heap::Policy::Keep);
         return Ok(worker::sql_step_main(words));
     }
     let context = Context::load(cli.data_dir)?;

@@ -1,6 +1,8 @@
 //! Tables on their way from Python through a database and back, and large ones between databases.
 
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -112,8 +114,10 @@ const FORMS: [&str; 4] = ["records", "pandas", "polars", "pyarrow"];
 /// Tables of `rows` rows, in every form, through every database.
 pub fn measure(rows: usize, rounds: usize) {
     let server = Server::shared();
-    // The interpreter with all these packages is one of a virtual environment, wherever its own may lie.
-    let mut fleet = server.fleet(&server.database()).with("BUE_SANDBOX", "off").start(1);
+    let mut fleet = server.fleet(&server.database());
+    let notes = notes(&fleet);
+    // The interpreter with all these packages is one of a virtual environment, wherever that may lie.
+    fleet = fleet.with("BUE_STEP_READABLE", &prefix()).with("BUE_STEP_WRITABLE", &notes.to_string_lossy()).start(1);
     let arrow_mb = rows as f64 * ROW_BYTES / 1e6;
     println!("| {rows} rows × 6 columns | {arrow_mb:.1} MB as Arrow |");
     for form in FORMS {
@@ -122,19 +126,28 @@ pub fn measure(rows: usize, rounds: usize) {
             continue;
         }
         for engine in ["sqlite3", "duckdb", "postgres"] {
-            report(&mut fleet, form, engine, rows, rounds, arrow_mb);
+            report(&mut fleet, &notes, (form, engine), rows, rounds, arrow_mb);
         }
     }
 }
 
-fn report(fleet: &mut Fleet, form: &str, engine: &str, rows: usize, rounds: usize, arrow_mb: f64) {
+/// A folder of the fleet in which every step may write.
+fn notes(fleet: &Fleet) -> PathBuf {
+    let folder = fleet.path().join("notes");
+    std::fs::create_dir_all(&folder).expect("a folder for the steps' notes");
+    std::fs::set_permissions(fleet.path(), Permissions::from_mode(0o755)).expect("a folder that others pass through");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o777)).expect("a folder for everybody");
+    folder
+}
+
+fn report(fleet: &mut Fleet, notes: &Path, (form, engine): (&str, &str), rows: usize, rounds: usize, arrow_mb: f64) {
     let processes = processes(fleet);
     let before = now_mb(&processes);
     let (mut all, mut ways, mut one_row, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..rounds {
-        one_row.push(run_noted(fleet, form, engine, 1).1);
+        one_row.push(run_noted(fleet, notes, &script(form, engine, 1, notes)).1);
         let watch = Watch::start(processes.clone());
-        let (took, way) = run_noted(fleet, form, engine, rows);
+        let (took, way) = run_noted(fleet, notes, &script(form, engine, rows, notes));
         peak = peak.max(watch.end().ours_mb - before);
         all.push(took);
         ways.push(way);
@@ -149,10 +162,8 @@ fn report(fleet: &mut Fleet, form: &str, engine: &str, rows: usize, rounds: usiz
 }
 
 /// Seconds from the upload to the end, and of these from the return of the first function to the call of the last.
-fn run_noted(fleet: &mut Fleet, form: &str, engine: &str, rows: usize) -> (f64, f64) {
-    let notes = fleet.path().join("notes");
-    std::fs::create_dir_all(&notes).expect("a folder for the steps' notes");
-    let took = run(fleet, &script(form, engine, rows, &notes));
+fn run_noted(fleet: &mut Fleet, notes: &Path, script: &str) -> (f64, f64) {
+    let took = run(fleet, script);
     let noted = |word: &str| -> f64 {
         let text = std::fs::read_to_string(notes.join(word)).expect("a note of each step");
         text.parse().expect("a time")
@@ -187,6 +198,12 @@ fn processes(fleet: &Fleet) -> Vec<i32> {
 
 fn python() -> String {
     std::env::var("BUE_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+/// The folder of the interpreter's packages.
+fn prefix() -> String {
+    let asked = Command::new(python()).args(["-c", "import sys; print(sys.prefix)"]).output();
+    String::from_utf8_lossy(&asked.expect("an interpreter").stdout).trim().to_owned()
 }
 
 /// Whether the interpreter has what this form of table needs.

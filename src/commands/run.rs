@@ -18,7 +18,7 @@ use crate::service::{log, sandbox, stop};
 use crate::settings::limits::{self, BundleLimits};
 use crate::settings::{engines, table, value};
 use crate::show::json::{self, Document};
-use crate::{output, show};
+use crate::{heap, output, show};
 
 /// Running steps of a run that is broken off get no time to finish: nobody will take them up.
 const DRAIN: Duration = Duration::from_millis(1);
@@ -65,6 +65,8 @@ fn options(context: &Context, arguments: &RunArguments, bundle: &Bundle, plan: &
     let python = context.python(arguments.python.as_ref())?;
     // The engine gives it a folder of its own.
     let mut worker = worker::Config::new(bundle.listing.root.clone(), python).map_err(Error::machine)?;
+    heap::set(heap::Policy::UseAgain);
+    worker.after_large = heap::give_back;
     if arguments.sandbox {
         worker.sandbox = sandbox::open(context, None, &[], &context.data_dir.create(Service::Worker)?)?;
     } else {

@@ -9,6 +9,7 @@ use crate::client::{Client, Patience};
 use crate::context::{Context, block_on_all_cores};
 use crate::data_dir::Service;
 use crate::error::{Error, Result};
+use crate::heap;
 use crate::output;
 use crate::secrets;
 use crate::service::{keys, log, sandbox, stop, token};
@@ -82,6 +83,8 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     let data_dir = context.data_dir.create(Service::Worker)?;
     let sandbox = sandbox::open(context, arguments.sandbox, &arguments.writable, &data_dir)?;
     let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
+    heap::set(heap::Policy::UseAgain);
+    config.after_large = heap::give_back;
     config.sandbox = sandbox;
     config.limits = limits::worker(sources)?;
     config.groups = ::worker::Groups::make(&config.limits).ok().map(Arc::new);

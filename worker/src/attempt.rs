@@ -110,7 +110,7 @@ impl<H: Hub> Attempts<H> {
         }
         let environments = shared.config.environments.clone().unwrap_or_else(|| root.join("environments"));
         Ok(Self {
-            values: Values::new(bucket, &lists, value_limits(&shared.config.limits)),
+            values: Values::new(bucket, &lists, value_limits(&shared.config.limits)).calling(shared.config.after_large),
             bundles: Arc::new(bundles.map_err(unusable)?),
             bytecode: Arc::new(Bytecode::new(scratches.folder().join("bytecode"), enclosure.clone())),
             environments: Environments::open(environments, &shared.config, enclosure.clone()),

@@ -41,6 +41,8 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// Control groups that bound all steps together, where there are any.
     pub groups: Option<Arc<Groups>>,
+    /// Called when a large table has been read or written, and left much memory free.
+    pub after_large: fn(),
     /// Bounds of everything that could grow.
     pub limits: Limits,
 }
@@ -68,6 +70,7 @@ impl Config {
             engines: Engines::default(),
             sandbox: Sandbox::off(),
             groups: None,
+            after_large: || (),
             limits: Limits::default(),
         })
     }

@@ -226,7 +226,7 @@ mod tests {
         let mut file = Vec::new();
         let mut out = Paged::new(&mut file, encoder.take());
         encode_all(batches.into_iter(), true, &mut encoder, helpers, &mut out)?;
-        let (_, pages) = out.finish(&encoder.finish().unwrap()).unwrap();
+        let (_, _, pages) = out.finish(&encoder.finish().unwrap()).unwrap();
         let places = pages.iter().map(|page| (page.first, page.end)).collect();
         Ok((file, places))
     }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::at_hand::AtHand;
 use super::compact::unfold;
 use super::element::decode;
-use super::{ValueError, Values, blocking};
+use super::{LARGE_BYTES, ValueError, Values, blocking};
 use crate::client::Stored;
 
 /// Longest JSON text inside a frame, in bytes; a longer element of a list goes to a file.
@@ -81,7 +81,7 @@ impl Values {
         let stored = self.fetch(key, expected).await?;
         let (target, folder, tables) = (target.to_owned(), self.folder.clone(), Arc::clone(&self.tables));
         let bytes_max = self.limits.tables_bytes_max;
-        blocking(move || {
+        let bytes = blocking(move || {
             let file = File::open(&stored).map_err(|source| ValueError::io(&stored, source))?;
             let file = unfold(file, &target)?;
             let bytes = file.metadata().map_err(|source| ValueError::io(&target, source))?.len();
@@ -90,9 +90,13 @@ impl Values {
                 let at_hand = AtHand::copy_of(&file, bytes, &folder);
                 at_hand.into_iter().for_each(|table| tables.keep(expected.sha256, table));
             }
-            Ok(())
+            Ok(bytes)
         })
-        .await
+        .await?;
+        if bytes >= LARGE_BYTES {
+            tokio::task::spawn_blocking(self.after_large);
+        }
+        Ok(())
     }
 }
 

@@ -34,6 +34,9 @@ pub use materialize::Accepted;
 /// Size of the indexes of pages that are kept in memory.
 const INDEXES_BYTES_MAX: u64 = 16 << 20;
 
+/// Tables from this size on leave much free memory behind when they have been read or written.
+const LARGE_BYTES: u64 = 1 << 20;
+
 /// Limits of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueLimits {
@@ -68,6 +71,7 @@ pub struct Values {
     tables: Arc<Cache<AtHand>>,
     indexes: Arc<Cache<Pages>>,
     limits: ValueLimits,
+    after_large: fn(),
 }
 
 impl Values {
@@ -78,7 +82,13 @@ impl Values {
         let lists = Arc::new(Cache::new(limits.lists_bytes_max));
         let tables = Arc::new(Cache::new(limits.tables_bytes_max));
         let indexes = Arc::new(Cache::new(INDEXES_BYTES_MAX));
-        Self { bucket, folder: cache_folder.to_owned(), lists, tables, indexes, limits }
+        Self { bucket, folder: cache_folder.to_owned(), lists, tables, indexes, limits, after_large: || () }
+    }
+
+    /// Has `after_large` called when a large table has been read or written: a word to the allocator, for example.
+    #[must_use]
+    pub fn calling(self, after_large: fn()) -> Self {
+        Self { after_large, ..self }
     }
 
     /// The bucket they are in.

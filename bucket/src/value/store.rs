@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use base64::Engine;
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use super::compact::{Compact, Content, compact};
 use super::element::index_key;
 use super::pages::Pages;
 use super::shape::Shape;
-use super::{ValueError, Values, blocking};
+use super::{LARGE_BYTES, ValueError, Values, blocking};
 use crate::client::Stored;
 use crate::table;
 
@@ -82,33 +81,33 @@ impl Values {
     }
 
     async fn store_table(&self, key: &str, file: File, bytes: u64) -> Result<ValueRef, ValueError> {
-        let folder = self.folder.clone();
-        let tables = Arc::clone(&self.tables);
-        let is_kept = bytes <= self.limits.tables_bytes_max;
-        let (stored, at_hand) = blocking(move || {
-            // Where there is no room for it, it is done without.
-            let at_hand = is_kept.then(|| AtHand::copy_of(&file, bytes, &folder).ok()).flatten();
-            let Some(at_hand) = at_hand else { return Ok((compact(file, bytes, &folder)?, None)) };
-            match at_hand
-                .file()
-                .map_err(|source| ValueError::io(&folder, source))
-                .and_then(|copy| compact(copy, bytes, &folder))
-            {
-                Err(ValueError::Io { .. }) => {
-                    drop(at_hand);
-                    tables.clear();
-                    Ok((compact(file, bytes, &folder)?, None))
-                }
-                stored => Ok((stored?, Some(at_hand))),
-            }
-        })
-        .await?;
+        let values = self.clone();
+        let (stored, at_hand) = blocking(move || values.compact(file, bytes)).await?;
         let Compact { content, shape, pages } = stored;
         let value = self.store_object(key, Format::Arrow, content, shape, pages).await?;
+        if bytes >= LARGE_BYTES {
+            // Nobody waits for it.
+            tokio::task::spawn_blocking(self.after_large);
+        }
         if let (Some(at_hand), Place::Object { sha256, .. }) = (at_hand, &value.place) {
             self.tables.keep(*sha256, at_hand);
         }
         Ok(value)
+    }
+
+    /// The table that a process wrote, as it is stored, and as it is at hand from then on; where there is no room for that, without.
+    fn compact(&self, file: File, bytes: u64) -> Result<(Compact, Option<AtHand>), ValueError> {
+        let folder = self.folder.as_path();
+        if bytes <= self.limits.tables_bytes_max
+            && let Ok(at_hand) = AtHand::copy_of(&file, bytes, folder)
+            && let Ok(copy) = at_hand.file()
+        {
+            match compact(copy, bytes, folder) {
+                Err(ValueError::Io { .. }) => self.tables.clear(),
+                stored => return Ok((stored?, Some(at_hand))),
+            }
+        }
+        Ok((compact(file, bytes, folder)?, None))
     }
 
     async fn store_object(

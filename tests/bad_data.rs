@@ -141,6 +141,33 @@ fn a_value_that_was_changed_or_removed_is_named_and_made_again_by_a_reset() {
 }
 
 #[test]
+fn a_table_that_its_worker_has_at_hand_is_taken_while_the_bucket_is_away() {
+    let mut fleet = Fleet::empty().start(0);
+    fleet.start_worker(&["-s", "default,later"]);
+    fleet.write(
+        "s/x.bue",
+        "rows:\n    python\n    rows\n    `def rows(): return [{'n': n} for n in range(20_000)]`\n\
+         sums:\n    sqlite3\n    !scope later\n    t\n    `SELECT sum(n) AS n FROM t`\n\
+         length:\n    python\n    !scope later\n    length\n    `def length(rows): return [len(rows), rows[-1]]`\n\
+         a = rows | sums\nb = rows | length\nx = a()\ny = b()\n",
+    );
+    fleet.bue(&["pause", "--scope", "later"]).expect(0);
+    let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
+    let run = run_of(&upload);
+    eventually("tables", || {
+        let jobs = jobs(&mut fleet, &run);
+        (jobs.iter().filter(|job| job["state"] == "succeeded").count() == 2).then_some(())
+    });
+    fleet.bucket.as_mut().unwrap().kill();
+    fleet.bue(&["resume", "--scope", "later"]).expect(0);
+    upload.end().expect(0);
+    let results = fleet.bue(&["results", &run, "--json"]).expect(0).stdout;
+    let results: Value = serde_json::from_str(&results).unwrap();
+    let values: Vec<&Value> = results["results"].as_array().unwrap().iter().map(|result| &result["value"]).collect();
+    assert_eq!(values, [&json!([{"n": 199_990_000}]), &json!([20_000, {"n": 19_999}])]);
+}
+
+#[test]
 fn jobs_wait_for_a_bucket_that_is_away_longer_than_an_attempt_waits() {
     let quick = Fleet::empty().with("BUE_WORKER_PATIENCE", "1s").with("BUE_WORKER_RELEASE_DELAY", "200ms");
     let mut fleet = quick.start(0);

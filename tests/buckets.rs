@@ -66,11 +66,16 @@ fn start(fleet: &mut Fleet) {
     fleet.start_worker(&[]);
 }
 
+/// Its worker keeps no tables, so that all of them go through the bucket.
+fn without_tables_at_hand(fleet: Fleet) -> Fleet {
+    fleet.with("BUE_WORKER_TABLES_BYTES_MAX", "0")
+}
+
 #[test]
 fn a_folder() {
     let mut fleet = Fleet::empty();
     let url = format!("file://{}/values", fleet.path().display());
-    fleet = fleet.with("BUE_BUCKET", &url);
+    fleet = without_tables_at_hand(fleet.with("BUE_BUCKET", &url));
     start(&mut fleet);
     let ended = upload(&mut fleet);
     check(&mut fleet, ended);
@@ -78,7 +83,7 @@ fn a_folder() {
 
 #[test]
 fn the_server_of_bue_bucket() {
-    let mut fleet = Fleet::empty().start(1);
+    let mut fleet = without_tables_at_hand(Fleet::empty()).start(1);
     let ended = upload(&mut fleet);
     check(&mut fleet, ended);
 }
@@ -86,7 +91,7 @@ fn the_server_of_bue_bucket() {
 #[test]
 fn an_s3_service_that_goes_away_in_the_middle_and_comes_back() {
     let mut weed = Weed::start();
-    let mut fleet = weed.fleet();
+    let mut fleet = without_tables_at_hand(weed.fleet());
     start(&mut fleet);
     fleet.write("s/x.bue", SCRIPT);
     let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);

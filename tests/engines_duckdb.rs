@@ -190,8 +190,13 @@ fn bounds_of_memory_and_of_a_value_hold_and_what_does_not_fit_spills() {
 }
 
 #[test]
-fn large_tables_go_through() {
-    let mut fleet = fleet();
+fn large_tables_go_through_the_bucket_and_past_it() {
+    for at_hand in ["0", "512MiB"] {
+        large_tables_go_through(fleet().with("BUE_WORKER_TABLES_BYTES_MAX", at_hand));
+    }
+}
+
+fn large_tables_go_through(mut fleet: Fleet) {
     let python =
         "def rows():\n    return [{'id': i, 'name': f'é{i}' if i % 3 else None, 'f': i / 8} for i in range(150000)]\n";
     fleet.write("rows.py", python);

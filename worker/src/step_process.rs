@@ -50,7 +50,7 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Whether it is an answer to which nothing is added: no file belongs to it, or one with a table, which is copied before it is read.
+    /// Whether it is an answer to which nothing is added: no file belongs to it, or one with a table, which is copied at once.
     fn is_whole(&self) -> bool {
         let Self::Answer(EndFrame::Result(result)) = self else { return false };
         let is_whole = |place: &OutputPlace| matches!(place, OutputPlace::Json(_) | OutputPlace::ArrowFile(_));

@@ -165,7 +165,7 @@ limits! {
         inline_bytes_max, BUE_WORKER_INLINE_BYTES_MAX "Worker: largest value that travels inside lease and settlement.";
         value_bytes_max, BUE_WORKER_VALUE_BYTES_MAX "Worker: largest value of a step.";
         lists_bytes_max, BUE_WORKER_LISTS_BYTES_MAX "Worker: disk space for lists whose items its steps get one by one.";
-        tables_bytes_max, BUE_WORKER_TABLES_BYTES_MAX from 0 "Worker: disk space for tables that its steps returned or read last, which the next ones then need not fetch; 0: none.";
+        tables_bytes_max, BUE_WORKER_TABLES_BYTES_MAX from 0 "Worker: disk space for tables that its steps returned or read last, which the next ones then need not fetch; none while the disk has less left, and with 0.";
         frame_bytes_max, BUE_WORKER_FRAME_BYTES_MAX "Worker: longest line a step's process may answer with.";
         log_bytes_max, BUE_WORKER_LOG_BYTES_MAX "Worker: bytes of a step's log that are kept: the first and the last half.";
         log_inline_bytes_max, BUE_WORKER_LOG_INLINE_BYTES_MAX "Worker: largest log that travels inside the settlement.";

@@ -197,6 +197,7 @@ impl<H: Hub> Attempts<H> {
             Ending::Answer(EndFrame::Error(error)) if is_away(step, &error) && self.is_of_fleet() => {
                 if step.language != Language::Postgres {
                     self.disk_outage.failed(&error.message);
+                    self.values.forget_tables();
                 }
                 Err(Trouble::Away(error.message))
             }
@@ -229,6 +230,7 @@ impl<H: Hub> Attempts<H> {
     /// The trouble of an attempt that found this machine's disk failing.
     fn disk(&self, error: &io::Error) -> Trouble {
         self.disk_outage.failed(&format!("the worker's data folder cannot be used: {error}"));
+        self.values.forget_tables();
         Trouble::Away(format!("the worker's disk failed: {error}"))
     }
 

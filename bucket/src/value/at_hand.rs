@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::copy_file_range;
+use rustix::fs::{copy_file_range, fstatvfs};
 use rustix::io::Errno;
 
 use super::list_cache::Weigh;
@@ -22,9 +22,14 @@ pub(super) struct AtHand {
 }
 
 impl AtHand {
-    /// A copy of the `bytes` bytes of a file: whoever can still write to that one changes nothing here.
-    pub(super) fn copy_of(source: &File, bytes: u64, folder: &Path) -> io::Result<Self> {
+    /// A copy of the `bytes` bytes of a file, where the disk has `room` bytes more than it takes: whoever can still write to that file
+    /// changes nothing here.
+    pub(super) fn copy_of(source: &File, bytes: u64, folder: &Path, room: u64) -> io::Result<Self> {
         let file = tempfile::tempfile_in(folder)?;
+        let disk = fstatvfs(&file)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes.saturating_add(room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         copy(source, &file, bytes)?;
         Ok(Self { file, bytes })
     }
@@ -94,7 +99,9 @@ mod tests {
         let content: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
         let mut source = tempfile::tempfile().unwrap();
         source.write_all(&content).unwrap();
-        let kept = AtHand::copy_of(&source, content.len() as u64, folder.path()).unwrap();
+        let kept = AtHand::copy_of(&source, content.len() as u64, folder.path(), 1 << 20).unwrap();
+        let crowded = AtHand::copy_of(&source, content.len() as u64, folder.path(), u64::MAX / 2);
+        assert_eq!(crowded.unwrap_err().kind(), io::ErrorKind::StorageFull);
         source.write_all_at(b"other", 0).unwrap();
         for name in ["first", "second"] {
             let target = folder.path().join(name);

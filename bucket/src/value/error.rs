@@ -75,6 +75,11 @@ impl ValueError {
         matches!(self, Self::Bucket(error) if error.is_misconfigured())
     }
 
+    /// Whether a file of this machine could not be read or written.
+    pub(super) fn is_of_this_disk(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Bucket(BucketError::Io { .. }))
+    }
+
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }

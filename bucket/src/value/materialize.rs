@@ -2,13 +2,11 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use protocol::frame::Input;
 use protocol::{Format, Place, ValueRef};
 use serde_json::value::RawValue;
 
-use super::at_hand::AtHand;
 use super::compact::unfold;
 use super::element::decode;
 use super::{LARGE_BYTES, ValueError, Values, blocking};
@@ -32,6 +30,20 @@ impl Values {
     /// # Errors
     /// See [`ValueError`].
     pub async fn materialize(
+        &self,
+        value: &ValueRef,
+        folder: &Path,
+        number: usize,
+        accepted: Accepted,
+    ) -> Result<Input, ValueError> {
+        let input = self.input(value, folder, number, accepted).await;
+        if input.as_ref().is_err_and(ValueError::is_of_this_disk) {
+            self.forget_tables();
+        }
+        input
+    }
+
+    async fn input(
         &self,
         value: &ValueRef,
         folder: &Path,
@@ -79,16 +91,13 @@ impl Values {
     /// Writes a stored table into a file, uncompressed, and has it at hand from then on.
     async fn make_plain(&self, key: &str, expected: Stored, target: &Path) -> Result<(), ValueError> {
         let stored = self.fetch(key, expected).await?;
-        let (target, folder, tables) = (target.to_owned(), self.folder.clone(), Arc::clone(&self.tables));
-        let bytes_max = self.limits.tables_bytes_max;
+        let (target, values) = (target.to_owned(), self.clone());
         let bytes = blocking(move || {
             let file = File::open(&stored).map_err(|source| ValueError::io(&stored, source))?;
             let file = unfold(file, &target)?;
             let bytes = file.metadata().map_err(|source| ValueError::io(&target, source))?.len();
-            if bytes <= bytes_max {
-                // Where there is no room for it, it is done without.
-                let at_hand = AtHand::copy_of(&file, bytes, &folder);
-                at_hand.into_iter().for_each(|table| tables.keep(expected.sha256, table));
+            if let Some(table) = values.at_hand(&file, bytes) {
+                values.tables.keep(expected.sha256, table);
             }
             Ok(bytes)
         })

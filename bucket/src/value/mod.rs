@@ -19,6 +19,7 @@ mod scan;
 mod shape;
 mod store;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ pub struct ValueLimits {
     /// Disk space for lists that elements are cut out of. One list is kept even where it alone is larger.
     pub lists_bytes_max: u64,
     /// Disk space for tables that were stored or read last, as processes read them: whoever takes one next need not have it fetched.
+    /// None is kept while the disk has less than this left.
     pub tables_bytes_max: u64,
 }
 
@@ -89,6 +91,24 @@ impl Values {
     #[must_use]
     pub fn calling(self, after_large: fn()) -> Self {
         Self { after_large, ..self }
+    }
+
+    /// A table that is at hand from now on, where there is room for it.
+    fn at_hand(&self, source: &File, bytes: u64) -> Option<AtHand> {
+        let bytes_max = self.limits.tables_bytes_max;
+        if bytes > bytes_max {
+            return None;
+        }
+        let copied = AtHand::copy_of(source, bytes, &self.folder, bytes_max);
+        if copied.is_err() {
+            self.forget_tables();
+        }
+        copied.ok()
+    }
+
+    /// Gives up the tables that are at hand: the disk may have no room for what is needed.
+    pub fn forget_tables(&self) {
+        self.tables.clear();
     }
 
     /// The bucket they are in.

@@ -98,12 +98,11 @@ impl Values {
     /// The table that a process wrote, as it is stored, and as it is at hand from then on; where there is no room for that, without.
     fn compact(&self, file: File, bytes: u64) -> Result<(Compact, Option<AtHand>), ValueError> {
         let folder = self.folder.as_path();
-        if bytes <= self.limits.tables_bytes_max
-            && let Ok(at_hand) = AtHand::copy_of(&file, bytes, folder)
+        if let Some(at_hand) = self.at_hand(&file, bytes)
             && let Ok(copy) = at_hand.file()
         {
             match compact(copy, bytes, folder) {
-                Err(ValueError::Io { .. }) => self.tables.clear(),
+                Err(error) if error.is_of_this_disk() => self.forget_tables(),
                 stored => return Ok((stored?, Some(at_hand))),
             }
         }

@@ -135,6 +135,25 @@ fn check(cases: &[Case]) {
 }
 
 #[test]
+fn an_input_for_which_a_step_has_no_memory_is_no_fault_of_the_input() {
+    let mut fleet = Fleet::empty().with("BUE_DUCKDB_SPILL_BYTES_MAX", "1MiB").start(1);
+    let rows = "rows:\n    python\n    rows\n    `def rows(): return [{'n': n, 's': f'text {n}' * 9} for n in range(300_000)]`\n";
+    let step = |engine: &str, memory: &str| {
+        format!("{engine}:\n    {engine}\n    !memory {memory}\n    t\n    `SELECT count(*) AS n FROM t`\n")
+    };
+    let pipes = "a = rows | sqlite3\nb = rows | duckdb\na()\nb()\n";
+    fleet.write("x.bue", &format!("{rows}{}{}{pipes}", step("sqlite3", "32MiB"), step("duckdb", "64MiB")));
+    let run = fleet.bue(&["upload", "x.bue", "--wait"]).expect(1).run();
+    let status: Value =
+        serde_json::from_str(&fleet.bue(&["status", &run, "--all", "--json"]).expect(0).stdout).unwrap();
+    for (engine, kinds) in [("sqlite3", ["memory", "memory"]), ("duckdb", ["memory", "disk"])] {
+        let job = status["jobs"].as_array().unwrap().iter().find(|job| job["name"] == engine).unwrap();
+        let (kind, message) = (job["error"]["kind"].as_str().unwrap(), job["error"]["message"].as_str().unwrap());
+        assert!(kinds.contains(&kind) && message.contains("`!memory`"), "{engine}: {kind}: {message}");
+    }
+}
+
+#[test]
 fn bounds_of_sqlite_are_named_with_the_way_out_and_the_worker_goes_on() {
     check(&sqlite());
 }

@@ -22,6 +22,16 @@ pub(super) fn of_statement(error: &duckdb::Error, statement: &Statement<'_>) -> 
     ErrorFrame { trace: excerpt(&text), ..failure(kind, message) }
 }
 
+/// The error of making the table `name` of an input.
+pub(super) fn of_input(name: &str, error: &duckdb::Error) -> ErrorFrame {
+    match with_way_out(words(&text(error))) {
+        (ErrorKind::Sql, words, _) => {
+            failure(ErrorKind::Input, format!("input `{name}` cannot be made a table: {words}"))
+        }
+        (kind, words, way_out) => failure(kind, format!("input `{name}` cannot be made a table: {words}{way_out}")),
+    }
+}
+
 /// The line that is wrong, with the sign below the place in it.
 fn excerpt(text: &str) -> Option<String> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with(LINE_MARK));
@@ -42,14 +52,19 @@ fn with_way_out(words: String) -> (ErrorKind, String, &'static str) {
         (ErrorKind::Away, "the worker's disk is full".to_owned(), "")
     } else if let Some((what, _)) = words.split_once(SPILL_MARK) {
         (ErrorKind::Disk, what.trim_end_matches([' ', ';']).to_owned(), SPILL)
-    } else if words.starts_with("Out of Memory Error") {
-        let what = words.split(" Possible solutions").next().unwrap_or_default();
+    } else if words.contains(NO_MEMORY) || words.contains(MEMORY_ADVICE) {
+        // More may stand before it: what was to be done.
+        let start = words.find(NO_MEMORY).unwrap_or(0);
+        let what = words[start..].split(" Possible solutions").next().unwrap_or_default();
         (ErrorKind::Memory, what.trim_end_matches([' ', ';']).to_owned(), MEMORY)
     } else {
         (ErrorKind::Sql, words, "")
     }
 }
 
+/// How the database begins to tell of a lack of memory, and what it advises then; where it appends rows it leaves out the first.
+const NO_MEMORY: &str = "Out of Memory Error";
+const MEMORY_ADVICE: &str = "(SET memory_limit=";
 /// What the system says of a disk that takes no more.
 pub(super) const NO_SPACE: &str = "No space left on device";
 /// How the database begins to tell which of its settings bounds what it keeps on disk.
@@ -65,8 +80,17 @@ const MEMORY: &str = "; BUE_DUCKDB_MEMORY_BYTES_MAX and half of `!memory` set ho
 
 fn text(error: &duckdb::Error) -> String {
     match error {
-        duckdb::Error::DuckDBFailure(_, Some(message)) => message.clone(),
+        duckdb::Error::DuckDBFailure(_, Some(message)) => plain(message),
         other => other.to_string(),
+    }
+}
+
+/// Some errors come as JSON.
+fn plain(message: &str) -> String {
+    let told = serde_json::from_str::<serde_json::Value>(message).unwrap_or_default();
+    match (told["exception_type"].as_str(), told["exception_message"].as_str()) {
+        (Some(kind), Some(words)) => format!("{kind} Error: {words}"),
+        _ => message.to_owned(),
     }
 }
 
@@ -139,6 +163,14 @@ mod tests {
             (ErrorKind::Disk, "Out of Memory Error: failed to offload data block (1/1 used).")
         );
         assert!(way_out.starts_with("; BUE_DUCKDB_SPILL_BYTES_MAX"));
+        let while_appending = "Failed to append: Out of Memory Error: no room (1/1 used); Possible solutions:; * x";
+        let (kind, words, _) = with_way_out(while_appending.to_owned());
+        assert_eq!((kind, words.as_str()), (ErrorKind::Memory, "Out of Memory Error: no room (1/1 used)"));
+        let untold = "Failed to append: no block (bad allocation); Possible solutions:; * x (SET memory_limit='1GB')";
+        let (kind, words, _) = with_way_out(untold.to_owned());
+        assert_eq!((kind, words.as_str()), (ErrorKind::Memory, "Failed to append: no block (bad allocation)"));
+        let json = r#"{"exception_type":"Out of Memory","exception_message":"could not allocate \"x\""}"#;
+        assert_eq!(plain(json), "Out of Memory Error: could not allocate \"x\"");
         let full = "IO Error: Could not write file \"x\": No space left on device";
         assert_eq!(with_way_out(full.to_owned()).0, ErrorKind::Away);
     }

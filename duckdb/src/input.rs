@@ -1,5 +1,6 @@
 //! An input becomes a table of the database: records of JSON by way of an Arrow table, as others come.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ pub(super) enum Shape {
 /// Makes the table called `name`.
 pub(super) fn load(connection: &Connection, name: &str, path: &Path) -> Result<Shape, ErrorFrame> {
     let unreadable = |error: ArrowError| refused(name, &error.to_string());
-    let of_database = |error: duckdb::Error| refused(name, &fault::message(&error));
+    let of_database = |error: duckdb::Error| fault::of_input(name, &error);
     let file = File::open(path).map_err(|error| refused(name, &error.to_string()))?;
     let stream = StreamReader::try_new(BufReader::new(file), None).map_err(unreadable)?;
     let schema = handed_over(&stream.schema());
@@ -94,7 +95,14 @@ fn without_columns(table: &str, rows: usize) -> ErrorFrame {
 
 /// Refuses what DuckDB takes for no name.
 fn check_names(table: &str, schema: &Schema) -> Result<(), ErrorFrame> {
+    let mut seen = HashSet::new();
     for name in schema.fields().iter().map(|field| field.name()) {
+        if !seen.insert(name.to_lowercase()) {
+            let reason = format!(
+                "two columns are called {name:?}, or differ from it only in case; DuckDB cannot tell them apart"
+            );
+            return Err(refused(table, &format!("{reason}: name them apart")));
+        }
         if name.is_empty() {
             return Err(refused(table, "a column has the empty name, which DuckDB does not take; give it one"));
         }

@@ -193,13 +193,8 @@ impl<H: Hub> Attempts<H> {
             Ending::Exit(Exit::Signal(number)) if self.enclosure.means_shortage(number) => {
                 Err(self.shortage(&io::Error::from_raw_os_error(nix::libc::EAGAIN)))
             }
-            // The process of such a step is ours: no code of a user says it.
-            Ending::Answer(EndFrame::Error(error)) if is_away(step, &error) && self.is_of_fleet() => {
-                if step.language != Language::Postgres {
-                    self.disk_outage.failed(&error.message);
-                    self.values.forget_tables();
-                }
-                Err(Trouble::Away(error.message))
+            Ending::Answer(EndFrame::Error(error)) if error.kind == ErrorKind::Away && self.is_of_fleet() => {
+                Err(self.away(step, error))
             }
             Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
             other => Err(Trouble::Step(ending::error(other, step, lease))),
@@ -213,6 +208,16 @@ impl<H: Hub> Attempts<H> {
         };
         let left = Some(Left { rest, bundle: plan.bundle, scratch });
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left })
+    }
+
+    /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or
+    /// a value. It is ours that says so, no code of a user.
+    pub(crate) fn away(&self, step: &Step, error: ErrorFrame) -> Trouble {
+        if step.language != Language::Postgres {
+            self.disk_outage.failed(&error.message);
+            self.values.forget_tables();
+        }
+        Trouble::Away(error.message)
     }
 
     /// Whether others may do what this worker cannot.
@@ -446,11 +451,6 @@ impl<H: Hub> Attempts<H> {
             Status::Cancel => Outcome::Cancel,
         })
     }
-}
-
-/// Whether the database of a step does not answer now, or the worker's disk has no room for one in memory.
-fn is_away(step: &Step, error: &ErrorFrame) -> bool {
-    step.language != Language::Python && error.kind == ErrorKind::Away
 }
 
 pub(crate) fn isolation(mode: &Mode) -> Isolation {

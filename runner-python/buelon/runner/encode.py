@@ -1,5 +1,6 @@
 """Writes a returned value for the worker: small JSON into the frame, the rest into files."""
 
+import errno
 import json
 import os
 
@@ -12,11 +13,24 @@ ARROW_NAME = "value.arrow"
 
 _write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 _KINDS = {type(None): "null", bool: "bool", int: "number", float: "number", str: "string", list: "list", dict: "dict"}
 
 
 def encode(value, folder, inline_bytes_max, value_bytes_max):
     """The output for ``value``, as a dict of the protocol. Raises ``Failure`` where it cannot be stored."""
+    try:
+        return _encode(value, folder, inline_bytes_max, value_bytes_max)
+    except OSError as error:
+        # That of closing the file may hide the one of writing it.
+        if any(getattr(part, "errno", None) in _NO_ROOM for part in (error, error.__context__)):
+            # No fault of the value's: another attempt may find room.
+            raise Failure("away", "the worker's disk is full") from None
+        raise
+
+
+def _encode(value, folder, inline_bytes_max, value_bytes_max):
     if type(value) not in _KINDS:
         path = os.path.join(folder, ARROW_NAME)
         rows = foreign.write_table(value, path)
@@ -65,4 +79,5 @@ def _document(value, folder, inline_bytes_max, value_bytes_max):
 def _check_size(size_bytes, bytes_max):
     if size_bytes > bytes_max:
         message = f"the returned value takes {size_bytes} bytes, over the limit of {bytes_max}"
-        raise Failure("value", f"{message}; return it in parts, or put it into a file or a database and return where")
+        advice = "return it in parts, or put it into a file or a database and return where; or let the worker take more"
+        raise Failure("value", f"{message}; {advice}: BUE_WORKER_VALUE_BYTES_MAX")

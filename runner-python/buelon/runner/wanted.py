@@ -14,6 +14,9 @@ _FORMS = {("pandas", "DataFrame"): "pandas", ("polars", "DataFrame"): "polars", 
 _WORDS = {"pandas": "pandas.DataFrame", "polars": "polars.DataFrame", "pyarrow": "pyarrow.Table"}
 _KINDS = {type(None): "None", bool: "a bool", int: "a number", float: "a number", str: "a string", dict: "a dict"}
 
+_NO_MEMORY = "failed to map segment"
+"""What the system says of a library for which there is no memory."""
+
 _KIND_WORDS = {bool: "bools", int: "numbers", float: "numbers", str: "text", list: "lists", tuple: "lists", dict: "dicts"}
 
 
@@ -132,5 +135,8 @@ def _imported(form, parameter):
     try:
         return importlib.import_module(form)
     except ImportError as error:
+        if _NO_MEMORY in str(error):
+            message = f"the parameter `{parameter}` asks for a {_WORDS[form]}, and there is too little memory to import {form}"
+            raise Failure("memory", f"{message}; `!memory` sets how much the step may use") from None
         message = f"the parameter `{parameter}` asks for a {_WORDS[form]}, and {form} cannot be imported: {error}"
         raise Failure("input", f"{message}; install it in the environment of the step") from None

@@ -306,3 +306,22 @@ def test_a_damaged_table_is_a_clear_error(tmp_path):
             continue
         with pytest.raises(ValueError, match="damaged|empty"):
             arrow_read.read(str(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"n": n, "s": "x" * 100} for n in range(10_000)],
+        ["x" * 10_000],
+        pyarrow.table({"n": range(100_000)}),
+        polars.DataFrame({"n": range(100_000)}),
+        pandas.DataFrame({"n": range(100_000)}),
+    ],
+    ids=["records", "text", "pyarrow", "polars", "pandas"],
+)
+def test_a_disk_without_room_is_no_fault_of_the_value(value, tmp_path):
+    for name in (encode.ARROW_NAME, encode.JSON_NAME):
+        (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(Failure, match="the worker's disk is full") as failure:
+        encoded(value, tmp_path)
+    assert failure.value.kind == "away"

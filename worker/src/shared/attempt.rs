@@ -63,6 +63,9 @@ impl<H: Hub> Attempts<H> {
                 Err(Trouble::Stopped) => stopped(),
                 Err(trouble) => return Err(trouble),
             },
+            Ended::Answer(EndFrame::Error(frame)) if frame.kind == ErrorKind::Away => {
+                return Err(self.away(step, frame));
+            }
             Ended::Answer(EndFrame::Error(frame)) => Outcome::Error(frame.into()),
             Ended::Error(error) => Outcome::Error(error),
             Ended::HandedBack(reason, delay) => Done::release(&reason, delay).outcome,

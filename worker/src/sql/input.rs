@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::arrow_cells::{self, Batch};
 use super::cell::{self, Beyond64Bit, Record};
 use super::failure;
+use super::memory::without_memory;
 
 /// Names and declared types of a table's columns, empty where nothing is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,6 +180,12 @@ pub(super) fn without_columns(table: &str, rows: usize) -> ErrorFrame {
     failure(ErrorKind::Input, format!("{message}; return a table with columns from the step before"))
 }
 
+/// How Arrow begins to tell that there is no memory left.
+const NO_MEMORY: &str = "Memory error";
+
 fn unreadable(table: &str, reason: &str) -> ErrorFrame {
+    if reason.starts_with(NO_MEMORY) {
+        return without_memory(&format!("no memory is left to read input `{table}`"));
+    }
     failure(ErrorKind::Input, format!("input `{table}` cannot be read: {reason}"))
 }

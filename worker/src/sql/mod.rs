@@ -12,6 +12,7 @@ mod cell;
 mod column;
 mod duckdb;
 mod input;
+mod memory;
 mod postgres;
 mod result;
 mod split;

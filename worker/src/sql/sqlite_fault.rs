@@ -1,10 +1,10 @@
 //! SQLite's errors in one sentence, with the line of the script where it is known and the way out where there is one.
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use protocol::ErrorKind;
 use protocol::frame::ErrorFrame;
 use rusqlite::{Error, ErrorCode};
 
+use super::memory::without_memory;
 use super::sqlite_guard::{Guard, Refused};
 use super::{Sql, failure, split, without_disk};
 
@@ -14,7 +14,7 @@ const SMALLER: &str =
 /// The error of a statement.
 pub(super) fn of_statement(error: &Error, sql: &Sql<'_>) -> ErrorFrame {
     match error.sqlite_error_code() {
-        Some(ErrorCode::OutOfMemory) => without_memory(),
+        Some(ErrorCode::OutOfMemory) => without_memory("SQLite has no memory left"),
         Some(ErrorCode::DiskFull) => without_disk(),
         Some(ErrorCode::TooBig) => failure(ErrorKind::Sql, format!("{}: {SMALLER}", words(error, sql))),
         _ => failure(ErrorKind::Sql, words(error, sql)),
@@ -68,34 +68,13 @@ fn line(sql: &Sql<'_>, place: usize) -> usize {
 /// The error of making a table of an input.
 pub(super) fn of_input(table: &str, error: &Error) -> ErrorFrame {
     if error.sqlite_error_code() == Some(ErrorCode::OutOfMemory) {
-        return without_memory();
+        return without_memory("SQLite has no memory left");
     }
     let message = match error {
         Error::SqlInputError { msg, .. } | Error::SqliteFailure(_, Some(msg)) => msg.clone(),
         other => other.to_string(),
     };
     failure(ErrorKind::Input, format!("input `{table}` cannot be made a table: {message}"))
-}
-
-fn without_memory() -> ErrorFrame {
-    let bound = match getrlimit(Resource::RLIMIT_DATA) {
-        Ok((bytes, _)) if bytes != RLIM_INFINITY => {
-            format!("the step may use {}: `!memory` sets how much", size(bytes))
-        }
-        _ => "nor has this machine".to_owned(),
-    };
-    failure(ErrorKind::Memory, format!("SQLite has no memory left; {bound}"))
-}
-
-/// A number of bytes as a script has it: in the unit that makes the shortest whole number of it.
-fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 6] =
-        [("GiB", 1 << 30), ("GB", 1_000_000_000), ("MiB", 1 << 20), ("MB", 1_000_000), ("KiB", 1 << 10), ("KB", 1_000)];
-    let whole = UNITS.iter().filter(|(_, unit)| bytes.is_multiple_of(*unit));
-    match whole.map(|(name, unit)| (bytes / unit, name)).min() {
-        Some((number, name)) => format!("{number} {name}"),
-        None => format!("{bytes} bytes"),
-    }
 }
 
 /// A missing table that came as an empty list is no mistake of the statement's.
@@ -111,23 +90,4 @@ pub(super) fn explain(mut error: ErrorFrame, unknown: &[String]) -> ErrorFrame {
         );
     }
     error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_is_told_as_it_was_written() {
-        for (bytes, told) in [
-            (64_000_000, "64 MB"),
-            (64 << 20, "64 MiB"),
-            (1_500_000_000, "1500 MB"),
-            (2 << 30, "2 GiB"),
-            (1_024_000, "1000 KiB"),
-            (16_000_001, "16000001 bytes"),
-        ] {
-            assert_eq!(size(bytes), told);
-        }
-    }
 }

@@ -141,6 +141,8 @@ fn notes(fleet: &Fleet) -> PathBuf {
 }
 
 fn report(fleet: &mut Fleet, notes: &Path, (form, engine): (&str, &str), rows: usize, rounds: usize, arrow_mb: f64) {
+    // What serves steps of this kind from now on is there, and idle.
+    run(fleet, &script(form, engine, 1, notes));
     let processes = processes(fleet);
     let before = now_mb(&processes);
     let (mut all, mut ways, mut one_row, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);

@@ -325,3 +325,22 @@ def test_a_disk_without_room_is_no_fault_of_the_value(value, tmp_path):
     with pytest.raises(Failure, match="the worker's disk is full") as failure:
         encoded(value, tmp_path)
     assert failure.value.kind == "away"
+
+
+@pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string()])
+def test_texts_of_one_length_are_what_they_were(kind, tmp_path):
+    days = [f"2026-{n % 12 + 1:02}-{n % 28 + 1:02}" for n in range(20_000)]
+    columns = {
+        "day": days,
+        "letter": [chr(97 + n % 26) for n in range(20_000)],
+        "lines": [f"{n % 100:02}\n" for n in range(20_000)],
+        "none": [None if n % 7 == 0 else day for n, day in enumerate(days)],
+        "umlaut": [f"ä{n % 10}" for n in range(20_000)],
+        "long": [day * 10 for day in days],
+        "last": [*days[:-1], "longer than all others"],
+        "empty": [""] * 20_000,
+    }
+    table = pyarrow.table({name: pyarrow.array(values, kind) for name, values in columns.items()})
+    for part in (table, table.slice(3), table.slice(17, 70), table.slice(5, 63), table.slice(9, 1)):
+        rows, _ = read_back(part, tmp_path)
+        assert rows == part.to_pylist()

@@ -1,7 +1,7 @@
 //! How the memory of this program's processes goes back to the system.
 
 #[cfg(target_env = "gnu")]
-use nix::libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD};
+use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD};
 
 /// What becomes of free memory.
 ///
@@ -32,6 +32,10 @@ pub fn set(policy: Policy) {
         unsafe {
             nix::libc::mallopt(M_MMAP_THRESHOLD, large);
             nix::libc::mallopt(M_TRIM_THRESHOLD, free);
+            if policy == Policy::UseAgain {
+                // The free end of any heap but the first one would stay, whatever is asked for.
+                nix::libc::mallopt(M_ARENA_MAX, 1);
+            }
         }
     }
     #[cfg(not(target_env = "gnu"))]

@@ -51,6 +51,12 @@ fn inputs_become_tables_and_the_last_statement_is_the_value() {
 }
 
 #[test]
+fn names_that_differ_in_case_beyond_ascii_are_two() {
+    let rows = "def rows():\n    return [{'É': 1, 'é': 2}]\n";
+    assert_eq!(value(&mut fleet(), rows, "SELECT * FROM orders"), json!([{"É": 1, "é": 2}]));
+}
+
+#[test]
 fn secrets_of_a_step_are_kept_in_memory() {
     let sql = "CREATE SECRET mine (TYPE http, BEARER_TOKEN 'x'); SELECT count(*) AS n FROM duckdb_secrets()";
     let ended = run(&mut fleet(), ORDERS, sql);

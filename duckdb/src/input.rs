@@ -97,7 +97,7 @@ fn without_columns(table: &str, rows: usize) -> ErrorFrame {
 fn check_names(table: &str, schema: &Schema) -> Result<(), ErrorFrame> {
     let mut seen = HashSet::new();
     for name in schema.fields().iter().map(|field| field.name()) {
-        if !seen.insert(name.to_lowercase()) {
+        if !seen.insert(name.to_ascii_lowercase()) {
             let reason = format!(
                 "two columns are called {name:?}, or differ from it only in case; DuckDB cannot tell them apart"
             );

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::compact::unfold;
 use super::element::decode;
-use super::{LARGE_BYTES, ValueError, Values, blocking};
+use super::{ValueError, Values, blocking};
 use crate::client::Stored;
 
 /// Longest JSON text inside a frame, in bytes; a longer element of a list goes to a file.
@@ -102,9 +102,7 @@ impl Values {
             Ok(bytes)
         })
         .await?;
-        if bytes >= LARGE_BYTES {
-            tokio::task::spawn_blocking(self.after_large);
-        }
+        self.is_done_with(bytes);
         Ok(())
     }
 }

@@ -93,6 +93,13 @@ impl Values {
         Self { after_large, ..self }
     }
 
+    /// Says that a table of `bytes` bytes has been read or written; nobody waits for what comes of it.
+    fn is_done_with(&self, bytes: u64) {
+        if bytes >= LARGE_BYTES {
+            tokio::task::spawn_blocking(self.after_large);
+        }
+    }
+
     /// A table that is at hand from now on, where there is room for it.
     fn at_hand(&self, source: &File, bytes: u64) -> Option<AtHand> {
         let bytes_max = self.limits.tables_bytes_max;

@@ -17,7 +17,7 @@ use super::compact::{Compact, Content, compact};
 use super::element::index_key;
 use super::pages::Pages;
 use super::shape::Shape;
-use super::{LARGE_BYTES, ValueError, Values, blocking};
+use super::{ValueError, Values, blocking};
 use crate::client::Stored;
 use crate::table;
 
@@ -85,10 +85,7 @@ impl Values {
         let (stored, at_hand) = blocking(move || values.compact(file, bytes)).await?;
         let Compact { content, shape, pages } = stored;
         let value = self.store_object(key, Format::Arrow, content, shape, pages).await?;
-        if bytes >= LARGE_BYTES {
-            // Nobody waits for it.
-            tokio::task::spawn_blocking(self.after_large);
-        }
+        self.is_done_with(bytes);
         if let (Some(at_hand), Place::Object { sha256, .. }) = (at_hand, &value.place) {
             self.tables.keep(*sha256, at_hand);
         }

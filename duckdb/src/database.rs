@@ -1,13 +1,14 @@
 //! A database in memory, for one step: it reaches no file, no network and no extension, and stays within its bounds.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use duckdb::{Config, Connection};
 use protocol::frame::{DuckdbFrame, ErrorFrame, Output, OutputPlace, StartFrame};
 use protocol::{ErrorKind, ValueKind};
 
-use super::input::{self, Shape};
-use super::{Sql, Statement, failure, fault, result};
+use super::input::{self, Table};
+use super::{Sql, Statement, failure, fault, result, scan};
 
 /// Folder, among the values, for what memory does not hold.
 const SPILL_NAME: &str = "spill";
@@ -22,43 +23,102 @@ pub(super) fn run(
     let unopened = |error: duckdb::Error| failure(ErrorKind::Start, format!("failed to open DuckDB: {error}"));
     let connection = there.map_or_else(open, Connection::try_clone).map_err(unopened)?;
     bound(&connection, frame, bounds).map_err(unopened)?;
-    let unknown = load(&connection, frame, bounds)?;
+    let inputs = Inputs::open(frame, bounds)?;
+    let statements = sql.statements(&bounds.statements);
+    let read = match statements.as_slice() {
+        [query] if scan::is_query(query.text) => inputs.scanned(&connection, query)?,
+        _ => None,
+    };
+    if read.is_none() {
+        inputs.load(&connection)?;
+    }
     connection.execute_batch("SET lock_configuration = true").map_err(unopened)?;
-    let output = execute(&connection, &sql.statements(&bounds.statements), frame, bounds);
-    output.map_err(|error| fault::explain(error, &unknown))
+    let output = execute(&connection, &statements, frame, bounds);
+    let faults: Vec<ErrorFrame> = read.iter().flatten().filter_map(|input| input.fault()).collect();
+    match faults.into_iter().next() {
+        Some(fault) => Err(fault),
+        None => output.map_err(|error| fault::explain(error, &inputs.unknown)),
+    }
 }
 
-/// Makes a table of each input; returns the names of those whose columns nobody knows.
-fn load(connection: &Connection, frame: &StartFrame, bounds: &DuckdbFrame) -> Result<Vec<String>, ErrorFrame> {
-    let mut unknown = Vec::new();
-    let mut parts: Vec<(String, Vec<String>)> = Vec::new();
-    for (number, input) in frame.inputs.iter().enumerate() {
-        let name = match bounds.tables.get(number) {
-            Some(name) => name.clone(),
-            None if number == 0 => frame.function.clone(),
-            None => format!("pipe{number}"),
-        };
-        let path = input::file(&name, input, frame.values.join(format!("input{number}.arrow")))?;
-        let is_shared = bounds.tables.iter().filter(|other| **other == name).count() > 1;
-        let table = if is_shared { format!("{name} {number}") } else { name.clone() };
-        match input::load(connection, &table, &path)? {
-            Shape::Table if is_shared => match parts.iter_mut().find(|(of, _)| *of == name) {
-                Some((_, tables)) => tables.push(table),
-                None => parts.push((name, vec![table])),
-            },
-            Shape::Table => {}
-            Shape::Unknown => unknown.push(name),
+/// The inputs of a step as tables.
+#[derive(Default)]
+struct Inputs {
+    tables: Vec<Table>,
+    /// Names that stand for all rows of several tables, and the names of these.
+    joined: Vec<(String, Vec<String>)>,
+    /// Names of those whose columns nobody knows.
+    unknown: Vec<String>,
+}
+
+impl Inputs {
+    fn open(frame: &StartFrame, bounds: &DuckdbFrame) -> Result<Self, ErrorFrame> {
+        let mut inputs = Self::default();
+        for (number, input) in frame.inputs.iter().enumerate() {
+            let name = match bounds.tables.get(number) {
+                Some(name) => name.clone(),
+                None if number == 0 => frame.function.clone(),
+                None => format!("pipe{number}"),
+            };
+            let path = input::file(&name, input, frame.values.join(format!("input{number}.arrow")))?;
+            let is_shared = bounds.tables.iter().filter(|other| **other == name).count() > 1;
+            let table = if is_shared { format!("{name} {number}") } else { name.clone() };
+            let Some(opened) = Table::open(table, path)? else {
+                inputs.unknown.push(name);
+                continue;
+            };
+            if is_shared {
+                match inputs.joined.iter_mut().find(|(of, _)| *of == name) {
+                    Some((_, parts)) => parts.push(opened.name.clone()),
+                    None => inputs.joined.push((name, vec![opened.name.clone()])),
+                }
+            }
+            inputs.tables.push(opened);
         }
+        Ok(inputs)
     }
-    for (name, tables) in parts {
-        let all: Vec<String> = tables.iter().map(|table| format!("SELECT * FROM {}", quoted(table))).collect();
-        let view = format!("CREATE VIEW {} AS {}", quoted(&name), all.join(" UNION ALL BY NAME "));
-        connection.execute_batch(&view).map_err(|error| {
-            let reason = fault::message(&error);
-            failure(ErrorKind::Input, format!("the tables of `{name}` cannot be made one: {reason}"))
-        })?;
+
+    /// Makes each a table.
+    fn load(&self, connection: &Connection) -> Result<(), ErrorFrame> {
+        self.tables.iter().try_for_each(|table| table.load(connection))?;
+        self.join(connection)
     }
-    Ok(unknown)
+
+    /// Makes each a view of its file, where the query can do with that; `None`, and nothing is made, where it cannot.
+    fn scanned(
+        &self,
+        connection: &Connection,
+        query: &Statement<'_>,
+    ) -> Result<Option<Vec<Arc<scan::Input>>>, ErrorFrame> {
+        if !self.tables.iter().all(Table::is_as_in_file) {
+            return Ok(None);
+        }
+        let views = self.tables.iter().map(|table| scan::Input::view(connection, table));
+        let views = views.collect::<Result<Vec<_>, ErrorFrame>>()?;
+        self.join(connection)?;
+        let is_prepared = connection.prepare(query.text).is_ok();
+        if is_prepared && !views.iter().any(|input| input.is_read_often()) {
+            return Ok(Some(views));
+        }
+        let names = self.joined.iter().map(|(name, _)| name).chain(self.tables.iter().map(|table| &table.name));
+        let drops: Vec<String> = names.map(|name| format!("DROP VIEW {}", quoted(name))).collect();
+        let undropped = |error: duckdb::Error| failure(ErrorKind::Start, format!("failed to drop a view: {error}"));
+        connection.execute_batch(&drops.join("; ")).map_err(undropped)?;
+        Ok(None)
+    }
+
+    /// Makes those of one name one.
+    fn join(&self, connection: &Connection) -> Result<(), ErrorFrame> {
+        for (name, tables) in &self.joined {
+            let all: Vec<String> = tables.iter().map(|table| format!("SELECT * FROM {}", quoted(table))).collect();
+            let view = format!("CREATE VIEW {} AS {}", quoted(name), all.join(" UNION ALL BY NAME "));
+            connection.execute_batch(&view).map_err(|error| {
+                let reason = fault::message(&error);
+                failure(ErrorKind::Input, format!("the tables of `{name}` cannot be made one: {reason}"))
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs all statements; the last one's rows are the value.
@@ -105,7 +165,9 @@ pub(super) fn open() -> duckdb::Result<Connection> {
         .with("autoinstall_known_extensions", "false")?
         .with("allow_community_extensions", "false")?
         .threads(1)?;
-    Connection::open_in_memory_with_flags(config)
+    let connection = Connection::open_in_memory_with_flags(config)?;
+    scan::register(&connection)?;
+    Ok(connection)
 }
 
 /// Shuts it off from everything, and sets what it may use up.

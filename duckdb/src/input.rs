@@ -40,51 +40,90 @@ pub(super) fn file(name: &str, input: &Input, place: PathBuf) -> Result<PathBuf,
     Ok(place)
 }
 
-/// Whether an input had columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    Table,
-    /// An empty list: no rows, and nobody knows its columns.
-    Unknown,
+/// An input, whose rows are in a file, and what the database is to call it.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// Its columns as they are handed over.
+    pub(super) schema: Arc<Schema>,
+    /// Their types in the database.
+    types: Vec<String>,
 }
 
-/// Makes the table called `name`.
-pub(super) fn load(connection: &Connection, name: &str, path: &Path) -> Result<Shape, ErrorFrame> {
-    let unreadable = |error: ArrowError| refused(name, &error.to_string());
-    let of_database = |error: duckdb::Error| fault::of_input(name, &error);
-    let file = File::open(path).map_err(|error| refused(name, &error.to_string()))?;
-    let stream = StreamReader::try_new(BufReader::new(file), None).map_err(unreadable)?;
-    let schema = handed_over(&stream.schema());
-    if schema.fields().is_empty() {
-        let rows: Result<usize, ArrowError> = stream.map(|batch| Ok(batch?.num_rows())).sum();
-        return match rows.map_err(unreadable)? {
-            0 => Ok(Shape::Unknown),
-            rows => Err(without_columns(name, rows)),
-        };
+impl Table {
+    /// Looks at the columns; `None` for an empty list, of which nobody knows them.
+    pub(super) fn open(name: String, path: PathBuf) -> Result<Option<Self>, ErrorFrame> {
+        let unreadable = |error: ArrowError| refused(&name, &error.to_string());
+        let stream = stream(&path).map_err(unreadable)?;
+        let schema = handed_over(&stream.schema());
+        if schema.fields().is_empty() {
+            let rows: Result<usize, ArrowError> = stream.map(|batch| Ok(batch?.num_rows())).sum();
+            return match rows.map_err(unreadable)? {
+                0 => Ok(None),
+                rows => Err(without_columns(&name, rows)),
+            };
+        }
+        check_names(&name, &schema)?;
+        let sql = |field: &Arc<Field>| types::sql(field).ok_or_else(|| no_type(&name, field));
+        let types = schema.fields().iter().map(sql).collect::<Result<_, ErrorFrame>>()?;
+        Ok(Some(Self { name, path, schema, types }))
     }
-    check_names(name, &schema)?;
-    let columns: Vec<String> = schema
-        .fields()
-        .iter()
-        .map(|field| Ok(format!("{} {}", quoted(field.name()), types::sql(field).ok_or_else(|| no_type(name, field))?)))
-        .collect::<Result<_, ErrorFrame>>()?;
-    // In one transaction, rows stay where they are first put; each of its own would move them on, and sum them up again.
-    let create = format!("BEGIN TRANSACTION; CREATE TABLE {} ({})", quoted(name), columns.join(", "));
-    connection.execute_batch(&create).map_err(of_database)?;
-    let mut appender = connection.appender(name).map_err(of_database)?;
-    let mut digits_lost = vec![false; columns.len()];
-    for batch in stream {
-        let batch = convert(&batch.map_err(unreadable)?, &schema, &mut digits_lost).map_err(unreadable)?;
-        appender.append_record_batch(batch).map_err(of_database)?;
-        // By itself it keeps 200,000 rows beside the table before they go into it.
-        appender.flush().map_err(of_database)?;
+
+    /// Names and types of the columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.schema.fields().iter().map(|field| field.name().as_str()).zip(self.types.iter().map(String::as_str))
     }
-    drop(appender);
-    connection.execute_batch("COMMIT").map_err(of_database)?;
-    for (field, _) in schema.fields().iter().zip(digits_lost).filter(|(_, lost)| *lost) {
-        eprintln!("warning: column `{}` of input `{name}` has nanoseconds; DuckDB keeps microseconds", field.name());
+
+    /// Whether the database takes the columns as they are: text becomes its JSON only where it is that.
+    pub(super) fn is_as_in_file(&self) -> bool {
+        !self.types.iter().any(|data_type| data_type.contains("JSON"))
     }
-    Ok(Shape::Table)
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> Result<u64, ErrorFrame> {
+        let unreadable = |error: &dyn std::fmt::Display| refused(&self.name, &error.to_string());
+        let file = File::open(&self.path).map_err(|error| unreadable(&error))?;
+        let bytes = file.metadata().map_err(|error| unreadable(&error))?.len();
+        Ok(tables::scan_trusted(file, bytes).map_err(|error| unreadable(&error))?.rows)
+    }
+
+    /// Makes a table of it.
+    pub(super) fn load(&self, connection: &Connection) -> Result<(), ErrorFrame> {
+        let name = self.name.as_str();
+        let unreadable = |error: ArrowError| refused(name, &error.to_string());
+        let of_database = |error: duckdb::Error| fault::of_input(name, &error);
+        let columns: Vec<String> =
+            self.columns().map(|(name, data_type)| format!("{} {data_type}", quoted(name))).collect();
+        // In one transaction, rows stay where they are first put; each of its own would move them on, and sum them up again.
+        let create = format!("BEGIN TRANSACTION; CREATE TABLE {} ({})", quoted(name), columns.join(", "));
+        connection.execute_batch(&create).map_err(of_database)?;
+        let mut appender = connection.appender(name).map_err(of_database)?;
+        let mut digits_lost = vec![false; columns.len()];
+        for batch in stream(&self.path).map_err(unreadable)? {
+            let batch = convert(&batch.map_err(unreadable)?, &self.schema, &mut digits_lost).map_err(unreadable)?;
+            appender.append_record_batch(batch).map_err(of_database)?;
+            // By itself it keeps 200,000 rows beside the table before they go into it.
+            appender.flush().map_err(of_database)?;
+        }
+        drop(appender);
+        connection.execute_batch("COMMIT").map_err(of_database)?;
+        self.warn_of_digits(&digits_lost);
+        Ok(())
+    }
+
+    /// Says which columns had more digits than the database keeps.
+    pub(super) fn warn_of_digits(&self, lost: &[bool]) {
+        for (field, _) in self.schema.fields().iter().zip(lost).filter(|(_, lost)| **lost) {
+            let (column, table) = (field.name(), &self.name);
+            eprintln!("warning: column `{column}` of input `{table}` has nanoseconds; DuckDB keeps microseconds");
+        }
+    }
+}
+
+/// The batches of a file.
+pub(super) fn stream(path: &Path) -> Result<StreamReader<BufReader<File>>, ArrowError> {
+    StreamReader::try_new(BufReader::new(File::open(path)?), None)
 }
 
 /// The error of rows in which there is nothing.
@@ -113,7 +152,7 @@ fn check_names(table: &str, schema: &Schema) -> Result<(), ErrorFrame> {
     Ok(())
 }
 
-fn refused(table: &str, reason: &str) -> ErrorFrame {
+pub(super) fn refused(table: &str, reason: &str) -> ErrorFrame {
     failure(ErrorKind::Input, format!("input `{table}` cannot be made a table: {reason}"))
 }
 
@@ -127,7 +166,12 @@ fn handed_over(schema: &Schema) -> Arc<Schema> {
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<Field>>()))
 }
 
-fn convert(batch: &RecordBatch, schema: &Arc<Schema>, digits_lost: &mut [bool]) -> Result<RecordBatch, ArrowError> {
+/// The batch as it is handed over; notes which of its columns lost digits.
+pub(super) fn convert(
+    batch: &RecordBatch,
+    schema: &Arc<Schema>,
+    digits_lost: &mut [bool],
+) -> Result<RecordBatch, ArrowError> {
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
     for (place, (array, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
         if array.data_type() == field.data_type() {

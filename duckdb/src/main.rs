@@ -7,6 +7,7 @@
 //!
 //! - [`database`]: the database in memory, and what statements may not do.
 //! - [`input`], [`types`]: tables into it.
+//! - [`scan`]: those that a query reads from their files.
 //! - [`result`]: the rows of the last statement out of it.
 //! - [`forms`]: which of its values no table holds.
 //! - [`fault`]: its errors, with their line.
@@ -18,6 +19,7 @@ mod forms;
 mod input;
 mod practice;
 mod result;
+mod scan;
 mod types;
 
 use std::io::{Read, Write};

@@ -34,7 +34,19 @@ pub struct Scan {
 ///
 /// # Errors
 /// [`TableError::Malformed`] where it does not hold together.
-pub fn scan_stream(mut stream: impl Read + Seek, bytes: u64) -> Result<Scan, TableError> {
+pub fn scan_stream(stream: impl Read + Seek, bytes: u64) -> Result<Scan, TableError> {
+    walk(stream, bytes, false)
+}
+
+/// The same for a stream of which it is known that it holds together: its batches may be compressed.
+///
+/// # Errors
+/// [`TableError::Malformed`] where it does not hold together.
+pub fn scan_trusted(stream: impl Read + Seek, bytes: u64) -> Result<Scan, TableError> {
+    walk(stream, bytes, true)
+}
+
+fn walk(mut stream: impl Read + Seek, bytes: u64, may_be_compressed: bool) -> Result<Scan, TableError> {
     let mut position = 0;
     let mut messages = 0;
     let mut rows = 0_u64;
@@ -44,14 +56,14 @@ pub fn scan_stream(mut stream: impl Read + Seek, bytes: u64) -> Result<Scan, Tab
             MessageHeader::Schema if messages == 0 => {}
             MessageHeader::DictionaryBatch if messages > 0 => {
                 let data = message.header_as_dictionary_batch().and_then(|batch| batch.data());
-                if data.is_some_and(|data| data.compression().is_some()) {
+                if !may_be_compressed && data.is_some_and(|data| data.compression().is_some()) {
                     return Err(malformed("it is compressed; write it uncompressed"));
                 }
             }
             MessageHeader::RecordBatch if messages > 0 => {
                 let batch = message.header_as_record_batch().ok_or_else(|| malformed("a batch has no header"))?;
                 // The sizes that compressed batches claim are only known to be wrong when they are made room for.
-                if batch.compression().is_some() {
+                if !may_be_compressed && batch.compression().is_some() {
                     return Err(malformed("it is compressed; write it uncompressed"));
                 }
                 let batch_rows = u64::try_from(batch.length()).map_err(|_| malformed("a batch has negative rows"))?;

@@ -401,4 +401,32 @@ mod tests {
             assert_eq!(fs::read_to_string(&cached).unwrap(), "original");
         }
     }
+
+    #[tokio::test]
+    async fn a_folder_in_which_another_interpreter_has_its_place_is_left_to_it_while_there_may_be_more() {
+        let root = tempfile::tempdir().unwrap();
+        let keep = Keep { folders_max: 3, processes_max: 0 };
+        let scratches = Scratches::open(root.path(), SessionId([1; 8]), None, keep).unwrap();
+        let ((first, first_id), (second, second_id)) = (Place::of_nobody(1), Place::of_nobody(2));
+        let put = |place: Option<Place>| {
+            let mut scratch = scratches.make().unwrap();
+            scratch.place = place;
+            let number = scratch.number;
+            scratches.idle.put(Digest([0; 32]), scratch);
+            number
+        };
+        let take = |id| scratches.take_filled(Digest([0; 32]), id).map(|scratch| scratch.number);
+        let of_first = put(Some(first));
+        assert_eq!(take(Some(second_id)), None);
+        let of_second = put(Some(second));
+        assert_eq!(take(Some(first_id)), Some(of_first));
+        let empty = put(None);
+        assert_eq!(take(Some(first_id)), Some(empty));
+        // As many as there may be: one of them gives way.
+        put(Some(Place::of_nobody(3).0));
+        put(Some(Place::of_nobody(3).0));
+        assert_eq!(take(Some(second_id)), Some(of_second));
+        put(Some(Place::of_nobody(3).0));
+        assert!(take(Some(first_id)).is_some());
+    }
 }

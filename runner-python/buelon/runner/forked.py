@@ -32,10 +32,12 @@ class Step:
         launch = {"folder": "/", "environment": {**self._environment, **dict.fromkeys(_VARIABLES, "1")}}
         self._practice = frames.to_line({**launch, "bounds": self._bounds.now()})
         self._prepared = None
+        self._waiting = None
 
-    def prepare(self, after_fork):
-        """Has each process call this, where it is anything, before its step."""
+    def prepare(self, after_fork, waiting):
+        """Has each process call the one, where it is anything, before its step, and each that has time the other."""
         self._prepared = after_fork
+        self._waiting = waiting
 
     def become(self, descriptors, cell, ready, highest, has_time=False):
         """In the new process: never returns. ``highest`` is the highest descriptor that may be open."""
@@ -54,6 +56,8 @@ class Step:
                 self._prepared()
             if has_time:
                 self._take_memory()
+                if self._waiting is not None:
+                    self._waiting()
             frame = self._settle_in(self._listen())
             start.run_and_exit(streams.Channel(_ANSWER), frame)
         except BaseException as error:

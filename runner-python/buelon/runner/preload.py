@@ -2,7 +2,8 @@
 
 The worker names the modules, as the text of a step does. Only such as come from the interpreter and its packages are loaded:
 what a bundle brings itself is not to be found here. A module that must not be there when a process is forked is named, and the
-worker begins again without it.
+worker begins again without it. One that only starts threads is loaded later then: by a fork that waits for its step, from which
+nothing is forked.
 """
 
 import os
@@ -23,30 +24,44 @@ class Preload:
         self._own = set()
         self._before = set(sys.modules)
         self._descriptors = _descriptors()
+        self._data_bytes = None
         self._limits = None
         """Of memory, from before it was bounded."""
+        self._late = []
 
     def bound(self, data_bytes):
         """Bounds what may be taken for modules, as each step is bounded that loads them itself."""
-        resource = failures.standard("resource")
-        self._limits = resource.getrlimit(resource.RLIMIT_DATA)
-        hard = self._limits[1]
-        soft = data_bytes if hard == resource.RLIM_INFINITY else min(data_bytes, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        self._data_bytes = data_bytes
+        self._limits = _bound(data_bytes)
 
     def finish(self):
-        """How many modules there are that were not there before, and how much memory this process has for data."""
+        """How many modules there are that were not there before, or will be in a fork that waits, and how much memory this process
+        has for data."""
         if self._limits is not None:
-            resource = failures.standard("resource")
-            resource.setrlimit(resource.RLIMIT_DATA, self._limits)
-        return len(set(sys.modules) - self._before), _data_bytes()
+            _set_limits(self._limits)
+        return len(set(sys.modules) - self._before) + len(self._late), _data_bytes()
+
+    def load_late(self, name):
+        """Has a fork that waits for its step load a module."""
+        self._late.append(name)
+
+    def late(self):
+        """What such a fork does; None where there is nothing."""
+        return self._load_late_ones if self._late else None
+
+    def _load_late_ones(self):
+        limits = None if self._data_bytes is None else _bound(self._data_bytes)
+        for name in self._late:
+            _import(name)
+        if limits is not None:
+            _set_limits(limits)
 
     def keep_free(self, names):
         """Names that a step finds in its bundle first: no module here may have taken them."""
         self._own.update(names)
 
     def load(self, name):
-        """Loads one module; returns why it must not be there in a fork, None where it may.
+        """Loads one module; returns why it must not be there in a fork, and the word for it, None where it may.
 
         The name may be that of something else that is taken out of a module. What cannot be loaded is left to the step, which
         says so.
@@ -56,26 +71,44 @@ class Preload:
             return None
         bounded = _BLAS in os.environ
         os.environ.setdefault(_BLAS, "1")
-        try:
-            __import__(name)
-        except BaseException:
-            pass  # That it asks to end this interpreter is no reason to.
-        finally:
-            if not bounded:
-                del os.environ[_BLAS]
+        _import(name)
+        if not bounded:
+            del os.environ[_BLAS]
         return self._fault()
 
     def _fault(self):
         taken = {name.partition(".")[0] for name in set(sys.modules) - self._before} & self._own
         if taken:
-            return f"is, or needs, a module that the bundle has one of its own of: {min(taken)}"
-        if _threads():
-            return "starts threads when it is imported"
+            return "unfit", f"is, or needs, a module that the bundle has one of its own of: {min(taken)}"
         if _has_children():
-            return "starts processes when it is imported"
+            return "unfit", "starts processes when it is imported"
         if _descriptors() - self._descriptors:
-            return "opens files or connections when it is imported"
+            return "unfit", "opens files or connections when it is imported"
+        if _threads():
+            return "late", "starts threads when it is imported"
         return None
+
+
+def _import(name):
+    try:
+        __import__(name)
+    except BaseException:
+        pass  # That it asks to end this interpreter is no reason to. The step that needs it says what is wrong.
+
+
+def _bound(data_bytes):
+    """Bounds the memory for data; returns the limits from before."""
+    resource = failures.standard("resource")
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    hard = limits[1]
+    soft = data_bytes if hard == resource.RLIM_INFINITY else min(data_bytes, hard)
+    _set_limits((soft, hard))
+    return limits
+
+
+def _set_limits(limits):
+    resource = failures.standard("resource")
+    resource.setrlimit(resource.RLIMIT_DATA, limits)
 
 
 def after_fork():

@@ -12,6 +12,7 @@ is a socket that keeps messages apart:
                bound BYTES            memory for data that this process may have while it loads modules
                own NAME …             modules that a bundle has itself: the next orders must not bring others of these names
                load MODULE            before anything is forked
+               late MODULE            it is to be loaded by forks that wait for their steps, not here
                loaded                 those were all
     from it    forked NUMBER PID
                refused NUMBER REASON  there was no process
@@ -20,6 +21,7 @@ is a socket that keeps messages apart:
                kept PID STATUS CPU    the same, and its cell is empty and kept
                threads COUNT          it cannot be forked: something that its environment starts has threads
                unfit MODULE REASON    it cannot be forked any more: this module must not be there
+               late MODULE REASON     the same, of a module that a fork may load that waits for its step
                loaded COUNT BYTES     so many modules are there that were not before; the memory for data of this process
 
 A forked process reads two lines from its input: where it runs (a dict of ``folder``, ``environment``, ``bounds`` and perhaps
@@ -179,11 +181,14 @@ class _Server:
         elif order == "load":
             fault = self._preload.load(words[0])
             if fault:
-                self._say(f"unfit {words[0]} {fault}")
+                word, reason = fault
+                self._say(f"{word} {words[0]} {reason}")
                 return False
+        elif order == "late":
+            self._preload.load_late(words[0])
         else:
             _share()
-            self._step.prepare(preload.after_fork())
+            self._step.prepare(preload.after_fork(), self._preload.late())
             count, data_bytes = self._preload.finish()
             self._say(f"loaded {count} {data_bytes}")
         return True

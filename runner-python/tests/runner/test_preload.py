@@ -37,9 +37,10 @@ def worker(tmp_path):
     worker.close()
 
 
-def loaded(worker, *names, own=()):
-    """What the interpreter says when it is told to load these."""
-    for order in (f"own {' '.join(own)}", *(f"load {name}" for name in names), "loaded"):
+def loaded(worker, *names, own=(), late=()):
+    """What the interpreter says when it is told to load these, and others in forks that wait."""
+    loads = [f"load {name}" for name in names] + [f"late {name}" for name in late]
+    for order in (f"own {' '.join(own)}", *loads, "loaded"):
         try:
             worker.control.send(order.encode())
         except OSError:
@@ -49,8 +50,8 @@ def loaded(worker, *names, own=()):
     return " ".join((word, rest[0])) if word == "loaded" else " ".join((word, *rest))
 
 
-def returned(worker, code):
-    _, answer = worker.fork(code)
+def returned(worker, code, order="fork"):
+    _, answer = worker.fork(code, order=order)
     frame = answer_of(answer)
     worker.hear_end()
     return json.loads(frame["value"]["place"]["json"])
@@ -73,17 +74,31 @@ def test_what_cannot_be_loaded_is_left_to_the_step(worker):
 
 
 @pytest.mark.parametrize(
-    "module, reason",
+    "word, module, reason",
     [
-        ("with_threads", "starts threads when it is imported"),
-        ("with_process", "starts processes when it is imported"),
-        ("with_socket", "opens files or connections when it is imported"),
-        ("needs_helpers", "is, or needs, a module that the bundle has one of its own of: helpers"),
+        ("late", "with_threads", "starts threads when it is imported"),
+        ("unfit", "with_process", "starts processes when it is imported"),
+        ("unfit", "with_socket", "opens files or connections when it is imported"),
+        ("unfit", "needs_helpers", "is, or needs, a module that the bundle has one of its own of: helpers"),
     ],
 )
-def test_what_must_not_be_there_in_a_fork_is_named_and_ends_the_interpreter(worker, module, reason):
-    assert loaded(worker, "plain", module, own=("other", "helpers")) == f"unfit {module} {reason}"
+def test_what_must_not_be_there_in_a_fork_is_named_and_ends_the_interpreter(worker, word, module, reason):
+    assert loaded(worker, "plain", module, own=("other", "helpers")) == f"{word} {module} {reason}"
     assert worker.process.wait(20) == 0
+
+
+def test_a_fork_that_waits_for_its_step_has_what_only_starts_threads_and_others_have_not(worker):
+    worker.control.send(b"bound 100000000")
+    late = ("with_threads", "large", "leaves", "there_is_none")
+    assert loaded(worker, "plain", late=late) == "loaded 5"
+    code = (
+        "import resource, sys, threading\nhad = [name in sys.modules for name in ('plain', 'with_threads', 'large')]\n"
+        "limit = resource.getrlimit(resource.RLIMIT_DATA)[0]\n"
+        "def step():\n    import with_threads\n    return [*had, threading.active_count(), limit]"
+    )
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    assert returned(worker, code, "early") == [True, True, False, 2, limit]
+    assert returned(worker, code) == [True, False, False, 2, limit]
 
 
 def test_no_library_begins_threads_for_its_arithmetic_and_a_step_does_not_see_how(worker):

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use protocol::Digest;
 
-use super::Scratch;
+use super::{Fit, Scratch};
 use crate::warm::{Place, WarmId};
 
 /// A process that has waited this long may go, where another is wanted.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// How many are kept.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +36,14 @@ impl Idle {
         Self { kept: Mutex::default(), keep }
     }
 
-    /// The folder of this bundle that was used last, of those that serve a fork of `interpreter` best.
+    /// The folder of this bundle that was used last, of those that serve a fork of `interpreter` best. One in which another interpreter
+    /// has its place is left to it while there may be more: steps of several kinds come in turn.
     pub(super) fn take(&self, bundle: Digest, interpreter: Option<WarmId>) -> Option<Scratch> {
         let mut kept = self.kept();
+        let least = if kept.len() < self.keep.folders_max { Fit::Bare } else { Fit::Other };
         let of_bundle = kept.iter().enumerate().filter(|(_, (of, _))| *of == bundle);
-        let (index, _) = of_bundle.max_by_key(|(index, (_, scratch))| (scratch.fits(interpreter), *index))?;
+        let fits = of_bundle.map(|(index, (_, scratch))| (scratch.fits(interpreter), index));
+        let (_, index) = fits.filter(|(fit, _)| *fit >= least).max()?;
         kept.remove(index).map(|(_, scratch)| scratch)
     }
 

@@ -138,6 +138,13 @@ impl Link {
         Self { id, control, orders, next_number: AtomicU64::new(0), state: Mutex::default() }
     }
 
+    /// One that nobody is at the other end of.
+    #[cfg(test)]
+    pub(super) fn of_nobody(id: WarmId) -> Self {
+        let (control, _) = messages().expect("a pair of sockets");
+        Self::new(id, Wire::new(control).expect("a socket"), None)
+    }
+
     pub(super) fn control(&self) -> &Wire {
         &self.control
     }
@@ -242,8 +249,9 @@ impl Link {
                 // Nobody waits any more where it took too long.
                 let _ = state.loading.take()?.send(Loaded::Modules(modules));
             }
-            "unfit" => {
-                let unfit = Loaded::Unfit { module: subject.to_owned(), reason: rest.to_owned() };
+            "unfit" | "late" => {
+                let is_late = word == "late";
+                let unfit = Loaded::Unfit { module: subject.to_owned(), reason: rest.to_owned(), is_late };
                 let _ = self.state().loading.take()?.send(unfit);
                 // It has been loaded all the same: this interpreter is not forked any more.
                 return None;

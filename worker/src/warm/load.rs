@@ -1,6 +1,6 @@
 //! Modules that an interpreter loads before it is forked, for the steps that import them: then they need not be loaded by each.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -19,8 +19,8 @@ const UNFIT_MAX: usize = 8;
 pub(super) enum Loaded {
     /// They are there, so many of them.
     Modules(u32),
-    /// One of them is not to be there when a process is forked.
-    Unfit { module: String, reason: String },
+    /// One of them is not to be there when a process is forked; one that is late may be loaded by a process that waits for its step.
+    Unfit { module: String, reason: String, is_late: bool },
 }
 
 /// Why modules are not loaded.
@@ -38,10 +38,11 @@ pub(crate) enum LoadError {
 }
 
 impl Warm {
-    /// Has the interpreter load modules, in no more than `data_bytes_max` of memory; answers with how many there are now that were not there before. One that does not suit a
-    /// process that is forked (it has threads, say) is left out, with a word in the log.
+    /// Has the interpreter load modules, in no more than `data_bytes_max` of memory; answers with how many there are now
+    /// that were not there before. One that does not suit a process that is forked is left out, with a word in the log; where that is
+    /// for its threads alone, it is loaded by each process that waits for a step.
     pub(crate) async fn load(&self, imports: &Imports, data_bytes_max: u64) -> Result<u32, LoadError> {
-        let mut unfit = BTreeSet::new();
+        let mut unfit = BTreeMap::new();
         while unfit.len() < UNFIT_MAX {
             let link = self.link().await?;
             let loading = async { link.load(&orders(imports, data_bytes_max, &unfit)).await.await.map_err(ended) };
@@ -50,12 +51,16 @@ impl Warm {
                     *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&link);
                     return Ok(count);
                 }
-                Ok(Ok(Loaded::Unfit { module, reason })) => {
-                    tracing::warn!(
-                        "the module {module} {reason}: it is imported by each attempt of its own, not beforehand for all of them"
-                    );
+                Ok(Ok(Loaded::Unfit { module, reason, is_late })) => {
+                    if is_late {
+                        tracing::info!("the module {module} {reason}: each process imports it that waits for a step");
+                    } else {
+                        tracing::warn!(
+                            "the module {module} {reason}: it is imported by each attempt of its own, not beforehand for all of them"
+                        );
+                    }
                     self.give_up_interpreter().await;
-                    unfit.insert(module);
+                    unfit.insert(module, is_late);
                 }
                 Ok(Err(error)) => {
                     self.give_up_interpreter().await;
@@ -81,8 +86,9 @@ impl Warm {
     }
 }
 
-/// The orders, one for each module; the bound and the names that must not be taken come before.
-fn orders(imports: &Imports, data_bytes_max: u64, unfit: &BTreeSet<String>) -> Vec<String> {
+/// The orders, one for each module; the bound and the names that must not be taken come before. Of those that are unfit it is said
+/// whether they are to be loaded late.
+fn orders(imports: &Imports, data_bytes_max: u64, unfit: &BTreeMap<String, bool>) -> Vec<String> {
     let mut orders = vec![format!("bound {data_bytes_max}"), "own".to_owned()];
     for name in &imports.own {
         if orders.last().is_none_or(|order| order.len() + 1 + name.len() > MESSAGE_BYTES_MAX) {
@@ -93,8 +99,12 @@ fn orders(imports: &Imports, data_bytes_max: u64, unfit: &BTreeSet<String>) -> V
             order.push_str(name);
         }
     }
-    let fit = imports.modules.iter().filter(|module| !unfit.contains(*module));
-    orders.extend(fit.map(|module| format!("load {module}")));
+    let order = |module: &String| match unfit.get(module) {
+        None => Some(format!("load {module}")),
+        Some(true) => Some(format!("late {module}")),
+        Some(false) => None,
+    };
+    orders.extend(imports.modules.iter().filter_map(order));
     orders.push("loaded".to_owned());
     orders
 }
@@ -110,12 +120,13 @@ mod tests {
     #[test]
     fn orders_name_each_module_and_fit_into_messages() {
         let own = (0..300).map(|number| format!("name_{number:03}")).collect();
-        let imports = Imports { modules: vec!["json".to_owned(), "numpy".to_owned()], own };
-        let orders = orders(&imports, 1 << 30, &BTreeSet::from(["numpy".to_owned()]));
+        let modules = ["json", "numpy", "polars"].map(str::to_owned).to_vec();
+        let unfit = BTreeMap::from([("numpy".to_owned(), false), ("polars".to_owned(), true)]);
+        let orders = orders(&Imports { modules, own }, 1 << 30, &unfit);
         assert!(orders.iter().all(|order| order.len() <= MESSAGE_BYTES_MAX), "{orders:?}");
         let names: usize =
             orders.iter().filter_map(|order| order.strip_prefix("own ")).map(|o| o.split(' ').count()).sum();
         assert_eq!(names, 300);
-        assert_eq!(orders[orders.len() - 2..], ["load json", "loaded"]);
+        assert_eq!(orders[orders.len() - 3..], ["load json", "late polars", "loaded"]);
     }
 }

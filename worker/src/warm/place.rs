@@ -57,6 +57,15 @@ impl Drop for KeptCell {
     }
 }
 
+#[cfg(test)]
+impl Place {
+    /// A cell of an interpreter that there is only the number of.
+    pub(crate) fn of_nobody(id: u64) -> (Self, WarmId) {
+        let link = Arc::new(Link::of_nobody(WarmId(id)));
+        (Self::Cell(Arc::new(KeptCell::new(link, id))), WarmId(id))
+    }
+}
+
 /// Where the next attempt in a folder can begin. Dropping it ends what is there.
 #[derive(Debug)]
 pub(crate) enum Place {

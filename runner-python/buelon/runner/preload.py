@@ -6,6 +6,7 @@ worker begins again without it. One that only starts threads is loaded later the
 nothing is forked.
 """
 
+import _signal as signal
 import os
 import sys
 
@@ -15,6 +16,10 @@ _QUIET_THREADS = ("jemalloc_bg_thd",)
 """Threads that their library ends before a fork and begins again when it needs them."""
 _BLAS = "OPENBLAS_NUM_THREADS"
 """It begins its threads when it is loaded, unless it is to have one only."""
+
+
+_TRY_S = 60
+"""Longest time to find out what a module needs; who takes longer has it ended by the system."""
 
 
 class Preload:
@@ -42,8 +47,10 @@ class Preload:
         return len(set(sys.modules) - self._before) + len(self._late), _data_bytes()
 
     def load_late(self, name):
-        """Has a fork that waits for its step load a module."""
+        """Has a fork that waits for its step load a module, and loads here what that needs of the standard library; returns as
+        ``load`` does."""
         self._late.append(name)
+        return next(filter(None, map(self.load, _needs(name))), None)
 
     def late(self):
         """What such a fork does; None where there is nothing."""
@@ -87,6 +94,28 @@ class Preload:
         if _threads():
             return "late", "starts threads when it is imported"
         return None
+
+
+def _needs(name):
+    """Modules of the standard library that a module loads which must not be loaded here: a fork tries."""
+    answer, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(_TRY_S)
+            before = set(sys.modules)
+            _import(name)
+            standard = getattr(sys, "stdlib_module_names", ())
+            needs = [needed for needed in sys.modules if needed not in before and needed.partition(".")[0] in standard]
+            with open(told, "w") as file:
+                file.write(" ".join(needs))
+        finally:
+            os._exit(0)
+    os.close(told)
+    with open(answer) as file:
+        needs = file.read().split()
+    os.waitpid(pid, 0)
+    return needs
 
 
 def _import(name):

@@ -12,7 +12,8 @@ is a socket that keeps messages apart:
                bound BYTES            memory for data that this process may have while it loads modules
                own NAME …             modules that a bundle has itself: the next orders must not bring others of these names
                load MODULE            before anything is forked
-               late MODULE            it is to be loaded by forks that wait for their steps, not here
+               late MODULE            it is to be loaded by forks that wait for their steps, not here; but here what it needs of the
+                                      standard library
                loaded                 those were all
     from it    forked NUMBER PID
                refused NUMBER REASON  there was no process
@@ -178,14 +179,13 @@ class _Server:
             self._preload.bound(int(words[0]))
         elif order == "own":
             self._preload.keep_free(words)
-        elif order == "load":
-            fault = self._preload.load(words[0])
+        elif order in ("load", "late"):
+            load = self._preload.load if order == "load" else self._preload.load_late
+            fault = load(words[0])
             if fault:
                 word, reason = fault
                 self._say(f"{word} {words[0]} {reason}")
                 return False
-        elif order == "late":
-            self._preload.load_late(words[0])
         else:
             _share()
             self._step.prepare(preload.after_fork(), self._preload.late())

@@ -7,10 +7,8 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::types::{Float32Type, Int8Type, Int16Type, Int32Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field};
 use bucket::table::{TableError, holds_uuids, row_to_record};
 use rusqlite::types::{Value, ValueRef};
@@ -40,6 +38,10 @@ pub(super) struct Batch {
 }
 
 enum Cells {
+    /// Of the most common types, known before each value is asked for.
+    Integers(Int64Array),
+    Reals(Float64Array),
+    Texts(StringArray),
     Array(Arc<dyn Array>),
     /// Values that took the way over JSON.
     Converted(Vec<Result<Value, Beyond64Bit>>),
@@ -51,11 +53,11 @@ impl Batch {
         let columns = (0..batch.num_columns()).map(|place| {
             let array = batch.column(place);
             if is_direct(array.data_type()) && !holds_uuids(batch.schema_ref().field(place)) {
-                return Ok(Cells::Array(Arc::clone(array)));
+                return Ok(Cells::of(array));
             }
             if let Some(dictionary) = array.as_any_dictionary_opt().filter(|it| is_direct(it.values().data_type())) {
                 let array = arrow_select::take::take(dictionary.values(), dictionary.keys(), None);
-                return array.map(Cells::Array).map_err(TableError::from);
+                return array.map(|array| Cells::of(&array)).map_err(TableError::from);
             }
             convert(batch, place).map(Cells::Converted)
         });
@@ -66,8 +68,23 @@ impl Batch {
     pub(super) fn value(&self, place: usize, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
         match &self.columns[place] {
             Cells::Converted(values) => values[row].as_ref().map(ValueRef::from).map_err(|beyond| *beyond),
+            Cells::Integers(array) if array.is_valid(row) => Ok(ValueRef::Integer(array.value(row))),
+            Cells::Reals(array) if array.is_valid(row) => Ok(ValueRef::Real(array.value(row))),
+            Cells::Texts(array) if array.is_valid(row) => Ok(ValueRef::Text(array.value(row).as_bytes())),
+            Cells::Integers(_) | Cells::Reals(_) | Cells::Texts(_) => Ok(ValueRef::Null),
             Cells::Array(array) if array.is_null(row) => Ok(ValueRef::Null),
             Cells::Array(array) => direct(array.as_ref(), row),
+        }
+    }
+}
+
+impl Cells {
+    fn of(array: &Arc<dyn Array>) -> Self {
+        match array.data_type() {
+            DataType::Int64 => Self::Integers(array.as_primitive().clone()),
+            DataType::Float64 => Self::Reals(array.as_primitive().clone()),
+            DataType::Utf8 => Self::Texts(array.as_string().clone()),
+            _ => Self::Array(Arc::clone(array)),
         }
     }
 }
@@ -86,7 +103,6 @@ fn direct(array: &dyn Array, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
         DataType::Int8 => integer(array.as_primitive::<Int8Type>().value(row).into()),
         DataType::Int16 => integer(array.as_primitive::<Int16Type>().value(row).into()),
         DataType::Int32 => integer(array.as_primitive::<Int32Type>().value(row).into()),
-        DataType::Int64 => integer(array.as_primitive::<Int64Type>().value(row)),
         DataType::UInt8 => integer(array.as_primitive::<UInt8Type>().value(row).into()),
         DataType::UInt16 => integer(array.as_primitive::<UInt16Type>().value(row).into()),
         DataType::UInt32 => integer(array.as_primitive::<UInt32Type>().value(row).into()),
@@ -95,8 +111,6 @@ fn direct(array: &dyn Array, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
             i64::try_from(number).map(ValueRef::Integer).map_err(|_| Beyond64Bit::Integer)
         }
         DataType::Float32 => Ok(ValueRef::Real(array.as_primitive::<Float32Type>().value(row).into())),
-        DataType::Float64 => Ok(ValueRef::Real(array.as_primitive::<Float64Type>().value(row))),
-        DataType::Utf8 => Ok(ValueRef::Text(array.as_string::<i32>().value(row).as_bytes())),
         DataType::LargeUtf8 => Ok(ValueRef::Text(array.as_string::<i64>().value(row).as_bytes())),
         DataType::Utf8View => Ok(ValueRef::Text(array.as_string_view().value(row).as_bytes())),
         DataType::Binary => Ok(ValueRef::Blob(array.as_binary::<i32>().value(row))),

@@ -1,5 +1,6 @@
 //! Reads the inputs of a SQL step as tables: records of JSON, or batches of Arrow.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
@@ -22,12 +23,20 @@ pub(super) struct Column {
     pub(super) declared: &'static str,
 }
 
-/// Takes a table: first its columns, then each of its rows.
+/// Takes a table: first its columns, then its rows, some at a time.
 pub(super) trait Sink {
     /// Called once, before any row.
     fn columns(&mut self, columns: &[Column]) -> Result<(), ErrorFrame>;
-    /// One value for each column.
-    fn row(&mut self, row: &[ValueRef<'_>]) -> Result<(), ErrorFrame>;
+    /// The next rows.
+    fn rows(&mut self, rows: &impl Rows) -> Result<(), ErrorFrame>;
+}
+
+/// Some rows of a table.
+pub(super) trait Rows {
+    /// How many.
+    fn count(&self) -> usize;
+    /// The value of a row in a column.
+    fn value(&self, row: usize, column: usize) -> Result<ValueRef<'_>, ErrorFrame>;
 }
 
 /// Whether an input had columns.
@@ -39,7 +48,7 @@ pub(super) enum Shape {
 }
 
 /// Gives the input called `table` to `sink`.
-pub(super) fn read(table: &str, input: &Input, sink: &mut dyn Sink) -> Result<Shape, ErrorFrame> {
+pub(super) fn read(table: &str, input: &Input, sink: &mut impl Sink) -> Result<Shape, ErrorFrame> {
     match input {
         Input::Json(json) => read_json(table, json.get(), sink),
         Input::JsonFile(path) => {
@@ -50,7 +59,7 @@ pub(super) fn read(table: &str, input: &Input, sink: &mut dyn Sink) -> Result<Sh
     }
 }
 
-fn read_json(table: &str, text: &str, sink: &mut dyn Sink) -> Result<Shape, ErrorFrame> {
+fn read_json(table: &str, text: &str, sink: &mut impl Sink) -> Result<Shape, ErrorFrame> {
     let records = records(table, text)?;
     if records.is_empty() {
         return Ok(Shape::Unknown);
@@ -79,13 +88,21 @@ fn read_json(table: &str, text: &str, sink: &mut dyn Sink) -> Result<Shape, Erro
         declared: declared(rows.iter().map(|row| &row[place])),
     };
     sink.columns(&names.iter().enumerate().map(column).collect::<Vec<Column>>())?;
-    let mut values = Vec::with_capacity(names.len());
-    for row in &rows {
-        values.clear();
-        values.extend(row.iter().map(ValueRef::from));
-        sink.row(&values)?;
-    }
+    sink.rows(&Records(rows))?;
     Ok(Shape::Table)
+}
+
+/// Rows of a list of dicts.
+struct Records(Vec<Vec<Value>>);
+
+impl Rows for Records {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn value(&self, row: usize, column: usize) -> Result<ValueRef<'_>, ErrorFrame> {
+        Ok(ValueRef::from(&self.0[row][column]))
+    }
 }
 
 fn records<'json>(table: &str, text: &'json str) -> Result<Vec<Record<'json>>, ErrorFrame> {
@@ -129,7 +146,7 @@ fn declared<'a>(values: impl Iterator<Item = &'a Value>) -> &'static str {
     declared
 }
 
-fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, ErrorFrame> {
+fn read_arrow(table: &str, path: &Path, sink: &mut impl Sink) -> Result<Shape, ErrorFrame> {
     let wrong = |error: &dyn std::fmt::Display| unreadable(table, &error.to_string());
     let file = File::open(path).map_err(|error| wrong(&error))?;
     let stream = bucket::table::read_stream(BufReader::new(file)).map_err(|error| wrong(&error))?;
@@ -145,28 +162,46 @@ fn read_arrow(table: &str, path: &Path, sink: &mut dyn Sink) -> Result<Shape, Er
         };
     }
     sink.columns(&columns)?;
-    let mut first_index = 0;
-    let mut has_nan = vec![false; columns.len()];
+    let has_nan = vec![Cell::new(false); columns.len()];
+    let mut first_row = 0;
     for batch in stream {
         let batch = batch.map_err(|error| wrong(&error))?;
         let cells = Batch::new(&batch).map_err(|error| wrong(&error))?;
-        let mut row = Vec::with_capacity(columns.len());
-        for index in 0..batch.num_rows() {
-            row.clear();
-            for (place, column) in columns.iter().enumerate() {
-                let value = cells.value(place, index);
-                let value = value.map_err(|what| beyond(what, table, first_index + index, &column.name))?;
-                has_nan[place] |= matches!(value, ValueRef::Real(number) if number.is_nan());
-                row.push(value);
-            }
-            sink.row(&row)?;
-        }
-        first_index += batch.num_rows();
+        let count = batch.num_rows();
+        sink.rows(&Part { table, columns: &columns, has_nan: &has_nan, cells, first_row, count })?;
+        first_row += count;
     }
-    for (column, _) in columns.iter().zip(has_nan).filter(|(_, has_nan)| *has_nan) {
+    for (column, _) in columns.iter().zip(has_nan).filter(|(_, has_nan)| has_nan.get()) {
         eprintln!("warning: column `{}` of input `{table}` has NaN, which SQLite keeps as null", column.name);
     }
     Ok(Shape::Table)
+}
+
+/// Rows of an Arrow table.
+struct Part<'table> {
+    table: &'table str,
+    columns: &'table [Column],
+    /// Which columns have a NaN, as far as they were looked at.
+    has_nan: &'table [Cell<bool>],
+    cells: Batch,
+    /// Where they begin in the whole table.
+    first_row: usize,
+    count: usize,
+}
+
+impl Rows for Part<'_> {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn value(&self, row: usize, column: usize) -> Result<ValueRef<'_>, ErrorFrame> {
+        let value = self.cells.value(column, row);
+        let value = value.map_err(|what| beyond(what, self.table, self.first_row + row, &self.columns[column].name))?;
+        if matches!(value, ValueRef::Real(number) if number.is_nan()) {
+            self.has_nan[column].set(true);
+        }
+        Ok(value)
+    }
 }
 
 fn beyond(what: Beyond64Bit, table: &str, index: usize, column: &str) -> ErrorFrame {

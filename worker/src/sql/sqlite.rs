@@ -9,7 +9,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Batch, Connection, Statement};
 
 use super::column::{NotText, Values};
-use super::input::{self, Shape, Sink};
+use super::input::{self, Rows, Shape, Sink};
 use super::result::{self, Column};
 use super::sqlite_guard::Guard;
 use super::{Engine, Sql, failure, sqlite_fault as fault, too_large};
@@ -38,7 +38,7 @@ fn load(connection: &mut Connection, first: &str, inputs: &[Input]) -> Result<Ve
         let name = if number == 0 { first.to_owned() } else { format!("pipe{number}") };
         let refused = |error: rusqlite::Error| fault::of_input(&name, &error);
         let transaction = connection.transaction().map_err(refused)?;
-        let mut loader = Loader { connection: &transaction, table: &name, insert: None };
+        let mut loader = Loader { connection: &transaction, table: &name, columns: 0, several: None, single: None };
         if input::read(&name, input, &mut loader)? == Shape::Unknown {
             unknown.push(name.clone());
         }
@@ -48,11 +48,40 @@ fn load(connection: &mut Connection, first: &str, inputs: &[Input]) -> Result<Ve
     Ok(unknown)
 }
 
+/// Rows that one statement puts into a table: half of what a row takes is the statement's, whatever it has in it.
+const ROWS_AT_ONCE: usize = 32;
+/// Values of one statement, well below what SQLite takes.
+const VALUES_AT_ONCE: usize = 4_096;
+
 /// Fills one table.
 struct Loader<'database> {
     connection: &'database Connection,
     table: &'database str,
-    insert: Option<Statement<'database>>,
+    columns: usize,
+    /// What puts several rows into it, and what puts in one.
+    several: Option<Statement<'database>>,
+    single: Option<Statement<'database>>,
+}
+
+impl<'database> Loader<'database> {
+    fn insert(&self, rows: usize) -> Result<Statement<'database>, ErrorFrame> {
+        let row = format!("({})", vec!["?"; self.columns].join(", "));
+        let sql = format!("INSERT INTO {} VALUES {}", quoted(self.table), vec![row; rows].join(", "));
+        self.connection.prepare(&sql).map_err(|error| fault::of_input(self.table, &error))
+    }
+
+    /// Puts the rows from `start` on into the table, as many as `insert` takes.
+    fn put(&self, insert: &mut Statement<'_>, rows: &impl Rows, start: usize, count: usize) -> Result<(), ErrorFrame> {
+        let refused = |error: rusqlite::Error| fault::of_input(self.table, &error);
+        let mut place = 0;
+        for row in start..start + count {
+            for column in 0..self.columns {
+                place += 1;
+                insert.raw_bind_parameter(place, Bound(rows.value(row, column)?)).map_err(refused)?;
+            }
+        }
+        insert.raw_execute().map(drop).map_err(refused)
+    }
 }
 
 impl Sink for Loader<'_> {
@@ -75,17 +104,35 @@ impl Sink for Loader<'_> {
         self.connection
             .execute_batch(&format!("CREATE TABLE {table} ({})", definitions.join(", ")))
             .map_err(refused)?;
-        let places = vec!["?"; columns.len()].join(", ");
-        let insert = self.connection.prepare(&format!("INSERT INTO {table} VALUES ({places})")).map_err(refused)?;
-        self.insert = Some(insert);
+        self.columns = columns.len();
         Ok(())
     }
 
-    fn row(&mut self, row: &[ValueRef<'_>]) -> Result<(), ErrorFrame> {
-        let Some(insert) = &mut self.insert else { return Ok(()) };
-        let bound =
-            row.iter().enumerate().try_for_each(|(place, value)| insert.raw_bind_parameter(place + 1, Bound(*value)));
-        bound.and_then(|()| insert.raw_execute()).map(drop).map_err(|error| fault::of_input(self.table, &error))
+    fn rows(&mut self, rows: &impl Rows) -> Result<(), ErrorFrame> {
+        let at_once = ROWS_AT_ONCE.min(VALUES_AT_ONCE / self.columns.max(1)).max(1);
+        let mut start = 0;
+        if rows.count() >= at_once {
+            let mut several = match self.several.take() {
+                Some(several) => several,
+                None => self.insert(at_once)?,
+            };
+            while start + at_once <= rows.count() {
+                self.put(&mut several, rows, start, at_once)?;
+                start += at_once;
+            }
+            self.several = Some(several);
+        }
+        if start < rows.count() {
+            let mut single = match self.single.take() {
+                Some(single) => single,
+                None => self.insert(1)?,
+            };
+            for row in start..rows.count() {
+                self.put(&mut single, rows, row, 1)?;
+            }
+            self.single = Some(single);
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use duckdb::Connection;
 use duckdb::core::LogicalTypeId;
@@ -28,6 +30,10 @@ const DRAFT_NAME: &str = "draft.arrow";
 const BATCH_ROWS: usize = 16 * 1024;
 /// Bytes that one has at most, where a row has no more: it is held three times while it is written, and by whoever reads the table.
 const BATCH_BYTES: u64 = 1 << 20;
+/// Batches of the database's that are written by the thread that gets them: most results have no more.
+const BATCHES_OF_ONE_THREAD: usize = 8;
+/// Batches that wait to be written.
+const BATCHES_WAITING: usize = 8;
 /// What the database calls the number of changed rows.
 const COUNT_NAME: &str = "Count";
 
@@ -44,13 +50,46 @@ pub(super) fn write(
     let columns = columns(&statement)?;
     let is_count = changes_rows && matches!(&columns[..], [only] if only.field.name() == COUNT_NAME);
     let columns = if is_count { Vec::new() } else { columns };
-    let mut table = Table::create(columns, &frame.values, frame.value_bytes_max)?;
-    while let Some(rows) = statement.step().map_err(of_database)? {
-        if !is_count {
-            table.push(&RecordBatch::from(&rows))?;
+    let table = Table::create(columns, &frame.values, frame.value_bytes_max)?;
+    let table = collect(table, || {
+        loop {
+            match statement.step().map_err(of_database)? {
+                Some(_) if is_count => {}
+                rows => return Ok(rows.map(|rows| RecordBatch::from(&rows))),
+            }
         }
-    }
+    })?;
     table.finish(&frame.values)
+}
+
+/// Pushes all batches into the table: after the first ones by a thread of its own, while the database makes the next.
+fn collect(
+    mut table: Table,
+    mut next: impl FnMut() -> Result<Option<RecordBatch>, ErrorFrame>,
+) -> Result<Table, ErrorFrame> {
+    for _ in 0..BATCHES_OF_ONE_THREAD {
+        let Some(batch) = next()? else { return Ok(table) };
+        table.push(&batch)?;
+    }
+    let table = Mutex::new(table);
+    let push = |batch: &RecordBatch| table.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
+    thread::scope(|scope| {
+        let (batches, given) = sync_channel::<RecordBatch>(BATCHES_WAITING);
+        let write = move || given.into_iter().try_for_each(|batch| push(&batch));
+        let Ok(writer) = thread::Builder::new().name("writer".to_owned()).spawn_scoped(scope, write) else {
+            // The step has as many threads as it may.
+            return std::iter::from_fn(|| next().transpose()).try_for_each(|batch| push(&batch?));
+        };
+        let made = std::iter::from_fn(|| next().transpose()).try_for_each(|batch| match batch {
+            Ok(batch) => batches.send(batch).map_err(|_| None),
+            Err(error) => Err(Some(error)),
+        });
+        drop(batches);
+        // Where it takes no more, it says why.
+        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.and(made.or_else(|error| error.map_or(Ok(()), Err)))
+    })?;
+    Ok(table.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Writes what no statement returns.
@@ -291,6 +330,40 @@ mod tests {
         table.finish(folder.path()).unwrap();
         let file = File::open(folder.path().join(NAME)).unwrap();
         StreamReader::try_new(file, None).unwrap().map(|batch| batch.unwrap().num_rows()).collect()
+    }
+
+    #[test]
+    fn all_batches_are_written_and_whatever_fails_first_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let field = Field::new("s", DataType::Utf8, true);
+        let table = |bytes_max| {
+            let column = Column { field: field.clone(), is_huge: false };
+            Table::create(vec![column], folder.path(), bytes_max).unwrap()
+        };
+        let batch = || {
+            let texts: ArrayRef = Arc::new(StringArray::from(vec!["text"; 2_048]));
+            RecordBatch::try_from_iter([("s", texts)]).unwrap()
+        };
+        let next = |count: usize, end: fn() -> Result<Option<RecordBatch>, ErrorFrame>| {
+            let mut made = 0;
+            move || {
+                made += 1;
+                if made > count { end() } else { Ok(Some(batch())) }
+            }
+        };
+        for count in [0, 1, BATCHES_OF_ONE_THREAD, 100] {
+            let table = collect(table(u64::MAX), next(count, || Ok(None))).unwrap();
+            assert_eq!(table.rows, 2_048 * count as u64);
+        }
+        for count in [3, 100] {
+            let broken = || Err(failure(ErrorKind::Sql, "broken".to_owned()));
+            let error = collect(table(u64::MAX), next(count, broken)).err().unwrap();
+            assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Sql, "broken"));
+            let error = collect(table(2_048 * 2), next(usize::MAX, || Ok(None))).err().unwrap();
+            assert!(error.message.starts_with("the result is over the limit"), "{}", error.message);
+            let error = collect(table(2_048 * 8 * 20), next(usize::MAX, || Ok(None))).err().unwrap();
+            assert!(error.message.starts_with("the result is over the limit"), "{}", error.message);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Tables of pyarrow, pandas and polars in every engine, and back in every form that a Python step can ask for: the same
 //! values, or what `docs/data.md` says of them, or an error by name.
 
+use std::path::Path;
+
 #[path = "typed/columns.rs"]
 mod columns;
 mod fleet;
@@ -8,7 +10,7 @@ mod postgres;
 mod venv;
 
 use columns::{Column, VALUES, of_pandas, of_polars, of_pyarrow};
-use fleet::{Ended, Fleet};
+use fleet::{Ended, Fleet, eventually};
 use postgres::Server;
 use serde_json::{Value, json};
 
@@ -245,4 +247,20 @@ fn what_some_reader_has_no_form_for_is_refused_by_its_column() {
     assert_eq!((&durations["pipe"], &durations["status"]), (&json!("made_make0"), &json!("success")));
     let told = durations["value_error"].as_str().unwrap();
     assert!(durations["value"].is_null() && told.contains("`x` has the type Duration"), "{durations}");
+}
+
+#[test]
+fn a_process_that_waits_for_its_step_has_imported_what_starts_threads() {
+    let python = venv::python();
+    let folder = Path::new(&python).ancestors().nth(2).unwrap().to_string_lossy();
+    let mut fleet = Fleet::empty().with("BUE_PYTHON", &python).with("BUE_STEP_READABLE", &folder).start(1);
+    let step = "import sys\nhad = 'polars' in sys.modules\nimport polars\n\n\ndef sums():\n    \
+                frame = polars.DataFrame({'n': range(5)})\n    return f'had: {had}, sum: {frame[\"n\"].sum()}'\n";
+    fleet.write("x.bue", "sums:\n    python\n    sums\n    sums.py\np = | sums\np()\n");
+    fleet.write("sums.py", step);
+    eventually("a step finds polars imported", || {
+        let said = fleet.bue(&["upload", "x.bue", "--wait"]).expect(0).stdout;
+        assert!(said.contains("sum: 10"), "{said}");
+        said.contains("had: True").then_some(())
+    });
 }

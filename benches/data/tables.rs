@@ -14,7 +14,7 @@ use crate::postgres::Server;
 /// Bytes of a row in Arrow: three numbers of 8 bytes, two texts with their offsets of 4, one bit.
 const ROW_BYTES: f64 = 3.0 * 8.0 + (4.0 + 11.0) + (4.0 + 10.0) + 0.125;
 
-/// Each form of table is made as those who use it would make it; all have the same content.
+/// What the steps of all forms have.
 const STEPS: &str = r#"
 import time
 
@@ -27,7 +27,10 @@ def note(word):
 def returning(table):
     note("returned")
     return table
+"#;
 
+/// Each form of table is made as those who use it would make it; all have the same content.
+const RECORDS: &str = r#"
 def make_records():
     return returning([
         {
@@ -44,7 +47,9 @@ def make_records():
 def take_records(rows):
     note("called")
     return [len(rows), sum(row["total"] for row in rows)]
+"#;
 
+const PANDAS: &str = r#"
 def make_pandas():
     import numpy
     import pandas
@@ -64,7 +69,9 @@ def make_pandas():
 def take_pandas(frame: "pandas.DataFrame"):
     note("called")
     return [len(frame), float(frame["total"].sum())]
+"#;
 
+const POLARS: &str = r#"
 def make_polars():
     import polars
 
@@ -82,7 +89,9 @@ def make_polars():
 def take_polars(frame: "polars.DataFrame"):
     note("called")
     return [len(frame), float(frame["total"].sum())]
+"#;
 
+const PYARROW: &str = r#"
 def make_pyarrow():
     import numpy
     import pyarrow
@@ -109,7 +118,10 @@ def take_pyarrow(table: "pyarrow.Table"):
     return [len(table), pyarrow.compute.sum(table["total"]).as_py()]
 "#;
 
-const FORMS: [&str; 4] = ["records", "pandas", "polars", "pyarrow"];
+const FORMS: [Form; 4] = [("records", RECORDS), ("pandas", PANDAS), ("polars", POLARS), ("pyarrow", PYARROW)];
+
+/// The name of a form, and the functions that make and take it.
+type Form = (&'static str, &'static str);
 
 /// Tables of `rows` rows, in every form, through every database.
 pub fn measure(rows: usize, rounds: usize) {
@@ -121,8 +133,9 @@ pub fn measure(rows: usize, rounds: usize) {
     let arrow_mb = rows as f64 * ROW_BYTES / 1e6;
     println!("| {rows} rows × 6 columns | {arrow_mb:.1} MB as Arrow |");
     for form in FORMS {
-        if !has(form) {
-            println!("| as {form} | not measured: {} has no {form} |", python());
+        let (name, _) = form;
+        if !has(name) {
+            println!("| as {name} | not measured: {} has no {name} |", python());
             continue;
         }
         for engine in ["sqlite3", "duckdb", "postgres"] {
@@ -140,7 +153,7 @@ fn notes(fleet: &Fleet) -> PathBuf {
     folder
 }
 
-fn report(fleet: &mut Fleet, notes: &Path, (form, engine): (&str, &str), rows: usize, rounds: usize, arrow_mb: f64) {
+fn report(fleet: &mut Fleet, notes: &Path, (form, engine): (Form, &str), rows: usize, rounds: usize, arrow_mb: f64) {
     // What serves steps of this kind from now on is there, and idle.
     run(fleet, &script(form, engine, 1, notes));
     let processes = processes(fleet);
@@ -155,7 +168,8 @@ fn report(fleet: &mut Fleet, notes: &Path, (form, engine): (&str, &str), rows: u
         ways.push(way);
     }
     println!(
-        "| Python → {engine} → Python as {form}, from the return of the table to the call with the result | {:.2} s; of one row {:.2} s |",
+        "| Python → {engine} → Python as {}, from the return of the table to the call with the result | {:.2} s; of one row {:.2} s |",
+        form.0,
         median(&mut ways),
         median(&mut one_row)
     );
@@ -173,8 +187,9 @@ fn run_noted(fleet: &mut Fleet, notes: &Path, script: &str) -> (f64, f64) {
     (took, noted("called") - noted("returned"))
 }
 
-fn script(form: &str, engine: &str, rows: usize, notes: &Path) -> String {
-    let steps = STEPS.replace("{rows}", &rows.to_string()).replace("{notes}", &notes.to_string_lossy());
+fn script((form, own): Form, engine: &str, rows: usize, notes: &Path) -> String {
+    let steps =
+        format!("{STEPS}{own}").replace("{rows}", &rows.to_string()).replace("{notes}", &notes.to_string_lossy());
     let sql = "SELECT *, price * quantity AS total FROM t";
     format!(
         "import python (make_{form}, take_{form}) `{steps}`\n\

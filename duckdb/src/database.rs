@@ -90,7 +90,7 @@ impl Inputs {
         connection: &Connection,
         query: &Statement<'_>,
     ) -> Result<Option<Vec<Arc<scan::Input>>>, ErrorFrame> {
-        if !self.tables.iter().all(Table::is_as_in_file) {
+        if self.tables.len() > scan::INPUTS_MAX || !self.tables.iter().all(Table::is_as_in_file) {
             return Ok(None);
         }
         let views = self.tables.iter().map(|table| scan::Input::view(connection, table));

@@ -33,6 +33,8 @@ const CHUNK_ROWS: usize = 2_048;
 const ROWS_OF_ONE_THREAD_MAX: u64 = 122_880;
 /// Threads that read more of them, where the step has so many.
 const THREADS_MAX: u64 = 64;
+/// Inputs beyond these become tables: what is read for each of them stays until the query has ended.
+pub(super) const INPUTS_MAX: usize = 64;
 /// How often a query may read an input; one that reads it more often is better off with a table.
 const READS_MAX: usize = 2;
 
@@ -153,7 +155,30 @@ impl Cursor {
 /// One reading of an input, by one thread or several.
 struct Reading {
     columns: Vec<usize>,
-    cursor: Mutex<Option<Cursor>>,
+    place: Mutex<Place>,
+}
+
+/// How far one is: its file is open no longer than it must be, for there may be many.
+enum Place {
+    Begin,
+    Within(Box<Cursor>),
+    End,
+}
+
+impl Reading {
+    /// The next rows.
+    fn next(&self, input: &Input) -> Result<Option<RecordBatch>, ArrowError> {
+        let mut place = lock(&self.place);
+        if matches!(*place, Place::Begin) {
+            *place = Place::Within(Box::new(Cursor::open(input, &self.columns)?));
+        }
+        let Place::Within(cursor) = &mut *place else { return Ok(None) };
+        let rows = cursor.next(input, &self.columns)?;
+        if rows.is_none() {
+            *place = Place::End;
+        }
+        Ok(rows)
+    }
 }
 
 /// The function that reads an input, by so many threads at most.
@@ -177,20 +202,12 @@ impl<const THREADS: u64> VTab for Reader<THREADS> {
     fn init(init: &InitInfo) -> Result<Reading, Box<dyn std::error::Error>> {
         init.set_max_threads(THREADS);
         let columns = init.get_column_indices().into_iter().map(usize::try_from).collect::<Result<_, _>>()?;
-        Ok(Reading { columns, cursor: Mutex::new(None) })
+        Ok(Reading { columns, place: Mutex::new(Place::Begin) })
     }
 
     fn func(info: &TableFunctionInfo<Self>, output: &mut DataChunkHandle) -> Result<(), Box<dyn std::error::Error>> {
-        let (input, Reading { columns, cursor }) = (info.get_bind_data(), info.get_init_data());
-        let next = || {
-            let mut place = lock(cursor);
-            let cursor = match &mut *place {
-                Some(cursor) => cursor,
-                none => none.insert(Cursor::open(input, columns)?),
-            };
-            cursor.next(input, columns)
-        };
-        match next().map_err(|error| input.fail(&error))? {
+        let input = info.get_bind_data();
+        match info.get_init_data().next(input).map_err(|error| input.fail(&error))? {
             Some(rows) => record_batch_to_duckdb_data_chunk(&rows, output),
             None => {
                 output.set_len(0);

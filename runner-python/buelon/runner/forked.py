@@ -6,6 +6,7 @@ specialised, and what it looks up is remembered. What is written then need not b
 
 import _signal as signal
 import os
+import select
 import sys
 
 from . import bounds, cells, failures, fence, frames, load, start, streams
@@ -15,6 +16,8 @@ _ANSWER = 3
 """Descriptor of a step's way back to the worker: the one after its standard streams."""
 _INPUT = 4
 """Descriptor of a step's input, until that is read."""
+_SOON_MS = 25
+"""How long a fork that waits for its step does nothing else."""
 _PR_SET_PDEATHSIG = 1
 _VARIABLES = ("BUE_PRACTICE_ONE", "BUE_PRACTICE_TWO")
 
@@ -56,7 +59,7 @@ class Step:
                 self._prepared()
             if has_time:
                 self._take_memory()
-                if self._waiting is not None:
+                if self._waiting is not None and not _comes_soon():
                     self._waiting()
             frame = self._settle_in(self._listen())
             start.run_and_exit(streams.Channel(_ANSWER), frame)
@@ -157,6 +160,13 @@ class Step:
         for name in own:
             if name not in environment:
                 del os.environ[name]
+
+
+def _comes_soon():
+    """Whether the step is there, or comes in a moment: it may need nothing of what takes long."""
+    poll = select.poll()
+    poll.register(_INPUT, select.POLLIN)
+    return bool(poll.poll(_SOON_MS))
 
 
 def _death_signal(library):

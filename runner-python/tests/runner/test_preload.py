@@ -50,8 +50,8 @@ def loaded(worker, *names, own=(), late=()):
     return " ".join((word, rest[0])) if word == "loaded" else " ".join((word, *rest))
 
 
-def returned(worker, code, order="fork"):
-    _, answer = worker.fork(code, order=order)
+def returned(worker, code, **how):
+    _, answer = worker.fork(code, **how)
     frame = answer_of(answer)
     worker.hear_end()
     return json.loads(frame["value"]["place"]["json"])
@@ -98,7 +98,13 @@ def test_a_fork_that_waits_for_its_step_has_what_only_starts_threads_and_others_
         "def step():\n    import with_threads\n    return [*had, threading.active_count(), limit]"
     )
     limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
-    assert returned(worker, code, "early") == [True, True, True, False, 2, limit]
+
+    def has_thread(pid):
+        return len(os.listdir(f"/proc/{pid}/task")) == 2
+
+    assert returned(worker, code, order="early", ready=has_thread) == [True, True, True, False, 2, limit]
+    # For a step that is there nothing is loaded that it may not need.
+    assert returned(worker, code, order="early", is_there=True) == [True, True, False, False, 2, limit]
     # What it needs of the standard library is there in all.
     assert returned(worker, code) == [True, True, False, False, 2, limit]
 

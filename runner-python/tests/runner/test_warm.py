@@ -27,16 +27,21 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=theirs, start_new_session=True)
         theirs.close()
 
-    def fork(self, code, log=2, order="fork"):
-        """Starts a step; its process and the end of its output."""
+    def fork(self, code, log=2, order="fork", is_there=False, ready=None):
+        """Starts a step; its process and the end of its output. The step is there before its process, or comes when that is ready."""
         stdin, feed = os.pipe()
         answer, stdout = os.pipe()
+        if is_there:
+            os.write(feed, self.input(code))
         socket.send_fds(self.control, [f"{order} 7 0".encode()], [stdin, stdout, log])
         os.close(stdin)
         os.close(stdout)
         word, number, pid = self.hear()
         assert (word, number) == ("forked", "7")
-        os.write(feed, self.input(code))
+        if ready is not None:
+            until(f"process {pid} is ready", lambda: ready(int(pid)))
+        if not is_there:
+            os.write(feed, self.input(code))
         os.close(feed)
         return int(pid), answer
 
@@ -84,6 +89,13 @@ def worker(tmp_path):
 def answer_of(descriptor):
     with open(descriptor) as file:
         return json.loads(file.read())
+
+
+def until(what, look):
+    deadline = time.monotonic() + DEADLINE_S
+    while not look():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.01)
 
 
 def until_gone(pid):

@@ -36,14 +36,18 @@ impl Idle {
         Self { kept: Mutex::default(), keep }
     }
 
-    /// The folder of this bundle that was used last, of those that serve a fork of `interpreter` best. One in which another interpreter
-    /// has its place is left to it while there may be more: steps of several kinds come in turn.
+    /// The folder of this bundle that was used last, of those that serve a fork of `interpreter` best; of those in which a process waits
+    /// the one where it has waited longest, and is ready most likely. One in which another interpreter has its place is left to it while
+    /// there may be more: steps of several kinds come in turn.
     pub(super) fn take(&self, bundle: Digest, interpreter: Option<WarmId>) -> Option<Scratch> {
         let mut kept = self.kept();
         let least = if kept.len() < self.keep.folders_max { Fit::Bare } else { Fit::Other };
         let of_bundle = kept.iter().enumerate().filter(|(_, (of, _))| *of == bundle);
-        let fits = of_bundle.map(|(index, (_, scratch))| (scratch.fits(interpreter), index));
-        let (_, index) = fits.filter(|(fit, _)| *fit >= least).max()?;
+        let fits = of_bundle.map(|(index, (_, scratch))| {
+            let (fit, latest) = (scratch.fits(interpreter), index as isize);
+            (fit, if fit == Fit::Process { -latest } else { latest }, index)
+        });
+        let (.., index) = fits.filter(|(fit, ..)| *fit >= least).max()?;
         kept.remove(index).map(|(_, scratch)| scratch)
     }
 

@@ -174,8 +174,17 @@ fn failed(error: ErrorFrame) -> Error {
     Error::new(kind, format_args!("{}{excerpt}", error.message))
 }
 
-/// Writes a file with an Arrow stream as CSV.
+/// Writes a file with an Arrow stream as CSV; where that cannot be done, no part of it stays.
 pub fn write_csv(arrow: &Path, target: &Path) -> Result {
+    let is_new = !target.exists();
+    let written = write_rows(arrow, target);
+    if written.is_err() && is_new {
+        let _ = std::fs::remove_file(target);
+    }
+    written
+}
+
+fn write_rows(arrow: &Path, target: &Path) -> Result {
     let reader = BufReader::new(File::open(arrow).map_err(Error::machine)?);
     let stream = table::read_stream(reader).map_err(Error::machine)?;
     let mut writer = table::CsvWriter::new(Out::open(target)?, &stream.schema()).map_err(Error::machine)?;

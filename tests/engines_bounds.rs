@@ -62,7 +62,7 @@ fn sqlite() -> Vec<Case> {
 
 fn duckdb() -> Vec<Case> {
     let duckdb = |setting, sql: &str, kind, says: Says| ("duckdb", setting, sql.to_owned(), kind, says);
-    let no_memory: Says = &["Out of Memory Error", "BUE_DUCKDB_MEMORY_BYTES_MAX and half of `!memory`"];
+    let no_memory: Says = &["Out of Memory Error", "BUE_DUCKDB_MEMORY_BYTES_MAX and a third to a half of `!memory`"];
     let enclosed: Says = &["Permission Error", "no file, no network, no extension"];
     let locked: Says = &["locked", "BUE_DUCKDB_MEMORY_BYTES_MAX, BUE_DUCKDB_THREADS_MAX"];
     vec![

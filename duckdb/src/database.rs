@@ -20,10 +20,14 @@ pub(super) fn run(
     sql: &Sql<'_>,
     there: Option<&Connection>,
 ) -> Result<Output, ErrorFrame> {
-    let unopened = |error: duckdb::Error| failure(ErrorKind::Start, format!("failed to open DuckDB: {error}"));
+    let unopened = |error: duckdb::Error| fault::of_opening(&error);
     let connection = there.map_or_else(open, Connection::try_clone).map_err(unopened)?;
     bound(&connection, frame, bounds).map_err(unopened)?;
     let inputs = Inputs::open(frame, bounds)?;
+    if let (Some(name), true) = (inputs.unknown.first(), bounds.parquet.is_some()) {
+        let message = format!("`{name}` is an empty list: it has no columns, without which there is no Parquet file");
+        return Err(failure(ErrorKind::Input, message));
+    }
     let statements = sql.statements(&bounds.statements);
     let read = match statements.as_slice() {
         [query] if scan::is_query(query.text) => inputs.scanned(&connection, query)?,
@@ -80,7 +84,7 @@ impl Inputs {
 
     /// Makes each a table.
     fn load(&self, connection: &Connection) -> Result<(), ErrorFrame> {
-        self.tables.iter().try_for_each(|table| table.load(connection))?;
+        self.tables.iter().try_for_each(|table| scan::Input::load(connection, table))?;
         self.join(connection)
     }
 
@@ -110,7 +114,8 @@ impl Inputs {
     /// Makes those of one name one.
     fn join(&self, connection: &Connection) -> Result<(), ErrorFrame> {
         for (name, tables) in &self.joined {
-            let all: Vec<String> = tables.iter().map(|table| format!("SELECT * FROM {}", quoted(table))).collect();
+            let tables: Vec<&Table> = self.tables.iter().filter(|table| tables.contains(&table.name)).collect();
+            let all: Vec<String> = tables.iter().map(|table| rows_among(table, &tables)).collect();
             let view = format!("CREATE VIEW {} AS {}", quoted(name), all.join(" UNION ALL BY NAME "));
             connection.execute_batch(&view).map_err(|error| {
                 let reason = fault::message(&error);
@@ -119,6 +124,22 @@ impl Inputs {
         }
         Ok(())
     }
+}
+
+/// The rows of a table that becomes one with others: JSON of it is text where theirs is none.
+fn rows_among(table: &Table, all: &[&Table]) -> String {
+    let is_json = |data_type: &str| data_type == "JSON";
+    let is_other = |of: &str| {
+        let named = |(name, data_type): (&str, &str)| name.eq_ignore_ascii_case(of) && !is_json(data_type);
+        all.iter().any(|table| table.columns().any(named))
+    };
+    let texts: Vec<String> = table
+        .columns()
+        .filter(|(name, data_type)| is_json(data_type) && is_other(name))
+        .map(|(name, _)| format!("CAST({0} AS VARCHAR) AS {0}", quoted(name)))
+        .collect();
+    let replaced = if texts.is_empty() { String::new() } else { format!(" REPLACE ({})", texts.join(", ")) };
+    format!("SELECT *{replaced} FROM {}", quoted(&table.name))
 }
 
 /// Runs all statements; the last one's rows are the value.
@@ -186,4 +207,43 @@ fn bound(connection: &Connection, frame: &StartFrame, bounds: &DuckdbFrame) -> d
 /// A name as it stands in a statement.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::fs::File;
+
+    use duckdb_arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use duckdb_arrow::datatypes::{DataType, Field, Schema};
+    use duckdb_arrow::ipc::writer::StreamWriter;
+
+    use super::*;
+    use crate::types::JSON_EXTENSION;
+
+    #[test]
+    fn tables_of_one_name_are_one_where_a_column_is_json_in_some_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = ("ARROW:extension:name".to_owned(), JSON_EXTENSION.to_owned());
+        let text = Field::new("m", DataType::Utf8, true);
+        let parts: [(Field, ArrayRef); 3] = [
+            (text.clone().with_metadata(HashMap::from([mark])), Arc::new(StringArray::from(vec!["[1]"]))),
+            (text, Arc::new(StringArray::from(vec!["text"]))),
+            (Field::new("m", DataType::Int64, true), Arc::new(Int64Array::from(vec![7]))),
+        ];
+        let mut inputs = Inputs::default();
+        for (number, (field, array)) in parts.into_iter().enumerate() {
+            let (name, path) = (format!("t {number}"), folder.path().join(number.to_string()));
+            let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap();
+            let mut writer = StreamWriter::try_new(File::create(&path).unwrap(), &batch.schema()).unwrap();
+            writer.write(&batch).and_then(|()| writer.finish()).unwrap();
+            inputs.tables.push(Table::open(name, path).unwrap().unwrap());
+        }
+        inputs.joined.push(("t".to_owned(), inputs.tables.iter().map(|table| table.name.clone()).collect()));
+        let connection = open().unwrap();
+        inputs.load(&connection).unwrap();
+        let look = "SELECT string_agg(m::text, ' ' ORDER BY m::text) FROM t";
+        let found: String = connection.query_row(look, [], |row| row.get(0)).unwrap();
+        assert_eq!(found, "7 [1] text");
+    }
 }

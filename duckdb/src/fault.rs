@@ -22,6 +22,17 @@ pub(super) fn of_statement(error: &duckdb::Error, statement: &Statement<'_>) -> 
     ErrorFrame { trace: excerpt(&text), ..failure(kind, message) }
 }
 
+/// The error of a database that cannot be opened.
+pub(super) fn of_opening(error: &duckdb::Error) -> ErrorFrame {
+    match with_way_out(words(&text(error))) {
+        (ErrorKind::Memory, words, _) => failure(
+            ErrorKind::Memory,
+            format!("failed to open DuckDB: {words}; `!memory` sets how much the step may use"),
+        ),
+        (_, words, _) => failure(ErrorKind::Start, format!("failed to open DuckDB: {words}")),
+    }
+}
+
 /// The error of making the table `name` of an input.
 pub(super) fn of_input(name: &str, error: &duckdb::Error) -> ErrorFrame {
     match with_way_out(words(&text(error))) {
@@ -70,12 +81,12 @@ pub(super) const NO_SPACE: &str = "No space left on device";
 /// How the database begins to tell which of its settings bounds what it keeps on disk.
 const SPILL_MARK: &str = "This limit was set by the 'max_temp_directory_size' setting";
 const SPILL: &str = "; BUE_DUCKDB_SPILL_BYTES_MAX sets how much disk the statements may use for what memory does not hold, \
-     BUE_DUCKDB_MEMORY_BYTES_MAX and half of `!memory` how much memory";
+     BUE_DUCKDB_MEMORY_BYTES_MAX and a third to a half of `!memory` how much memory";
 const ENCLOSED: &str = "; a step's statements reach nothing but its own tables: no file, no network, no extension. A Python step before \
      it can read what they need";
 const LOCKED: &str = "; the worker sets the bounds of its steps: BUE_DUCKDB_MEMORY_BYTES_MAX, BUE_DUCKDB_THREADS_MAX, \
      BUE_DUCKDB_SPILL_BYTES_MAX";
-const MEMORY: &str = "; BUE_DUCKDB_MEMORY_BYTES_MAX and half of `!memory` set how much memory the statements may use, \
+const MEMORY: &str = "; BUE_DUCKDB_MEMORY_BYTES_MAX and a third to a half of `!memory` set how much memory the statements may use, \
      BUE_DUCKDB_SPILL_BYTES_MAX how much disk for what memory does not hold";
 
 fn text(error: &duckdb::Error) -> String {

@@ -6,7 +6,6 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use duckdb::Connection;
 use duckdb_arrow::array::{Array, ArrayRef, RecordBatch};
 use duckdb_arrow::compute::{CastOptions, cast, cast_with_options};
 use duckdb_arrow::datatypes::{Field, Schema};
@@ -15,8 +14,7 @@ use duckdb_arrow::ipc::reader::StreamReader;
 use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Input};
 
-use super::database::quoted;
-use super::{failure, fault, types};
+use super::{failure, spans, types};
 
 /// The file with the input as an Arrow table; `place` is where it is made if there is none.
 pub(super) fn file(name: &str, input: &Input, place: PathBuf) -> Result<PathBuf, ErrorFrame> {
@@ -88,30 +86,6 @@ impl Table {
         Ok(tables::scan_trusted(file, bytes).map_err(|error| unreadable(&error))?.rows)
     }
 
-    /// Makes a table of it.
-    pub(super) fn load(&self, connection: &Connection) -> Result<(), ErrorFrame> {
-        let name = self.name.as_str();
-        let unreadable = |error: ArrowError| refused(name, &error.to_string());
-        let of_database = |error: duckdb::Error| fault::of_input(name, &error);
-        let columns: Vec<String> =
-            self.columns().map(|(name, data_type)| format!("{} {data_type}", quoted(name))).collect();
-        // In one transaction, rows stay where they are first put; each of its own would move them on, and sum them up again.
-        let create = format!("BEGIN TRANSACTION; CREATE TABLE {} ({})", quoted(name), columns.join(", "));
-        connection.execute_batch(&create).map_err(of_database)?;
-        let mut appender = connection.appender(name).map_err(of_database)?;
-        let mut digits_lost = vec![false; columns.len()];
-        for batch in stream(&self.path).map_err(unreadable)? {
-            let batch = convert(&batch.map_err(unreadable)?, &self.schema, &mut digits_lost).map_err(unreadable)?;
-            appender.append_record_batch(batch).map_err(of_database)?;
-            // By itself it keeps 200,000 rows beside the table before they go into it.
-            appender.flush().map_err(of_database)?;
-        }
-        drop(appender);
-        connection.execute_batch("COMMIT").map_err(of_database)?;
-        self.warn_of_digits(&digits_lost);
-        Ok(())
-    }
-
     /// Says which columns had more digits than the database keeps.
     pub(super) fn warn_of_digits(&self, lost: &[bool]) {
         for (field, _) in self.schema.fields().iter().zip(lost).filter(|(_, lost)| **lost) {
@@ -172,6 +146,7 @@ pub(super) fn convert(
     schema: &Arc<Schema>,
     digits_lost: &mut [bool],
 ) -> Result<RecordBatch, ArrowError> {
+    spans::check(batch)?;
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
     for (place, (array, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
         if array.data_type() == field.data_type() {

@@ -7,7 +7,7 @@
 //!
 //! - [`database`]: the database in memory, and what statements may not do.
 //! - [`input`], [`types`]: tables into it.
-//! - [`scan`]: those that a query reads from their files.
+//! - [`scan`]: how the database reads them, once or as a query goes; [`spans`]: what its library would spoil.
 //! - [`result`]: the rows of the last statement out of it.
 //! - [`forms`]: which of its values no table holds.
 //! - [`fault`]: its errors, with their line.
@@ -20,6 +20,7 @@ mod input;
 mod practice;
 mod result;
 mod scan;
+mod spans;
 mod types;
 
 use std::io::{Read, Write};

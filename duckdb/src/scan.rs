@@ -1,5 +1,5 @@
-//! Inputs that a query reads from their files as it goes, where they need not become tables: each of their rows is looked at once or
-//! twice, and none is changed.
+//! Inputs as the database reads them from their files: into tables, or as a query goes, where they need not become tables: each of
+//! their rows is looked at once or twice, and none is changed.
 //!
 //! To make a table of rows takes longer than most queries of them: they are moved, summed up and counted for queries to come. So a
 //! step of one query gets views. What a view cannot do (its rows have no `rowid`, and none can be changed) makes that the query cannot
@@ -21,8 +21,8 @@ use duckdb_arrow::ipc::reader::StreamReader;
 use protocol::frame::ErrorFrame;
 
 use super::database::quoted;
-use super::fault;
 use super::input::{Table, convert, refused, stream};
+use super::{fault, spans};
 
 /// Names of the functions that read an input, by one thread and by several: none that anybody would choose.
 const FUNCTION: &str = "bue input";
@@ -71,31 +71,41 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Makes a view called `name` of a table.
+    /// Makes a view of a table.
     pub(super) fn view(connection: &Connection, table: &Table) -> Result<Arc<Self>, ErrorFrame> {
+        let (input, rows) = Self::register(table)?;
+        let view = format!("CREATE VIEW {} AS {rows}", quoted(&table.name));
+        connection.execute_batch(&view).map_err(|error| fault::of_input(&table.name, &error))?;
+        // Once to make the view.
+        input.reads.store(0, Ordering::Relaxed);
+        Ok(input)
+    }
+
+    /// Makes a table of it.
+    pub(super) fn load(connection: &Connection, table: &Table) -> Result<(), ErrorFrame> {
+        let (input, rows) = Self::register(table)?;
+        let made = connection.execute_batch(&format!("CREATE TABLE {} AS {rows}", quoted(&table.name)));
+        match input.fault() {
+            Some(fault) => Err(fault),
+            None => made.map_err(|error| fault::of_input(&table.name, &error)),
+        }
+    }
+
+    /// Makes it known to the functions; answers with the statement for its rows.
+    fn register(table: &Table) -> Result<(Arc<Self>, String), ErrorFrame> {
         let rows = table.rows()?;
         let columns: Vec<String> =
             table.columns().map(|(name, data_type)| format!("CAST({0} AS {data_type}) AS {0}", quoted(name))).collect();
         let digits_lost = columns.iter().map(|_| AtomicBool::new(false)).collect();
-        let input = Arc::new(Self {
-            table: table.clone(),
-            rows,
-            reads: AtomicUsize::new(0),
-            digits_lost,
-            fault: Mutex::new(None),
-        });
+        let (reads, fault) = (AtomicUsize::new(0), Mutex::new(None));
+        let input = Arc::new(Self { table: table.clone(), rows, reads, digits_lost, fault });
         let number = {
             let mut inputs = lock(&INPUTS);
             inputs.push(Arc::clone(&input));
             inputs.len() - 1
         };
-        let name = quoted(&table.name);
         let function = quoted(if rows > ROWS_OF_ONE_THREAD_MAX { FUNCTION_OF_LARGE } else { FUNCTION });
-        let view = format!("CREATE VIEW {name} AS SELECT {} FROM {function}({number})", columns.join(", "));
-        connection.execute_batch(&view).map_err(|error| fault::of_input(&table.name, &error))?;
-        // Once to make the view.
-        input.reads.store(0, Ordering::Relaxed);
-        Ok(input)
+        Ok((input, format!("SELECT {} FROM {function}({number})", columns.join(", "))))
     }
 
     /// Whether the query that was prepared reads it too often.
@@ -208,7 +218,11 @@ impl<const THREADS: u64> VTab for Reader<THREADS> {
     fn func(info: &TableFunctionInfo<Self>, output: &mut DataChunkHandle) -> Result<(), Box<dyn std::error::Error>> {
         let input = info.get_bind_data();
         match info.get_init_data().next(input).map_err(|error| input.fail(&error))? {
-            Some(rows) => record_batch_to_duckdb_data_chunk(&rows, output),
+            Some(rows) => {
+                record_batch_to_duckdb_data_chunk(&rows, output)?;
+                spans::set_nulls(&rows, output);
+                Ok(())
+            }
             None => {
                 output.set_len(0);
                 Ok(())
@@ -235,7 +249,7 @@ mod tests {
     use std::fs::File;
     use std::path::Path;
 
-    use duckdb_arrow::array::{ArrayRef, Int64Array, StringArray, TimestampNanosecondArray};
+    use duckdb_arrow::array::{ArrayRef, DurationSecondArray, Int64Array, StringArray, TimestampNanosecondArray};
     use duckdb_arrow::ipc::writer::StreamWriter;
     use protocol::ErrorKind;
 
@@ -310,7 +324,7 @@ mod tests {
             let (scanned, loaded) = (database::open().unwrap(), database::open().unwrap());
             scanned.execute_batch("SET threads = 4").unwrap();
             let input = Input::view(&scanned, &table).unwrap();
-            table.load(&loaded).unwrap();
+            Input::load(&loaded, &table).unwrap();
             for query in QUERIES {
                 assert_eq!(rows(&scanned, query), rows(&loaded, query), "{query}");
             }
@@ -352,6 +366,23 @@ mod tests {
         let fault = input.fault().unwrap();
         assert_eq!(fault.kind, ErrorKind::Input);
         assert!(fault.message.starts_with("input `t` cannot be made a table: "), "{}", fault.message);
+    }
+
+    #[test]
+    fn a_null_among_durations_stays_one_in_views_and_tables() {
+        let folder = tempfile::tempdir().unwrap();
+        let spans: ArrayRef = Arc::new(DurationSecondArray::from(vec![Some(5), None, Some(0)]));
+        let table = table(folder.path(), &[RecordBatch::try_from_iter_with_nullable([("d", spans, true)]).unwrap()]);
+        let (scanned, loaded) = (database::open().unwrap(), database::open().unwrap());
+        Input::view(&scanned, &table).unwrap();
+        Input::load(&loaded, &table).unwrap();
+        for connection in [scanned, loaded] {
+            let found = rows(&connection, "SELECT d::text AS d, d IS NULL AS n FROM t");
+            assert_eq!(
+                found,
+                ["{'d': '00:00:05', 'n': false}", "{'d': NULL, 'n': true}", "{'d': '00:00:00', 'n': false}"]
+            );
+        }
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub(super) fn handed_over(data_type: &DataType) -> DataType {
         DataType::Dictionary(_, values) => handed_over(values),
         // A day has no nanoseconds in DuckDB, and neither has an instant.
         DataType::Time64(TimeUnit::Nanosecond) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Duration(TimeUnit::Nanosecond) => DataType::Duration(TimeUnit::Microsecond),
         DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) => {
             DataType::Timestamp(TimeUnit::Microsecond, Some(zone.clone()))
         }
@@ -102,7 +103,9 @@ fn field_handed_over(field: &FieldRef) -> FieldRef {
 /// Whether the way to `handed_over` may lose digits.
 pub(super) fn may_lose_digits(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Time64(TimeUnit::Nanosecond) | DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => true,
+        DataType::Time64(TimeUnit::Nanosecond)
+        | DataType::Duration(TimeUnit::Nanosecond)
+        | DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => true,
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             may_lose_digits(item.data_type())
         }

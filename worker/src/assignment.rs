@@ -33,6 +33,9 @@ pub(crate) struct Assignment<'attempt> {
     pub(crate) engines: &'attempt Engines,
 }
 
+/// Memory that a step of DuckDB takes beside what the database counts.
+const UNCOUNTED_BYTES: u64 = 128 << 20;
+
 /// The step that a lease names.
 pub(crate) fn step_of<'plan>(plan: &'plan PlanAnswer, lease: &Lease) -> Result<&'plan Step, Trouble> {
     plan.steps.get(lease.step as usize).ok_or_else(|| {
@@ -90,8 +93,7 @@ impl Assignment<'_> {
     fn duckdb(&self, config: &Config) -> Result<DuckdbFrame, Trouble> {
         let mut frame = self.engines.duckdb_frame(&config.program, &config.limits).map_err(Trouble::Step)?;
         if let Some(bytes) = self.step.settings.runtime.memory_bytes {
-            // The other half is for what the database does not count, and for the result.
-            frame.memory_bytes_max = frame.memory_bytes_max.min(bytes / 2);
+            frame.memory_bytes_max = frame.memory_bytes_max.min(share_of_duckdb(bytes));
         }
         Ok(frame)
     }
@@ -148,6 +150,12 @@ impl Assignment<'_> {
         let step_folder = step_folder.filter(|folder| *folder != script_folder);
         step_folder.into_iter().chain([script_folder]).collect()
     }
+}
+
+/// What of a step's memory DuckDB may fill: the rest is for what it does not count (texts on their way, threads) and for the result,
+/// which takes as much whatever the whole is.
+fn share_of_duckdb(bytes: u64) -> u64 {
+    (bytes / 2).min(bytes.saturating_sub(UNCOUNTED_BYTES)).max(bytes / 3)
 }
 
 fn read(root: &Path, path: &str) -> Result<String, Trouble> {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use s3s::crypto::{Checksum, Md5};
 use tempfile::NamedTempFile;
@@ -14,6 +14,9 @@ use super::{Folder, FolderError};
 
 /// How often a folder is made again that was removed, empty, just before an object came into it.
 const FOLDER_TRIES_MAX: u32 = 100;
+/// Of these, those without a pause before them, and how much longer each pause is than the one before: half a second in all.
+const FOLDER_TRIES_AT_ONCE: u32 = 10;
+const FOLDER_PAUSE: Duration = Duration::from_micros(120);
 
 /// The object that a draft becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +93,11 @@ impl Folder {
 fn place(mut file: NamedTempFile, path: &Path) -> Result<(), FolderError> {
     let in_place = |source| FolderError::io(path, source);
     let parent = path.parent().unwrap_or(path);
-    for _ in 0..FOLDER_TRIES_MAX {
+    for tried in 0..FOLDER_TRIES_MAX {
+        // Whoever was overtaken so often lets the others pass.
+        if tried > FOLDER_TRIES_AT_ONCE {
+            std::thread::sleep(FOLDER_PAUSE * (tried - FOLDER_TRIES_AT_ONCE));
+        }
         match make_folders(parent) {
             Err(error) if is_absent(&error) => continue,
             outcome => outcome.map_err(in_place)?,

@@ -283,6 +283,15 @@ mod tests {
         Table::open("t".to_owned(), path).unwrap().unwrap()
     }
 
+    /// A database in which these are a view, and what must stay for it.
+    fn viewed(batches: &[RecordBatch]) -> (tempfile::TempDir, Table, Connection, Arc<Input>) {
+        let folder = tempfile::tempdir().unwrap();
+        let table = table(folder.path(), batches);
+        let connection = database::open().unwrap();
+        let input = Input::view(&connection, &table).unwrap();
+        (folder, table, connection, input)
+    }
+
     /// Batches of `size` rows: numbers from 0, and a text for each that is null for every seventh.
     fn numbers(rows: i64, size: usize) -> Vec<RecordBatch> {
         let all: Vec<i64> = (0..rows).collect();
@@ -334,10 +343,7 @@ mod tests {
 
     #[test]
     fn how_often_a_query_reads_an_input_is_known_when_it_is_prepared() {
-        let folder = tempfile::tempdir().unwrap();
-        let table = table(folder.path(), &numbers(10, 10));
-        let connection = database::open().unwrap();
-        let input = Input::view(&connection, &table).unwrap();
+        let (_folder, _, connection, input) = viewed(&numbers(10, 10));
         for (query, is_often) in [
             ("SELECT * FROM t", false),
             ("SELECT * FROM t AS a, t AS b", false),
@@ -354,10 +360,7 @@ mod tests {
 
     #[test]
     fn rows_that_cannot_be_read_are_a_fault_of_the_input() {
-        let folder = tempfile::tempdir().unwrap();
-        let table = table(folder.path(), &numbers(50_000, 16_000));
-        let connection = database::open().unwrap();
-        let input = Input::view(&connection, &table).unwrap();
+        let (_folder, table, connection, input) = viewed(&numbers(50_000, 16_000));
         let file = File::options().write(true).open(&table.path).unwrap();
         file.set_len(file.metadata().unwrap().len() / 2).unwrap();
         assert_eq!(rows(&connection, "SELECT n FROM t LIMIT 10").len(), 10);
@@ -387,13 +390,10 @@ mod tests {
 
     #[test]
     fn digits_that_are_lost_are_noted_where_they_are_read() {
-        let folder = tempfile::tempdir().unwrap();
         let column =
             |times: Vec<i64>| -> ArrayRef { Arc::new(TimestampNanosecondArray::from(times).with_timezone("UTC")) };
         let columns = [("whole", column(vec![1_000])), ("parts", column(vec![1_001]))];
-        let table = table(folder.path(), &[RecordBatch::try_from_iter(columns).unwrap()]);
-        let connection = database::open().unwrap();
-        let input = Input::view(&connection, &table).unwrap();
+        let (_folder, _, connection, input) = viewed(&[RecordBatch::try_from_iter(columns).unwrap()]);
         let lost = || input.digits_lost.iter().map(|lost| lost.load(Ordering::Relaxed)).collect::<Vec<bool>>();
         rows(&connection, "SELECT whole FROM t");
         assert_eq!(lost(), [false, false]);

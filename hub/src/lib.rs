@@ -24,6 +24,7 @@ mod queue_logs;
 pub mod secrets;
 mod sessions;
 pub mod store;
+mod succession;
 mod tidying;
 mod timers;
 mod value_kind;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bue_hub::store::{Effects, Share, Store, StoreOptions, Submission};
 use bue_hub::{Limits, Policy};
-use protocol::api::{GoodbyeRequest, LeaseRequest, Pause, WorkerInfo};
+use protocol::api::{GoodbyeRequest, LeaseRequest, Pause, Settled, WorkerInfo};
 use protocol::{Digest, FileEntry, Manifest, SessionId};
-use rig::{OTHER, On, Rig, WORKER, postgres, script};
+use rig::{OTHER, On, Rig, WORKER, postgres, script, success};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -123,6 +123,27 @@ async fn a_worker_that_hangs_up_while_it_waits_leaves_the_job_to_others(on: On) 
     assert_eq!(rig.lease_as(OTHER, &["default"], 1, LONG).await.len(), 1);
 }
 
+async fn what_follows_an_attempt_goes_to_the_worker_that_handed_it_in(on: On) {
+    let rig = Rig::new(on).await;
+    rig.submit(&script(&["a", "b"], "p = | a | b\np()\n")).await;
+    let first = rig.next().await;
+    let other = rig.lease_as(OTHER, &["default"], 1, LONG);
+    let (other, given) = tokio::join!(other, async {
+        all_wait(&rig).await;
+        // The other one has been waiting for longer.
+        let (given, settled) = tokio::join!(rig.lease_as(WORKER, &["default"], 1, LONG), async {
+            all_wait(&rig).await;
+            rig.settle(&first, success("1")).await
+        });
+        assert_eq!(settled, Settled::Settled);
+        // What nobody has at hand goes to who has waited the longest.
+        rig.submit(&script(&["c"], "p = | c\np()\n")).await;
+        given
+    });
+    assert_eq!(rig.name(&given[0]).await, "b");
+    assert_eq!(rig.name(&other[0]).await, "c");
+}
+
 async fn what_comes_to_a_paused_scope_is_given_out_when_it_goes_on(on: On) {
     let rig = Rig::new(on).await;
     let pause = Pause::Scope("default".to_owned());
@@ -142,5 +163,6 @@ on_both_stores! {
     each_of_those_who_wait_is_given_as_many_as_it_has_slots,
     a_worker_that_says_goodbye_while_it_waits_leaves_the_job_to_others,
     a_worker_that_hangs_up_while_it_waits_leaves_the_job_to_others,
+    what_follows_an_attempt_goes_to_the_worker_that_handed_it_in,
     what_comes_to_a_paused_scope_is_given_out_when_it_goes_on,
 }

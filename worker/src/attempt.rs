@@ -9,29 +9,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bucket::Bucket;
-use bucket::value::{Accepted, ValueLimits, Values};
+use bucket::value::{Accepted, Copied, ValueLimits, Values};
 use protocol::api::{Lease, PlanAnswer};
-use protocol::frame::{EndFrame, ErrorFrame, Input, ResultFrame, Status};
-use protocol::{ErrorKind, Language, Outcome, Step, ValueRef};
+use protocol::frame::{ErrorFrame, Input};
+use protocol::{Language, Outcome, Step};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::ahead::Ahead;
 use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
 use crate::bytecode::{self, Bytecode};
 use crate::config::{Limits, Mode, Start};
 use crate::control::{Shared, WorkerError};
-use crate::descriptors::is_shortage;
-use crate::done::{Done, Left};
+use crate::done::Done;
 use crate::enclosure::{self, Enclosure};
-use crate::ending;
 use crate::engines_of_step;
 use crate::environments::Environments;
 use crate::held::StepIs;
 use crate::hub::Hub;
 use crate::interpreters::Interpreters;
 use crate::launch::{self, Launch};
+use crate::live_log::LiveLog;
 use crate::log::Log;
 use crate::orphans::Mark;
 use crate::outage::Outage;
@@ -67,6 +67,23 @@ impl End {
     }
 }
 
+/// Where the arguments of a step come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Arguments<'table> {
+    /// The references in its lease.
+    Leased,
+    /// What the step before has returned: there is no lease yet.
+    Copied(&'table Copied),
+}
+
+/// A step that has run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) conversation: Conversation,
+    pub(crate) scratch: Scratch,
+    pub(crate) declared: Declared,
+}
+
 /// All that attempts of one worker share.
 pub(crate) struct Attempts<H> {
     pub(crate) shared: Arc<Shared<H>>,
@@ -82,6 +99,7 @@ pub(crate) struct Attempts<H> {
     pub(crate) warm_outage: Outage,
     pub(crate) start_outage: Outage,
     disk_outage: Outage,
+    pub(crate) ahead: Ahead,
 }
 
 impl<H: Hub> Attempts<H> {
@@ -119,6 +137,7 @@ impl<H: Hub> Attempts<H> {
             warm_outage: Outage::new("the warm interpreter"),
             start_outage: Outage::new("what it takes to start processes"),
             disk_outage: Outage::new("the worker's data folder"),
+            ahead: Ahead::default(),
             scratches,
             enclosure,
             runner,
@@ -141,7 +160,7 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// Carries out one lease.
-    pub(crate) async fn run(&self, lease: Lease, end: End) -> Done {
+    pub(crate) async fn run(self: &Arc<Self>, lease: Lease, end: End) -> Done {
         let span = tracing::info_span!("attempt", run = %lease.run, job = %lease.job, attempt = lease.attempt);
         match self.prepare_and_run(&lease, &end).instrument(span).await {
             Ok(done) => done,
@@ -151,18 +170,34 @@ impl<H: Hub> Attempts<H> {
         }
     }
 
-    async fn prepare_and_run(&self, lease: &Lease, end: &End) -> Result<Done, Trouble> {
+    async fn prepare_and_run(self: &Arc<Self>, lease: &Lease, end: &End) -> Result<Done, Trouble> {
         let plan = self.fetch(end, || self.bundles.plan(lease.plan)).await?;
         let step = assignment::step_of(&plan, lease)?;
-        let engines = self.engines(lease, step, end).await?;
         if step.language == Language::Python && step.settings.runtime.isolation == Some(protocol::Isolation::Shared) {
             return self.run_shared(lease, &plan, step, end).await;
         }
-        let mut scratch = self.filled_scratch(lease, &plan, end).await?;
+        let ran = match self.ran_ahead(lease, end).await? {
+            Some(ran) => ran,
+            None => self.run_step(lease, &plan, step, Arguments::Leased, end).await?,
+        };
+        self.conclude(lease, &plan, step, ran, end).await
+    }
+
+    /// Runs the process of a step to its end, or to its answer.
+    pub(crate) async fn run_step(
+        &self,
+        lease: &Lease,
+        plan: &PlanAnswer,
+        step: &Step,
+        arguments: Arguments<'_>,
+        end: &End,
+    ) -> Result<Ran, Trouble> {
+        let engines = self.engines(lease, step, end).await?;
+        let mut scratch = self.filled_scratch(lease, plan, end).await?;
         let place = scratch.take_place();
         let root = self.root_in(&scratch);
         let seen_root = scratch.seen(&root);
-        let (environment, imports) = self.environment(lease, &plan, step, &root, end).await?;
+        let (environment, imports) = self.environment(lease, plan, step, &root, end).await?;
         let engines = &*engines;
         if step.language == Language::Python && self.is_of_fleet() {
             let (bundles, bundle) = (Arc::clone(&self.bundles), plan.bundle);
@@ -172,42 +207,16 @@ impl<H: Hub> Attempts<H> {
             });
         }
         let assignment =
-            Assignment { lease, plan: &plan, step, root, seen_root, scratch: &scratch, environment, imports, engines };
-        let inputs = self.inputs(&assignment, end).await?;
+            Assignment { lease, plan, step, root, seen_root, scratch: &scratch, environment, imports, engines };
+        let inputs = self.inputs(&assignment, arguments, end).await?;
         self.hand_over_arguments(&scratch, &inputs)?;
         let mut declared = self.declared(lease, step, end).await?;
         declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
-        let conversation = self.converse(&assignment, inputs, place, &declared, end).await?;
-        let (ending, log, rest) = (conversation.ending, conversation.log, conversation.rest);
-        let ending = ending::by_log(ending, &log);
-        let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
-        let outcome = match ending::by_bound(ending, bounds) {
-            Ending::Answer(EndFrame::Result(result)) => self.outcome(&assignment, result, end).await,
-            Ending::Stopped => Err(Trouble::Stopped),
-            Ending::Exit(Exit::Lost) => {
-                Err(Trouble::Away("the interpreter that the step was forked from has ended".to_owned()))
-            }
-            Ending::Exit(Exit::Code(code)) if self.enclosure.means_not_started(code) => {
-                Err(Trouble::Step(ending::not_started(step, lease)))
-            }
-            Ending::Exit(Exit::Signal(number)) if self.enclosure.means_shortage(number) => {
-                Err(self.shortage(&io::Error::from_raw_os_error(nix::libc::EAGAIN)))
-            }
-            Ending::Answer(EndFrame::Error(error)) if error.kind == ErrorKind::Away && self.is_of_fleet() => {
-                Err(self.away(step, error))
-            }
-            Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
-            other => Err(Trouble::Step(ending::error(other, step, lease))),
-        };
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(Trouble::Step(error)) => Outcome::Error(error),
-            // Its log is kept, whether or not anybody takes the outcome.
-            Err(Trouble::Stopped) => Done::release(SHUTDOWN, Duration::ZERO).outcome,
-            Err(trouble) => return Err(trouble),
-        };
-        let left = Some(Left { rest, bundle: plan.bundle, scratch });
-        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left })
+        // What is begun ahead is nobody's attempt yet.
+        let live = matches!(arguments, Arguments::Leased).then(|| self.live_log(lease)).flatten();
+        let log = self.log(live, &declared);
+        let conversation = self.converse(&assignment, inputs, place, (&declared, log), end).await?;
+        Ok(Ran { conversation, scratch, declared })
     }
 
     /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or
@@ -221,7 +230,7 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// Whether others may do what this worker cannot.
-    fn is_of_fleet(&self) -> bool {
+    pub(crate) fn is_of_fleet(&self) -> bool {
         matches!(self.shared.config.mode, Mode::Fleet { .. })
     }
 
@@ -331,8 +340,17 @@ impl<H: Hub> Attempts<H> {
         }
     }
 
-    async fn inputs(&self, assignment: &Assignment<'_>, end: &End) -> Result<Vec<Input>, Trouble> {
+    async fn inputs(
+        &self,
+        assignment: &Assignment<'_>,
+        arguments: Arguments<'_>,
+        end: &End,
+    ) -> Result<Vec<Input>, Trouble> {
         let folder = assignment.scratch.inputs();
+        if let Arguments::Copied(table) = arguments {
+            let input = table.materialize(&folder, 0).await.map_err(|error| Trouble::Away(error.to_string()))?;
+            return Ok(vec![assignment.seen_input(input)]);
+        }
         let mut inputs = Vec::with_capacity(assignment.lease.inputs.len());
         for (number, value) in assignment.lease.inputs.iter().enumerate() {
             let input = match assignment.step.language {
@@ -351,7 +369,7 @@ impl<H: Hub> Attempts<H> {
         assignment: &Assignment<'_>,
         inputs: Vec<Input>,
         place: Option<Place>,
-        declared: &Declared,
+        (declared, mut log): (&Declared, Log),
         end: &End,
     ) -> Result<Conversation, Trouble> {
         let limits = &self.shared.config.limits;
@@ -367,7 +385,6 @@ impl<H: Hub> Attempts<H> {
         serde_json::to_writer(&mut input, &frame).map_err(|error| Trouble::Away(error.to_string()))?;
         input.push(b'\n');
         let timeout = Duration::from_millis(assignment.step.settings.timeout_ms);
-        let mut log = self.log(assignment.lease, declared);
         if let Some(reason) = interpreter.as_ref().and_then(|interpreter| interpreter.warm.refusal()) {
             log.note(reason, OffsetDateTime::now_utc());
         }
@@ -395,11 +412,13 @@ impl<H: Hub> Attempts<H> {
         }
     }
 
+    /// Where what an attempt prints can be followed. What a user runs without a hub is shown as it ends.
+    pub(crate) fn live_log(&self, lease: &Lease) -> Option<LiveLog> {
+        self.is_of_fleet().then(|| self.shared.live_logs.of(lease))
+    }
+
     /// A log that says what the step does not get and never what is secret.
-    pub(crate) fn log(&self, lease: &Lease, declared: &Declared) -> Log {
-        // What a user runs without a hub is shown as it ends.
-        let is_followed = matches!(self.shared.config.mode, Mode::Fleet { .. });
-        let live = is_followed.then(|| self.shared.live_logs.of(lease));
+    pub(crate) fn log(&self, live: Option<LiveLog>, declared: &Declared) -> Log {
         let bytes_max = self.shared.config.limits.log_bytes_max;
         let mut log = Log::of_attempt(bytes_max, declared.redactor.clone(), live);
         if let Some(level) = self.enclosure.shortfall() {
@@ -430,26 +449,6 @@ impl<H: Hub> Attempts<H> {
         let cell = self.enclosure.cell_of(assignment, config, &folder)?;
         let enclosed = cell.map(|cell| (self.enclosure.launcher.clone(), cell));
         Ok(Launch { program, arguments, folder, environment, enclosed })
-    }
-
-    pub(crate) async fn outcome(
-        &self,
-        assignment: &Assignment<'_>,
-        result: ResultFrame,
-        end: &End,
-    ) -> Result<Outcome, Trouble> {
-        Ok(match result.status {
-            Status::Success => {
-                let value = match result.value {
-                    Some(output) => self.store(assignment.lease, &output, &assignment.scratch.values(), end).await?,
-                    None => ValueRef::null(),
-                };
-                Outcome::Success { value, priority: result.priority }
-            }
-            Status::Pending => Outcome::Pending { priority: result.priority },
-            Status::Reset => Outcome::Reset,
-            Status::Cancel => Outcome::Cancel,
-        })
     }
 }
 

@@ -172,6 +172,10 @@ pub struct Limits {
     pub idle_cells_max: usize,
     /// Processes that wait in such cells, forked before there is a step for them.
     pub stand_by_max: usize,
+    /// SQL steps that are begun while the table that they take is still being stored; 0: none.
+    pub ahead_max: usize,
+    /// How long such a step is kept for its lease when the table is stored.
+    pub ahead_kept: Duration,
     /// Memory that is left alone: no further attempts are begun when less is available.
     pub memory_reserve_bytes: u64,
     /// Memory that is counted for each further attempt with a process of its own.
@@ -241,6 +245,8 @@ impl Default for Limits {
             preloads_max: 6,
             idle_cells_max: 32,
             stand_by_max: 2,
+            ahead_max: 2,
+            ahead_kept: Duration::from_secs(5),
             memory_reserve_bytes: 128 * 1024 * 1024,
             slot_memory_bytes: 32 * 1024 * 1024,
             shared_slots: 2_048,

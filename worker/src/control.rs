@@ -96,6 +96,8 @@ pub(crate) struct Shared<H> {
     memory_outage: Outage,
     /// Attempts it would take now.
     free: AtomicU32,
+    /// Since when a request for work waits at the hub.
+    asks_since: Mutex<Option<Instant>>,
     /// Slots that are taken.
     busy: Arc<AtomicU32>,
     host: String,
@@ -108,6 +110,15 @@ impl<H> Shared<H> {
         let limits = &self.config.limits;
         let each = limits.slot_memory_bytes.saturating_mul(attempts);
         self.memory.look().is_none_or(|memory| memory.room(limits.memory_reserve_bytes, each) > 0)
+    }
+
+    /// Since when a request for work has been waiting at the hub, which then has none for this worker.
+    pub(crate) fn asks_since(&self) -> Option<Instant> {
+        *self.asks_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asks(&self, since: Option<Instant>) {
+        *self.asks_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     /// What this worker says of itself.
@@ -160,6 +171,7 @@ pub async fn run<H: Hub>(
         kills: KillWatch::begin(),
         memory_outage: Outage::new("enough memory"),
         free: AtomicU32::new(u32::try_from(config.slots).unwrap_or(u32::MAX)),
+        asks_since: Mutex::default(),
         busy: Arc::default(),
         host: host_name(),
         tally: Tally::default(),
@@ -178,9 +190,10 @@ pub async fn run<H: Hub>(
 
     let outbox = Outbox { parcels, late_logs };
     let stop = CancellationToken::new();
-    let worker = Worker { shared: Arc::clone(&shared), attempts, outbox, stop, running: JoinSet::new() };
+    let worker =
+        Worker { shared: Arc::clone(&shared), attempts: Arc::clone(&attempts), outbox, stop, running: JoinSet::new() };
     let running = worker.lease_until(&shutdown).await;
-    drain(running, &shared).await;
+    tokio::join!(drain(running, &shared), attempts.end_ahead());
     tokio::join!(finish(settler, &shared), late_log::finish(late));
     beat.abort();
     live_logs.abort();
@@ -253,7 +266,10 @@ impl<H: Hub> Worker<H> {
             wait_ms: u64::try_from(self.shared.config.limits.lease_wait.as_millis()).unwrap_or(u64::MAX),
             info: self.shared.info(),
         };
-        match self.shared.hub.lease(request).await {
+        self.shared.asks(Some(Instant::now()));
+        let answer = self.shared.hub.lease(request).await;
+        self.shared.asks(None);
+        match answer {
             Ok(answer) => {
                 self.shared.hub_outage.worked();
                 *given = answer.leases.len();

@@ -4,6 +4,7 @@
 //! - `slots`, `memory`, `descriptors`: how many attempts there is room for.
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`, `start`: one lease from its inputs to its outcome, and how its process comes to be.
+//! - `conclusion`: what comes of it. `ahead`: steps that are begun before there is a lease for them.
 //! - `bundles`, `bytecode`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in. `groups`: bounds for all of them together.
@@ -19,12 +20,14 @@
 //!
 //! It knows nothing of the hub's code, and never runs a step in its own process.
 
+mod ahead;
 mod assignment;
 mod attempt;
 mod backoff;
 mod beat;
 mod bundles;
 mod bytecode;
+mod conclusion;
 mod config;
 mod connection;
 mod control;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bucket::BucketError;
-use bucket::value::{Accepted, ValueError};
+use bucket::value::{Accepted, Copied, ValueError};
 use bytes::Bytes;
 use protocol::api::{Lease, LogRef};
 use protocol::frame::{Input, Output};
@@ -103,12 +103,14 @@ impl<H: Hub> Attempts<H> {
         lease: &Lease,
         output: &Output,
         folder: &Path,
+        copied: Option<&Copied>,
         end: &End,
     ) -> Result<ValueRef, Trouble> {
         let key = key(lease);
         let outage = &self.shared.bucket_outage;
         self.insist(outage, end, Persistence::Lease, || async {
-            self.values.store(&key, output, folder).await.map_err(|error| classify(error, ErrorKind::Value))
+            let stored = self.values.store_copied(&key, output, folder, copied).await;
+            stored.map_err(|error| classify(error, ErrorKind::Value))
         })
         .await
     }

@@ -2,7 +2,7 @@
 //! and made plain again. What a step returns is most often taken by the next one.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -39,9 +39,15 @@ impl AtHand {
         copy(&self.file, &File::create(target)?, self.bytes)
     }
 
-    /// The same file, to be read from its begin by one reader at a time.
+    /// The same file at its begin, to be read by one reader at a time.
     pub(super) fn file(&self) -> io::Result<File> {
-        self.file.try_clone()
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

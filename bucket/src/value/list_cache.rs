@@ -49,10 +49,10 @@ impl<T: Weigh> Cache<T> {
     }
 
     /// Keeps a thing that is here already; one that alone is too large is not kept.
-    pub(super) fn keep(&self, content: Digest, thing: T) {
+    pub(super) fn keep(&self, content: Digest, thing: Arc<T>) {
         if thing.weight_bytes() <= self.bytes_max {
             self.with_cells(|cells| {
-                cells.put(content, Arc::new(OnceCell::new_with(Some(Arc::new(thing)))));
+                cells.put(content, Arc::new(OnceCell::new_with(Some(thing))));
                 evict(cells, self.bytes_max);
             });
         }
@@ -136,13 +136,13 @@ mod tests {
         let cache = Cache::new(50);
         let digest = |text: &str| Digest::of(text.as_bytes());
         for text in ["[1]", "[2]", "[3]"] {
-            cache.keep(digest(text), list(text));
+            cache.keep(digest(text), Arc::new(list(text)));
         }
         assert!(cache.find(digest("[1]")).is_none());
         assert!(cache.find(digest("[2]")).is_some());
-        cache.keep(digest("[4]"), list("[4]"));
+        cache.keep(digest("[4]"), Arc::new(list("[4]")));
         assert!(cache.find(digest("[2]")).is_some() && cache.find(digest("[3]")).is_none(), "the one used last stays");
-        cache.keep(digest("too large"), list("[1, 2, 3, 4]"));
+        cache.keep(digest("too large"), Arc::new(list("[1, 2, 3, 4]")));
         assert!(cache.find(digest("too large")).is_none() && cache.find(digest("[4]")).is_some());
         cache.clear();
         assert!(cache.find(digest("[4]")).is_none());

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::frame::Input;
 use protocol::{Format, Place, ValueRef};
@@ -97,7 +98,7 @@ impl Values {
             let file = unfold(file, &target)?;
             let bytes = file.metadata().map_err(|source| ValueError::io(&target, source))?.len();
             if let Some(table) = values.at_hand(&file, bytes) {
-                values.tables.keep(expected.sha256, table);
+                values.tables.keep(expected.sha256, Arc::new(table));
             }
             Ok(bytes)
         })
@@ -107,7 +108,7 @@ impl Values {
     }
 }
 
-fn input_path(folder: &Path, number: usize, format: Format) -> PathBuf {
+pub(super) fn input_path(folder: &Path, number: usize, format: Format) -> PathBuf {
     let extension = match format {
         Format::Json => "json",
         Format::Arrow => "arrow",

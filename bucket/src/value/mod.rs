@@ -31,6 +31,7 @@ use pages::Pages;
 
 pub use error::ValueError;
 pub use materialize::Accepted;
+pub use store::Copied;
 
 /// Size of the indexes of pages that are kept in memory.
 const INDEXES_BYTES_MAX: u64 = 16 << 20;

@@ -4,22 +4,43 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use bytes::Bytes;
 use nix::fcntl::OFlag;
-use protocol::frame::{Output, OutputPlace};
+use protocol::frame::{Input, Output, OutputPlace};
 use protocol::{Format, PageIndex, Place, ValueKind, ValueRef};
 use serde_json::value::RawValue;
 
 use super::at_hand::AtHand;
 use super::compact::{Compact, Content, compact};
 use super::element::index_key;
+use super::materialize::input_path;
 use super::pages::Pages;
 use super::shape::Shape;
 use super::{ValueError, Values, blocking};
 use crate::client::Stored;
 use crate::table;
+
+/// A copy of a table that a process returned.
+#[derive(Debug, Clone)]
+pub struct Copied(Arc<AtHand>);
+
+impl Copied {
+    /// Makes it the input number `number` of a process that reads plain tables, as a file in `folder`.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub async fn materialize(&self, folder: &Path, number: usize) -> Result<Input, ValueError> {
+        let (table, path) = (Arc::clone(&self.0), input_path(folder, number, Format::Arrow));
+        blocking(move || {
+            table.copy_to(&path).map_err(|source| ValueError::io(&path, source))?;
+            Ok(Input::ArrowFile(path))
+        })
+        .await
+    }
+}
 
 impl Values {
     /// Stores what a process returned: inside the reference where it is small, else as the object `key`. Files are looked
@@ -28,11 +49,40 @@ impl Values {
     /// # Errors
     /// [`ValueError::is_transient`] tells faults of the bucket and the machine from those of the value.
     pub async fn store(&self, key: &str, output: &Output, folder: &Path) -> Result<ValueRef, ValueError> {
+        let copied = self.copied(output, folder).await;
+        self.store_copied(key, output, folder, copied.as_ref()).await
+    }
+
+    /// [`store`](Self::store) of what has been [copied](Self::copied), where it has been.
+    ///
+    /// # Errors
+    /// As those of `store`.
+    pub async fn store_copied(
+        &self,
+        key: &str,
+        output: &Output,
+        folder: &Path,
+        copied: Option<&Copied>,
+    ) -> Result<ValueRef, ValueError> {
         match &output.place {
             OutputPlace::Json(text) => self.store_text(key, text.clone()).await,
-            OutputPlace::JsonFile(name) => self.store_file(key, folder, name, Format::Json).await,
-            OutputPlace::ArrowFile(name) => self.store_file(key, folder, name, Format::Arrow).await,
+            OutputPlace::JsonFile(name) => self.store_file(key, (folder, name), Format::Json, None).await,
+            OutputPlace::ArrowFile(name) => self.store_file(key, (folder, name), Format::Arrow, copied).await,
         }
+    }
+
+    /// Copies a table that a process returned, where it is no small one and the disk has room for it: nothing that the process still
+    /// does changes the copy.
+    pub async fn copied(&self, output: &Output, folder: &Path) -> Option<Copied> {
+        let OutputPlace::ArrowFile(name) = &output.place else { return None };
+        let file = open_output(folder, name).ok()?;
+        let bytes = file.metadata().ok()?.len();
+        if bytes <= self.limits.inline_bytes_max || self.check_size(bytes).is_err() {
+            return None;
+        }
+        let values = self.clone();
+        let copied = blocking(move || Ok(values.at_hand(&file, bytes))).await;
+        copied.ok().flatten().map(|table| Copied(Arc::new(table)))
     }
 
     async fn store_text(&self, key: &str, text: String) -> Result<ValueRef, ValueError> {
@@ -46,7 +96,13 @@ impl Values {
         Ok(ValueRef { kind, length, place })
     }
 
-    async fn store_file(&self, key: &str, folder: &Path, name: &str, format: Format) -> Result<ValueRef, ValueError> {
+    async fn store_file(
+        &self,
+        key: &str,
+        (folder, name): (&Path, &str),
+        format: Format,
+        copied: Option<&Copied>,
+    ) -> Result<ValueRef, ValueError> {
         let file = open_output(folder, name)?;
         let in_file = |source| ValueError::io(&folder.join(name), source);
         let bytes = file.metadata().map_err(in_file)?.len();
@@ -59,7 +115,7 @@ impl Values {
         }
         match format {
             Format::Json => self.store_document(key, file, folder.join(name)).await,
-            Format::Arrow => self.store_table(key, file, bytes).await,
+            Format::Arrow => self.store_table(key, (file, bytes), copied.map(|copied| Arc::clone(&copied.0))).await,
         }
     }
 
@@ -80,9 +136,14 @@ impl Values {
         self.store_object(key, Format::Json, Content::File(file), shape, pages).await
     }
 
-    async fn store_table(&self, key: &str, file: File, bytes: u64) -> Result<ValueRef, ValueError> {
+    async fn store_table(
+        &self,
+        key: &str,
+        (file, bytes): (File, u64),
+        copied: Option<Arc<AtHand>>,
+    ) -> Result<ValueRef, ValueError> {
         let values = self.clone();
-        let (stored, at_hand) = blocking(move || values.compact(file, bytes)).await?;
+        let (stored, at_hand) = blocking(move || values.compact(file, bytes, copied)).await?;
         let Compact { content, shape, pages } = stored;
         let value = self.store_object(key, Format::Arrow, content, shape, pages).await?;
         self.is_done_with(bytes);
@@ -92,13 +153,19 @@ impl Values {
         Ok(value)
     }
 
-    /// The table that a process wrote, as it is stored, and as it is at hand from then on; where there is no room for that, without.
-    fn compact(&self, file: File, bytes: u64) -> Result<(Compact, Option<AtHand>), ValueError> {
+    /// The table that a process wrote, as it is stored, and its copy, which is at hand from then on; where there is no room for both,
+    /// without.
+    fn compact(
+        &self,
+        file: File,
+        bytes: u64,
+        copied: Option<Arc<AtHand>>,
+    ) -> Result<(Compact, Option<Arc<AtHand>>), ValueError> {
         let folder = self.folder.as_path();
-        if let Some(at_hand) = self.at_hand(&file, bytes)
+        if let Some(at_hand) = copied
             && let Ok(copy) = at_hand.file()
         {
-            match compact(copy, bytes, folder) {
+            match compact(copy, at_hand.bytes(), folder) {
                 Err(error) if error.is_of_this_disk() => self.forget_tables(),
                 stored => return Ok((stored?, Some(at_hand))),
             }

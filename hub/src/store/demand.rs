@@ -4,7 +4,7 @@
 //! A request is in exactly one place: it is kept here, or the writer has taken it and will answer. So it is never served twice, and
 //! whoever withdraws it knows whether an answer is still to come.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::SessionId;
@@ -40,11 +40,13 @@ impl Demand {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the oldest request for a scope that has new jobs. The writer answers it.
-    pub(super) fn take(&self, ready: &BTreeMap<String, u64>) -> Option<Box<dyn Work>> {
+    /// Takes a request for a scope that has new jobs: that of a worker which has just handed in what these may take, for it has that at
+    /// hand, else the oldest. The writer answers it.
+    pub(super) fn take(&self, ready: &BTreeMap<String, u64>, handed_in: &BTreeSet<SessionId>) -> Option<Box<dyn Work>> {
         let mut requests = self.requests();
-        let place =
-            requests.kept.iter().position(|entry| entry.scopes.iter().any(|scope| ready.contains_key(scope)))?;
+        let fits = |entry: &Entry| entry.scopes.iter().any(|scope| ready.contains_key(scope));
+        let at_hand = requests.kept.iter().position(|entry| handed_in.contains(&entry.session) && fits(entry));
+        let place = at_hand.or_else(|| requests.kept.iter().position(fits))?;
         requests.kept.remove(place).map(|entry| entry.work)
     }
 

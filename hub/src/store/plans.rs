@@ -9,6 +9,7 @@ use super::job::Facts;
 use super::rows::Rows;
 use crate::blueprint::Blueprints;
 use crate::error::QueueError;
+use crate::succession::next_steps;
 use protocol::api::PlanAnswer;
 use protocol::{CallId, Digest, Plan, Step};
 
@@ -57,6 +58,7 @@ impl PlanEntry {
             script: self.plan.script.clone(),
             sources: self.plan.sources.clone(),
             steps: self.plan.steps.clone(),
+            next: next_steps(&self.plan),
         }
     }
 }

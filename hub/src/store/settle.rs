@@ -79,6 +79,7 @@ fn settle(
     let rules = Rules::new(&change.options.policy, &run.plan.step(job.step)?.settings);
     let job = job.go(|leased| leased.settle(outcome, &rules, now_ms, random));
     carry_out(change, &run, job, outcome, now_ms)?;
+    change.handed_in.insert(session);
     Ok(Settled::Settled)
 }
 

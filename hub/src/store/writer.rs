@@ -275,7 +275,7 @@ impl Running {
             }
             // As many as there are new jobs; usually the first takes them all.
             for _ in 0..change.effects.ready.values().sum() {
-                let Some(mut work) = demand.take(&change.effects.ready) else { break };
+                let Some(mut work) = demand.take(&change.effects.ready, &change.handed_in) else { break };
                 expect_slots(&mut change, std::slice::from_ref(&work));
                 broken = work.carry_out(&mut change) == Carried::Broken;
                 batch.push(work);

@@ -67,6 +67,10 @@ pub struct PlanAnswer {
     pub sources: Vec<Source>,
     /// Steps.
     pub steps: Vec<Step>,
+    /// For each of them the index of the one that takes its result and nothing else, wherever it is used; `None` where there is none, or
+    /// there are several. Empty from a hub that does not tell.
+    #[serde(default)]
+    pub next: Vec<Option<u32>>,
 }
 
 /// Hands in what came of some attempts.

@@ -45,7 +45,7 @@ impl<H: Hub> Attempts<H> {
         let assignment = Assignment::new(lease, (plan, step), (root, scratch), environment, engines);
         let (inputs, files) = self.shared_inputs(&assignment, &interpreter, end).await?;
         let frame = assignment.start_frame(inputs, &self.shared.config)?;
-        let log = self.log(lease, &declared);
+        let log = self.log(self.live_log(lease), &declared);
         let begun = interpreter.take_up(frame, own_variables(lease), log);
         let mut begun = begun.map_err(|error| Trouble::Away(format!("a shared interpreter: {error}")))?;
         self.shared.held.note(lease.token, StepIs::Running);
@@ -57,12 +57,16 @@ impl<H: Hub> Attempts<H> {
         }
         let log = interpreter.log(begun.number).unwrap_or_else(|| Log::new(0));
         let outcome = match ending {
-            Ended::Answer(EndFrame::Result(result)) => match self.outcome(&assignment, result, end).await {
-                Ok(outcome) => outcome,
-                Err(Trouble::Step(error)) => Outcome::Error(error),
-                Err(Trouble::Stopped) => stopped(),
-                Err(trouble) => return Err(trouble),
-            },
+            Ended::Answer(EndFrame::Result(result)) => {
+                let folder = scratch.values();
+                let copied = self.copied(&result, &folder).await;
+                match self.outcome(lease, result, &folder, copied.as_ref(), end).await {
+                    Ok(outcome) => outcome,
+                    Err(Trouble::Step(error)) => Outcome::Error(error),
+                    Err(Trouble::Stopped) => stopped(),
+                    Err(trouble) => return Err(trouble),
+                }
+            }
             Ended::Answer(EndFrame::Error(frame)) if frame.kind == ErrorKind::Away => {
                 return Err(self.away(step, frame));
             }

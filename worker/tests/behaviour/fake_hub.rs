@@ -337,8 +337,7 @@ impl Fleet {
     /// Makes a step available; it has the number that comes back.
     pub fn add(&self, work: Work) -> Lease {
         let lease = self.add_held(work);
-        self.hub.available.lock().unwrap().push_back(lease.clone());
-        self.hub.arrived.notify_waiters();
+        self.give(lease.clone());
         lease
     }
 
@@ -368,7 +367,7 @@ impl Fleet {
         let bundle = manifest.digest();
         self.hub.manifests.lock().unwrap().insert(bundle, manifest);
         let script = "script.bue".to_owned();
-        let plan = PlanAnswer { bundle, script, sources: vec![work.source], steps: vec![step] };
+        let plan = PlanAnswer { bundle, script, sources: vec![work.source], steps: vec![step], next: Vec::new() };
         let digest = Digest::of(&number.to_le_bytes());
         self.hub.plans.lock().unwrap().insert(digest, plan);
         let mut token = [0; 16];
@@ -386,6 +385,29 @@ impl Fleet {
             inputs: work.inputs,
             shared: false,
         }
+    }
+
+    /// Makes a step available that another one of its plan follows; the lease of that one comes back too, which nobody is given.
+    pub fn add_chain(&self, first: Work, second: Work) -> [Lease; 2] {
+        let settings = second.settings.clone();
+        let (language, function, source) = (second.language, second.function.clone(), second.source.clone());
+        let (first, second) = (self.add_held(first), self.add_held(second));
+        let mut plans = self.hub.plans.lock().unwrap();
+        let plan = plans.get_mut(&first.plan).unwrap();
+        plan.sources.push(source);
+        let step = Step { name: "next".to_owned(), language, function, source: 1, settings, line: 2 };
+        plan.steps.push(step);
+        plan.next = vec![Some(1), None];
+        drop(plans);
+        self.give(first.clone());
+        let second = Lease { plan: first.plan, step: 1, ..second };
+        [first, second]
+    }
+
+    /// Makes a lease available.
+    pub fn give(&self, lease: Lease) {
+        self.hub.available.lock().unwrap().push_back(lease);
+        self.hub.arrived.notify_waiters();
     }
 
     /// Makes jobs of one plan available, one for each input.

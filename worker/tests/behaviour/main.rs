@@ -1,5 +1,6 @@
 //! What a worker does, as its users and its hub see it: real processes, a hub in memory, a bucket in a folder.
 
+mod ahead;
 mod bytecode;
 mod environments;
 mod fake_hub;

@@ -8,10 +8,10 @@ mod jobs;
 mod loops;
 mod ready;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use protocol::{LeaseToken, LoopId, RunId};
+use protocol::{LeaseToken, LoopId, RunId, SessionId};
 
 use super::StoreOptions;
 use super::chance::Chance;
@@ -115,6 +115,8 @@ pub(super) struct Change<'a> {
     numbers_before: Numbers,
     deltas: BTreeMap<i64, Delta>,
     pub effects: Effects,
+    /// Sessions whose attempts were settled.
+    pub handed_in: BTreeSet<SessionId>,
     edits: u64,
     slots_expected: usize,
     /// Passes that were made for a scope since a job was last taken from it.
@@ -142,6 +144,7 @@ impl<'a> Change<'a> {
             numbers_before: numbers,
             deltas: BTreeMap::new(),
             effects: Effects::default(),
+            handed_in: BTreeSet::new(),
             edits: 0,
             slots_expected: 0,
             barren: HashMap::new(),

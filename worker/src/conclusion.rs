@@ -1,0 +1,102 @@
+//! From the end of a step's process to what came of its attempt.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use bucket::value::Copied;
+use protocol::api::{Lease, PlanAnswer};
+use protocol::frame::{EndFrame, ResultFrame, Status};
+use protocol::{ErrorKind, Outcome, Step, ValueRef};
+
+use crate::attempt::{Attempts, End, Ran, SHUTDOWN};
+use crate::descriptors::is_shortage;
+use crate::done::{Done, Left};
+use crate::ending;
+use crate::hub::Hub;
+use crate::process::Exit;
+use crate::step_process::{Conversation, Ending};
+use crate::trouble::Trouble;
+
+impl<H: Hub> Attempts<H> {
+    /// What comes of a step that has run: its value stored, or its error told.
+    pub(crate) async fn conclude(
+        self: &Arc<Self>,
+        lease: &Lease,
+        plan: &Arc<PlanAnswer>,
+        step: &Step,
+        ran: Ran,
+        end: &End,
+    ) -> Result<Done, Trouble> {
+        let Ran { conversation, scratch, declared } = ran;
+        let Conversation { ending, log, rest } = conversation;
+        let ending = ending::by_log(ending, &log);
+        let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
+        let outcome = match ending::by_bound(ending, bounds) {
+            Ending::Answer(EndFrame::Result(result)) => {
+                let folder = scratch.values();
+                let copied = self.copied(&result, &folder).await;
+                let ahead = copied.as_ref().and_then(|table| self.begin_ahead(lease, plan, table));
+                let outcome = self.outcome(lease, result, &folder, copied.as_ref(), end).await;
+                if let Some(kept) = ahead {
+                    self.note_ahead(kept, &outcome);
+                }
+                outcome
+            }
+            Ending::Stopped => Err(Trouble::Stopped),
+            Ending::Exit(Exit::Lost) => {
+                Err(Trouble::Away("the interpreter that the step was forked from has ended".to_owned()))
+            }
+            Ending::Exit(Exit::Code(code)) if self.enclosure.means_not_started(code) => {
+                Err(Trouble::Step(ending::not_started(step, lease)))
+            }
+            Ending::Exit(Exit::Signal(number)) if self.enclosure.means_shortage(number) => {
+                Err(self.shortage(&io::Error::from_raw_os_error(nix::libc::EAGAIN)))
+            }
+            Ending::Answer(EndFrame::Error(error)) if error.kind == ErrorKind::Away && self.is_of_fleet() => {
+                Err(self.away(step, error))
+            }
+            Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
+            other => Err(Trouble::Step(ending::error(other, step, lease))),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(Trouble::Step(error)) => Outcome::Error(error),
+            // Its log is kept, whether or not anybody takes the outcome.
+            Err(Trouble::Stopped) => Done::release(SHUTDOWN, std::time::Duration::ZERO).outcome,
+            Err(trouble) => return Err(trouble),
+        };
+        let left = Some(Left { rest, bundle: plan.bundle, scratch });
+        Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left })
+    }
+
+    /// A copy of the table that a step returned, where it did and there is room.
+    pub(crate) async fn copied(&self, result: &ResultFrame, folder: &Path) -> Option<Copied> {
+        match (&result.status, &result.value) {
+            (Status::Success, Some(output)) => self.values.copied(output, folder).await,
+            _ => None,
+        }
+    }
+
+    pub(crate) async fn outcome(
+        &self,
+        lease: &Lease,
+        result: ResultFrame,
+        folder: &Path,
+        copied: Option<&Copied>,
+        end: &End,
+    ) -> Result<Outcome, Trouble> {
+        Ok(match result.status {
+            Status::Success => {
+                let value = match result.value {
+                    Some(output) => self.store(lease, &output, folder, copied, end).await?,
+                    None => ValueRef::null(),
+                };
+                Outcome::Success { value, priority: result.priority }
+            }
+            Status::Pending => Outcome::Pending { priority: result.priority },
+            Status::Reset => Outcome::Reset,
+            Status::Cancel => Outcome::Cancel,
+        })
+    }
+}

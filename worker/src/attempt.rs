@@ -4,6 +4,7 @@
 //! are away: the attempt waits for them, and is handed back when that takes too long.
 
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,8 +113,6 @@ impl<H: Hub> Attempts<H> {
         let root = std::fs::canonicalize(folder).map_err(unusable)?;
         let bundles = Bundles::open(Arc::clone(&shared.hub), &root.join("cache"), &shared.config.limits);
         let runner = Runner::install(&root.join("runner")).map_err(unusable)?;
-        let lists = root.join("lists");
-        std::fs::create_dir_all(&lists).map_err(unusable)?;
         let enclosure = Enclosure::open(&shared.config, runner.folder(), &root).map_err(unusable)?;
         if enclosure.has_own_root() {
             runner.compile(&shared.config.python.path).map_err(unusable)?;
@@ -123,12 +122,17 @@ impl<H: Hub> Attempts<H> {
         let limits = &shared.config.limits;
         let keep = Keep { folders_max: limits.idle_cells_max, processes_max: limits.stand_by_max };
         let scratches = Scratches::open(&root.join("scratch"), shared.session, seen, keep).map_err(unusable)?;
-        if enclosure.other_identity().is_some() && !enclosure.has_own_root() {
+        let kept = scratches.folder().join("values");
+        std::fs::DirBuilder::new().mode(0o700).create(&kept).map_err(unusable)?;
+        let is_other = enclosure.other_identity().is_some();
+        if is_other && !enclosure.has_own_root() {
             enclosure::let_pass(&root.join("scratch")).map_err(unusable)?;
         }
         let environments = shared.config.environments.clone().unwrap_or_else(|| root.join("environments"));
         Ok(Self {
-            values: Values::new(bucket, &lists, value_limits(&shared.config.limits)).calling(shared.config.after_large),
+            values: Values::new(bucket, &kept, value_limits(&shared.config.limits))
+                .calling(shared.config.after_large)
+                .lending(is_other),
             bundles: Arc::new(bundles.map_err(unusable)?),
             bytecode: Arc::new(Bytecode::new(scratches.folder().join("bytecode"), enclosure.clone())),
             environments: Environments::open(environments, &shared.config, enclosure.clone()),

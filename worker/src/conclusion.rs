@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bucket::value::Copied;
+use bucket::value::{Copied, Effort};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, ResultFrame, Status};
 use protocol::{ErrorKind, Outcome, Step, ValueRef};
@@ -37,7 +37,8 @@ impl<H: Hub> Attempts<H> {
                 let folder = scratch.values();
                 let copied = self.copied(&result, &folder).await;
                 let ahead = copied.as_ref().and_then(|table| self.begin_ahead(lease, plan, table));
-                let outcome = self.outcome(lease, result, &folder, copied.as_ref(), end).await;
+                let effort = if ahead.is_some() { Effort::Spare } else { Effort::Full };
+                let outcome = self.outcome(lease, result, &folder, (copied.as_ref(), effort), end).await;
                 if let Some(kept) = ahead {
                     self.note_ahead(kept, &outcome);
                 }
@@ -83,7 +84,7 @@ impl<H: Hub> Attempts<H> {
         lease: &Lease,
         result: ResultFrame,
         folder: &Path,
-        copied: Option<&Copied>,
+        copied: (Option<&Copied>, Effort),
         end: &End,
     ) -> Result<Outcome, Trouble> {
         Ok(match result.status {

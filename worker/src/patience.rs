@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bucket::BucketError;
-use bucket::value::{Accepted, Copied, ValueError};
+use bucket::value::{Accepted, Copied, Effort, ValueError};
 use bytes::Bytes;
 use protocol::api::{Lease, LogRef};
 use protocol::frame::{Input, Output};
@@ -103,13 +103,13 @@ impl<H: Hub> Attempts<H> {
         lease: &Lease,
         output: &Output,
         folder: &Path,
-        copied: Option<&Copied>,
+        (copied, effort): (Option<&Copied>, Effort),
         end: &End,
     ) -> Result<ValueRef, Trouble> {
         let key = key(lease);
         let outage = &self.shared.bucket_outage;
         self.insist(outage, end, Persistence::Lease, || async {
-            let stored = self.values.store_copied(&key, output, folder, copied).await;
+            let stored = self.values.store_copied(&key, output, folder, copied, effort).await;
             stored.map_err(|error| classify(error, ErrorKind::Value))
         })
         .await

@@ -3,6 +3,7 @@
 //! ```text
 //! scratch/<session>.lock          held for as long as the worker lives
 //! scratch/<session>/<n>           arguments and values that are too large for a line, each a file
+//! scratch/<session>/values        tables that are at hand; steps get them under names of their own
 //! scratch/<session>/<n>/files     current directory of the step: the bundle's files; made when it is filled
 //! scratch/<session>/<n>/tmp       the step's HOME and TMPDIR; made with the files
 //! ```
@@ -15,7 +16,7 @@ mod print;
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -230,11 +231,12 @@ impl Scratch {
         path.strip_prefix(&self.root).map_or_else(|_| path.to_owned(), |rest| self.seen.join(rest))
     }
 
-    /// Gives arguments to the user that its step runs as; all else is that user's already.
+    /// Gives arguments to the user that its step runs as; all else is that user's already. What has further names is only lent.
     pub(crate) fn hand_over_arguments(&self, identity: Identity) -> io::Result<()> {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
-            if entry.file_type()?.is_file() {
+            let metadata = entry.metadata()?;
+            if metadata.is_file() && metadata.nlink() == 1 {
                 enclosure::give(&entry.path(), identity)?;
             }
         }

@@ -1,23 +1,27 @@
 //! Tables as processes read them, kept on disk after they were stored or read: a step that takes one of them need not have it fetched
 //! and made plain again. What a step returns is most often taken by the next one.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Seek};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{copy_file_range, fstatvfs};
 use rustix::io::Errno;
+use tempfile::NamedTempFile;
 
 use super::list_cache::Weigh;
 
 /// Bytes that are copied at once where the kernel does not do it.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// A table in a file without a name: an uncompressed Arrow stream.
+/// For everybody to read, and for nobody to write.
+const READ_ONLY: u32 = 0o444;
+
+/// A table in a file of ours, which goes with it: an uncompressed Arrow stream.
 #[derive(Debug)]
 pub(super) struct AtHand {
-    file: File,
+    file: NamedTempFile,
     bytes: u64,
 }
 
@@ -25,23 +29,31 @@ impl AtHand {
     /// A copy of the `bytes` bytes of a file, where the disk has `room` bytes more than it takes: whoever can still write to that file
     /// changes nothing here.
     pub(super) fn copy_of(source: &File, bytes: u64, folder: &Path, room: u64) -> io::Result<Self> {
-        let file = tempfile::tempfile_in(folder)?;
-        let disk = fstatvfs(&file)?;
+        let file = NamedTempFile::with_prefix_in("table-", folder)?;
+        let disk = fstatvfs(file.as_file())?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes.saturating_add(room) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        copy(source, &file, bytes)?;
+        copy(source, file.as_file(), bytes)?;
+        file.as_file().set_permissions(Permissions::from_mode(READ_ONLY))?;
         Ok(Self { file, bytes })
     }
 
     /// Writes it into a file of its own.
     pub(super) fn copy_to(&self, target: &Path) -> io::Result<()> {
-        copy(&self.file, &File::create(target)?, self.bytes)
+        make_way(target)?;
+        copy(self.file.as_file(), &File::create_new(target)?, self.bytes)
+    }
+
+    /// Gives the file itself a further name, for somebody who only reads it; a copy of it, where that cannot be.
+    pub(super) fn lend_to(&self, target: &Path) -> io::Result<()> {
+        make_way(target)?;
+        std::fs::hard_link(self.file.path(), target).or_else(|_| self.copy_to(target))
     }
 
     /// The same file at its begin, to be read by one reader at a time.
     pub(super) fn file(&self) -> io::Result<File> {
-        let mut file = self.file.try_clone()?;
+        let mut file = self.file.as_file().try_clone()?;
         file.rewind()?;
         Ok(file)
     }
@@ -54,6 +66,14 @@ impl AtHand {
 impl Weigh for AtHand {
     fn weight_bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+/// Removes what is in the place of a file to be: written over, it would be another's, where it was lent.
+fn make_way(target: &Path) -> io::Result<()> {
+    match std::fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -96,6 +116,7 @@ fn copy_by_hand(source: &File, target: &File, start: u64, end: u64) -> io::Resul
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 
@@ -109,11 +130,23 @@ mod tests {
         let crowded = AtHand::copy_of(&source, content.len() as u64, folder.path(), u64::MAX / 2);
         assert_eq!(crowded.unwrap_err().kind(), io::ErrorKind::StorageFull);
         source.write_all_at(b"other", 0).unwrap();
-        for name in ["first", "second"] {
-            let target = folder.path().join(name);
-            kept.copy_to(&target).unwrap();
-            assert_eq!(std::fs::read(&target).unwrap(), content);
+        let targets = ["first", "second", "lent", "again"].map(|name| folder.path().join(name));
+        let [first, second, lent, again] = &targets;
+        kept.copy_to(first).unwrap();
+        kept.copy_to(second).unwrap();
+        kept.lend_to(lent).unwrap();
+        kept.lend_to(again).unwrap();
+        assert_eq!(std::fs::metadata(lent).unwrap().ino(), std::fs::metadata(again).unwrap().ino());
+        // Who gets a copy in the place of what was lent does not write to that.
+        kept.copy_to(again).unwrap();
+        std::fs::write(first, "written to").unwrap();
+        std::fs::write(again, "written to").unwrap();
+        drop(kept);
+        for target in [second, lent] {
+            assert_eq!(std::fs::read(target).unwrap(), content);
         }
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.len() == targets.len() && targets.iter().all(|target| left.contains(target)), "{left:?}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::ValueError;
 use super::encode::{Encoder, Fault, Paged, encode_all, helpers_max};
 use super::pages::Pages;
 use super::shape::Shape;
+use super::store::Effort;
 use crate::table::{self, TableError};
 
 /// Tables below this size are encoded before threads have begun.
@@ -41,7 +42,12 @@ pub(super) enum Content {
 
 /// Reads a whole stream of `bytes` bytes that a process wrote, so that nobody after this meets one that cannot be read, and
 /// makes of it what is stored; a large one lies in a file without a name in `folder`.
-pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -> Result<Compact, ValueError> {
+pub(super) fn compact(
+    mut stream: impl Read + Seek,
+    bytes: u64,
+    folder: &Path,
+    effort: Effort,
+) -> Result<Compact, ValueError> {
     let scan = table::scan_stream(&mut stream, bytes)?;
     stream.rewind().map_err(|error| TableError::Malformed(error.to_string()))?;
     let reader = table::read_stream(BufReader::with_capacity(1 << 20, &mut stream))?;
@@ -51,7 +57,8 @@ pub(super) fn compact(mut stream: impl Read + Seek, bytes: u64, folder: &Path) -
     let is_divisible = is_divisible(&schema);
     let mut out = Paged::new(SpooledTempFile::new_in(IN_MEMORY_BYTES_MAX, folder), encoder.take());
     // What has dictionaries is written in its order by one.
-    let helpers = if is_divisible && bytes >= PARALLEL_BYTES_MIN { helpers_max() } else { 0 };
+    let is_shared = is_divisible && bytes >= PARALLEL_BYTES_MIN && effort == Effort::Full;
+    let helpers = if is_shared { helpers_max() } else { 0 };
     let written = encode_all(reader, is_divisible, &mut encoder, helpers, &mut out);
     if let Err(fault) = written {
         return Err(match fault {

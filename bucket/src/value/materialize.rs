@@ -21,7 +21,7 @@ const FRAME_TEXT_BYTES_MAX: usize = 64 << 10;
 pub enum Accepted {
     /// Uncompressed ones: plain Python has no zstd.
     Plain,
-    /// Also those whose batches are compressed with zstd, as they lie in the bucket.
+    /// Also those whose batches are compressed with zstd, as they lie in the bucket. Such a process only reads what it is given.
     Compressed,
 }
 
@@ -63,9 +63,13 @@ impl Values {
                 let expected = Stored { bytes: *bytes, sha256: *sha256 };
                 match (self.tables.find(*sha256), accepted) {
                     (Some(table), _) => {
+                        let is_lent = self.lends || accepted == Accepted::Compressed;
                         let target = path.clone();
-                        blocking(move || table.copy_to(&target).map_err(|source| ValueError::io(&target, source)))
-                            .await?;
+                        blocking(move || {
+                            let given = if is_lent { table.lend_to(&target) } else { table.copy_to(&target) };
+                            given.map_err(|source| ValueError::io(&target, source))
+                        })
+                        .await?;
                     }
                     (None, Accepted::Plain) => self.make_plain(key, expected, &path).await?,
                     (None, Accepted::Compressed) => self.bucket.get_to_file(key, &path, expected).await?,

@@ -31,7 +31,7 @@ use pages::Pages;
 
 pub use error::ValueError;
 pub use materialize::Accepted;
-pub use store::Copied;
+pub use store::{Copied, Effort};
 
 /// Size of the indexes of pages that are kept in memory.
 const INDEXES_BYTES_MAX: u64 = 16 << 20;
@@ -75,23 +75,39 @@ pub struct Values {
     indexes: Arc<Cache<Pages>>,
     limits: ValueLimits,
     after_large: fn(),
+    lends: bool,
 }
 
 impl Values {
-    /// Values in `bucket`. Files that it needs for itself lie nameless in `cache_folder`, which must exist, and go with
-    /// the process.
+    /// Values in `bucket`. Files that it needs for itself lie in `cache_folder`, which must exist: lists without names, tables under
+    /// names that go when they do.
     #[must_use]
     pub fn new(bucket: Bucket, cache_folder: &Path, limits: ValueLimits) -> Self {
         let lists = Arc::new(Cache::new(limits.lists_bytes_max));
         let tables = Arc::new(Cache::new(limits.tables_bytes_max));
         let indexes = Arc::new(Cache::new(INDEXES_BYTES_MAX));
-        Self { bucket, folder: cache_folder.to_owned(), lists, tables, indexes, limits, after_large: || () }
+        Self {
+            bucket,
+            folder: cache_folder.to_owned(),
+            lists,
+            tables,
+            indexes,
+            limits,
+            after_large: || (),
+            lends: false,
+        }
     }
 
     /// Has `after_large` called when a large table has been read or written: a word to the allocator, for example.
     #[must_use]
     pub fn calling(self, after_large: fn()) -> Self {
         Self { after_large, ..self }
+    }
+
+    /// Says whether no process can write to a file of ours that it can read: then it is given tables that are at hand themselves.
+    #[must_use]
+    pub fn lending(self, lends: bool) -> Self {
+        Self { lends, ..self }
     }
 
     /// Says that a table of `bytes` bytes has been read or written; nobody waits for what comes of it.

@@ -23,19 +23,28 @@ use super::{ValueError, Values, blocking};
 use crate::client::Stored;
 use crate::table;
 
+/// How much of the machine a table may take while it is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// As many threads as are of use.
+    Full,
+    /// One thread: what takes the table next is at work already, and needs the others.
+    Spare,
+}
+
 /// A copy of a table that a process returned.
 #[derive(Debug, Clone)]
 pub struct Copied(Arc<AtHand>);
 
 impl Copied {
-    /// Makes it the input number `number` of a process that reads plain tables, as a file in `folder`.
+    /// Makes it the input number `number` of a process that reads plain tables and writes to none, as a file in `folder`.
     ///
     /// # Errors
     /// The disk failed.
     pub async fn materialize(&self, folder: &Path, number: usize) -> Result<Input, ValueError> {
         let (table, path) = (Arc::clone(&self.0), input_path(folder, number, Format::Arrow));
         blocking(move || {
-            table.copy_to(&path).map_err(|source| ValueError::io(&path, source))?;
+            table.lend_to(&path).map_err(|source| ValueError::io(&path, source))?;
             Ok(Input::ArrowFile(path))
         })
         .await
@@ -50,7 +59,7 @@ impl Values {
     /// [`ValueError::is_transient`] tells faults of the bucket and the machine from those of the value.
     pub async fn store(&self, key: &str, output: &Output, folder: &Path) -> Result<ValueRef, ValueError> {
         let copied = self.copied(output, folder).await;
-        self.store_copied(key, output, folder, copied.as_ref()).await
+        self.store_copied(key, output, folder, copied.as_ref(), Effort::Full).await
     }
 
     /// [`store`](Self::store) of what has been [copied](Self::copied), where it has been.
@@ -63,11 +72,12 @@ impl Values {
         output: &Output,
         folder: &Path,
         copied: Option<&Copied>,
+        effort: Effort,
     ) -> Result<ValueRef, ValueError> {
         match &output.place {
             OutputPlace::Json(text) => self.store_text(key, text.clone()).await,
-            OutputPlace::JsonFile(name) => self.store_file(key, (folder, name), Format::Json, None).await,
-            OutputPlace::ArrowFile(name) => self.store_file(key, (folder, name), Format::Arrow, copied).await,
+            OutputPlace::JsonFile(name) => self.store_file(key, (folder, name), Format::Json, (None, effort)).await,
+            OutputPlace::ArrowFile(name) => self.store_file(key, (folder, name), Format::Arrow, (copied, effort)).await,
         }
     }
 
@@ -101,7 +111,7 @@ impl Values {
         key: &str,
         (folder, name): (&Path, &str),
         format: Format,
-        copied: Option<&Copied>,
+        (copied, effort): (Option<&Copied>, Effort),
     ) -> Result<ValueRef, ValueError> {
         let file = open_output(folder, name)?;
         let in_file = |source| ValueError::io(&folder.join(name), source);
@@ -115,7 +125,10 @@ impl Values {
         }
         match format {
             Format::Json => self.store_document(key, file, folder.join(name)).await,
-            Format::Arrow => self.store_table(key, (file, bytes), copied.map(|copied| Arc::clone(&copied.0))).await,
+            Format::Arrow => {
+                let copied = copied.map(|copied| Arc::clone(&copied.0));
+                self.store_table(key, (file, bytes), (copied, effort)).await
+            }
         }
     }
 
@@ -140,10 +153,10 @@ impl Values {
         &self,
         key: &str,
         (file, bytes): (File, u64),
-        copied: Option<Arc<AtHand>>,
+        (copied, effort): (Option<Arc<AtHand>>, Effort),
     ) -> Result<ValueRef, ValueError> {
         let values = self.clone();
-        let (stored, at_hand) = blocking(move || values.compact(file, bytes, copied)).await?;
+        let (stored, at_hand) = blocking(move || values.compact((file, bytes), copied, effort)).await?;
         let Compact { content, shape, pages } = stored;
         let value = self.store_object(key, Format::Arrow, content, shape, pages).await?;
         self.is_done_with(bytes);
@@ -157,20 +170,20 @@ impl Values {
     /// without.
     fn compact(
         &self,
-        file: File,
-        bytes: u64,
+        (file, bytes): (File, u64),
         copied: Option<Arc<AtHand>>,
+        effort: Effort,
     ) -> Result<(Compact, Option<Arc<AtHand>>), ValueError> {
         let folder = self.folder.as_path();
         if let Some(at_hand) = copied
             && let Ok(copy) = at_hand.file()
         {
-            match compact(copy, at_hand.bytes(), folder) {
+            match compact(copy, at_hand.bytes(), folder, effort) {
                 Err(error) if error.is_of_this_disk() => self.forget_tables(),
                 stored => return Ok((stored?, Some(at_hand))),
             }
         }
-        Ok((compact(file, bytes, folder)?, None))
+        Ok((compact(file, bytes, folder, effort)?, None))
     }
 
     async fn store_object(

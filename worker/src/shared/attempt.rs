@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bucket::value::Effort;
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, Input};
 use protocol::{Digest, ErrorKind, Outcome, Step, StepError};
@@ -60,7 +61,7 @@ impl<H: Hub> Attempts<H> {
             Ended::Answer(EndFrame::Result(result)) => {
                 let folder = scratch.values();
                 let copied = self.copied(&result, &folder).await;
-                match self.outcome(lease, result, &folder, copied.as_ref(), end).await {
+                match self.outcome(lease, result, &folder, (copied.as_ref(), Effort::Full), end).await {
                     Ok(outcome) => outcome,
                     Err(Trouble::Step(error)) => Outcome::Error(error),
                     Err(Trouble::Stopped) => stopped(),

@@ -4,10 +4,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bucket::value::{Copied, Effort};
+use bucket::value::{Copied, Effort, Writer};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, ResultFrame, Status};
-use protocol::{ErrorKind, Outcome, Step, ValueRef};
+use protocol::{ErrorKind, Language, Outcome, Step, ValueRef};
 
 use crate::attempt::{Attempts, End, Ran, SHUTDOWN};
 use crate::descriptors::is_shortage;
@@ -35,7 +35,7 @@ impl<H: Hub> Attempts<H> {
         let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => {
                 let folder = scratch.values();
-                let copied = self.copied(&result, &folder).await;
+                let copied = self.copied(&result, &folder, writer(step)).await;
                 let ahead = copied.as_ref().and_then(|table| self.begin_ahead(lease, plan, table));
                 let effort = if ahead.is_some() { Effort::Spare } else { Effort::Full };
                 let outcome = self.outcome(lease, result, &folder, (copied.as_ref(), effort), end).await;
@@ -72,9 +72,9 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// A copy of the table that a step returned, where it did and there is room.
-    pub(crate) async fn copied(&self, result: &ResultFrame, folder: &Path) -> Option<Copied> {
+    pub(crate) async fn copied(&self, result: &ResultFrame, folder: &Path, writer: Writer) -> Option<Copied> {
         match (&result.status, &result.value) {
-            (Status::Success, Some(output)) => self.values.copied(output, folder).await,
+            (Status::Success, Some(output)) => self.values.copied(output, folder, writer).await,
             _ => None,
         }
     }
@@ -99,5 +99,13 @@ impl<H: Hub> Attempts<H> {
             Status::Reset => Outcome::Reset,
             Status::Cancel => Outcome::Cancel,
         })
+    }
+}
+
+/// Programs for SQL are our own, and have written all when they answer; code of users may go on.
+fn writer(step: &Step) -> Writer {
+    match step.language {
+        Language::Python => Writer::Unknown,
+        Language::Sqlite3 | Language::Postgres | Language::Duckdb => Writer::Done,
     }
 }

@@ -1,11 +1,13 @@
 //! Tables as processes read them, kept on disk after they were stored or read: a step that takes one of them need not have it fetched
 //! and made plain again. What a step returns is most often taken by the next one.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
+use nix::fcntl::OFlag;
+use nix::unistd::{getegid, geteuid};
 use rustix::fs::{copy_file_range, fstatvfs};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
@@ -15,6 +17,8 @@ use super::list_cache::Weigh;
 /// Bytes that are copied at once where the kernel does not do it.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// What names of tables begin with.
+const PREFIX: &str = "table-";
 /// For everybody to read, and for nobody to write.
 const READ_ONLY: u32 = 0o444;
 
@@ -29,14 +33,27 @@ impl AtHand {
     /// A copy of the `bytes` bytes of a file, where the disk has `room` bytes more than it takes: whoever can still write to that file
     /// changes nothing here.
     pub(super) fn copy_of(source: &File, bytes: u64, folder: &Path, room: u64) -> io::Result<Self> {
-        let file = NamedTempFile::with_prefix_in("table-", folder)?;
-        let disk = fstatvfs(file.as_file())?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < bytes.saturating_add(room) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        let file = NamedTempFile::with_prefix_in(PREFIX, folder)?;
+        check_room(file.as_file(), bytes.saturating_add(room))?;
         copy(source, file.as_file(), bytes)?;
         file.as_file().set_permissions(Permissions::from_mode(READ_ONLY))?;
         Ok(Self { file, bytes })
+    }
+
+    /// The file itself, which is found at `path` and to which nobody writes any more, where the disk has `room`; a copy of it, where it
+    /// cannot be had.
+    pub(super) fn taken(source: &File, bytes: u64, path: &Path, folder: &Path, room: u64) -> io::Result<Self> {
+        let file = tempfile::Builder::new().prefix(PREFIX).make_in(folder, |name| {
+            std::fs::hard_link(path, name)?;
+            OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(name)
+        });
+        match file.and_then(|file| own(source, file.as_file()).map(|()| file)) {
+            Ok(file) => {
+                check_room(file.as_file(), room)?;
+                Ok(Self { file, bytes })
+            }
+            Err(_) => Self::copy_of(source, bytes, folder, room),
+        }
     }
 
     /// Writes it into a file of its own.
@@ -67,6 +84,25 @@ impl Weigh for AtHand {
     fn weight_bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+fn check_room(file: &File, bytes: u64) -> io::Result<()> {
+    let disk = fstatvfs(file)?;
+    let is_there = disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes;
+    if is_there { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+}
+
+/// Makes a file ours, if it is the one that was looked at: nobody else can open it to write any more.
+fn own(looked_at: &File, file: &File) -> io::Result<()> {
+    let (known, found) = (looked_at.metadata()?, file.metadata()?);
+    if (known.dev(), known.ino()) != (found.dev(), found.ino()) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    if found.uid() != user {
+        fchown(file, Some(user), Some(group))?;
+    }
+    file.set_permissions(Permissions::from_mode(READ_ONLY))
 }
 
 /// Removes what is in the place of a file to be: written over, it would be another's, where it was lent.
@@ -116,7 +152,6 @@ fn copy_by_hand(source: &File, target: &File, start: u64, end: u64) -> io::Resul
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 
@@ -147,6 +182,35 @@ mod tests {
         }
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.len() == targets.len() && targets.iter().all(|target| left.contains(target)), "{left:?}");
+    }
+
+    #[test]
+    fn a_file_that_nobody_writes_to_any_more_is_taken_as_it_is_and_no_other_in_its_place() {
+        let (folder, kept_in) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("value.arrow");
+        std::fs::write(&path, "a table").unwrap();
+        let source = File::open(&path).unwrap();
+        let names = || std::fs::read_dir(kept_in.path()).unwrap().count();
+        let taken = AtHand::taken(&source, 7, &path, kept_in.path(), 1).unwrap();
+        assert_eq!(taken.file().unwrap().metadata().unwrap().ino(), source.metadata().unwrap().ino());
+        std::fs::remove_file(&path).unwrap();
+        let target = folder.path().join("lent");
+        taken.lend_to(&target).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"a table");
+        assert_eq!(std::fs::metadata(&target).unwrap().mode() & 0o777, READ_ONLY);
+        drop(taken);
+
+        // Whatever lies there by now is not what was looked at.
+        std::fs::write(folder.path().join("other"), "another").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("other"), &path).unwrap();
+        let copied = AtHand::taken(&source, 7, &path, kept_in.path(), 1).unwrap();
+        copied.copy_to(&folder.path().join("copy")).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("copy")).unwrap(), b"a table");
+        assert_eq!(names(), 1);
+        drop(copied);
+        let crowded = AtHand::taken(&source, 7, &path, kept_in.path(), u64::MAX / 2);
+        assert_eq!(crowded.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(names(), 0);
     }
 
     #[test]

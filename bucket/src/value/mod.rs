@@ -20,6 +20,7 @@ mod shape;
 mod store;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use pages::Pages;
 
 pub use error::ValueError;
 pub use materialize::Accepted;
-pub use store::{Copied, Effort};
+pub use store::{Copied, Effort, Writer};
 
 /// Size of the indexes of pages that are kept in memory.
 const INDEXES_BYTES_MAX: u64 = 16 << 20;
@@ -119,15 +120,24 @@ impl Values {
 
     /// A table that is at hand from now on, where there is room for it.
     fn at_hand(&self, source: &File, bytes: u64) -> Option<AtHand> {
+        self.kept(bytes, |room| AtHand::copy_of(source, bytes, &self.folder, room))
+    }
+
+    /// The same for a file at `path` to which nobody writes any more.
+    fn taken(&self, source: &File, bytes: u64, path: &Path) -> Option<AtHand> {
+        self.kept(bytes, |room| AtHand::taken(source, bytes, path, &self.folder, room))
+    }
+
+    fn kept(&self, bytes: u64, keep: impl FnOnce(u64) -> io::Result<AtHand>) -> Option<AtHand> {
         let bytes_max = self.limits.tables_bytes_max;
         if bytes > bytes_max {
             return None;
         }
-        let copied = AtHand::copy_of(source, bytes, &self.folder, bytes_max);
-        if copied.is_err() {
+        let kept = keep(bytes_max);
+        if kept.is_err() {
             self.forget_tables();
         }
-        copied.ok()
+        kept.ok()
     }
 
     /// Gives up the tables that are at hand: the disk may have no room for what is needed.

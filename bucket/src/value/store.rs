@@ -23,6 +23,15 @@ use super::{ValueError, Values, blocking};
 use crate::client::Stored;
 use crate::table;
 
+/// Who wrote a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// A process that may do anything.
+    Unknown,
+    /// A program of ours that writes no more to it.
+    Done,
+}
+
 /// How much of the machine a table may take while it is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
@@ -58,7 +67,7 @@ impl Values {
     /// # Errors
     /// [`ValueError::is_transient`] tells faults of the bucket and the machine from those of the value.
     pub async fn store(&self, key: &str, output: &Output, folder: &Path) -> Result<ValueRef, ValueError> {
-        let copied = self.copied(output, folder).await;
+        let copied = self.copied(output, folder, Writer::Unknown).await;
         self.store_copied(key, output, folder, copied.as_ref(), Effort::Full).await
     }
 
@@ -82,17 +91,22 @@ impl Values {
     }
 
     /// Copies a table that a process returned, where it is no small one and the disk has room for it: nothing that the process still
-    /// does changes the copy.
-    pub async fn copied(&self, output: &Output, folder: &Path) -> Option<Copied> {
+    /// does changes the copy. The file itself does as well, where it is known that the process writes to it no more.
+    pub async fn copied(&self, output: &Output, folder: &Path, writer: Writer) -> Option<Copied> {
         let OutputPlace::ArrowFile(name) = &output.place else { return None };
         let file = open_output(folder, name).ok()?;
         let bytes = file.metadata().ok()?.len();
         if bytes <= self.limits.inline_bytes_max || self.check_size(bytes).is_err() {
             return None;
         }
-        let values = self.clone();
-        let copied = blocking(move || Ok(values.at_hand(&file, bytes))).await;
-        copied.ok().flatten().map(|table| Copied(Arc::new(table)))
+        let (values, path) = (self.clone(), folder.join(name));
+        let copied = blocking(move || {
+            Ok(match writer {
+                Writer::Unknown => values.at_hand(&file, bytes),
+                Writer::Done => values.taken(&file, bytes, &path),
+            })
+        });
+        copied.await.ok().flatten().map(|table| Copied(Arc::new(table)))
     }
 
     async fn store_text(&self, key: &str, text: String) -> Result<ValueRef, ValueError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bucket::value::Effort;
+use bucket::value::{Effort, Writer};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, Input};
 use protocol::{Digest, ErrorKind, Outcome, Step, StepError};
@@ -60,7 +60,7 @@ impl<H: Hub> Attempts<H> {
         let outcome = match ending {
             Ended::Answer(EndFrame::Result(result)) => {
                 let folder = scratch.values();
-                let copied = self.copied(&result, &folder).await;
+                let copied = self.copied(&result, &folder, Writer::Unknown).await;
                 match self.outcome(lease, result, &folder, (copied.as_ref(), Effort::Full), end).await {
                     Ok(outcome) => outcome,
                     Err(Trouble::Step(error)) => Outcome::Error(error),

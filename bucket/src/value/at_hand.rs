@@ -45,7 +45,8 @@ impl AtHand {
     pub(super) fn taken(source: &File, bytes: u64, path: &Path, folder: &Path, room: u64) -> io::Result<Self> {
         let file = tempfile::Builder::new().prefix(PREFIX).make_in(folder, |name| {
             std::fs::hard_link(path, name)?;
-            OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(name)
+            let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(name);
+            opened.inspect_err(|_| drop(std::fs::remove_file(name)))
         });
         match file.and_then(|file| own(source, file.as_file()).map(|()| file)) {
             Ok(file) => {

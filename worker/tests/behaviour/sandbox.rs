@@ -41,6 +41,50 @@ async fn a_step_runs_in_a_cell_forked_and_fresh_alike() {
     }
 }
 
+/// Does all that it can to the file that its table came in, and counts the rows.
+const SPOIL: &str = "
+import os
+
+def attempt(action, *words):
+    try:
+        action(*words)
+    except OSError:
+        pass
+
+def write(path, mode):
+    with open(path, mode) as file:
+        file.write('spoilt' * 100)
+
+def step(rows):
+    path = next(os.path.join('..', name) for name in os.listdir('..') if name.startswith('input'))
+    attempt(write, path, 'r+')
+    attempt(os.truncate, path, 10)
+    attempt(os.chmod, path, 0o666)
+    attempt(write, path, 'w')
+    attempt(os.link, path, '../files/kept')
+    attempt(write, '../files/kept', 'w')
+    attempt(os.remove, path)
+    attempt(write, path, 'w')
+    return len(rows)
+";
+
+#[tokio::test]
+async fn a_step_that_spoils_the_file_of_its_table_spoils_it_for_nobody_else() {
+    for change in [here, without_namespaces, |_: &mut Config| ()] {
+        let fleet = Fleet::with(change);
+        let make = "def step():\n    return [{'n': n, 's': str(n)} for n in range(10_000)]\n";
+        let table = fleet.stored(python(make)).await;
+        let result = fleet.stored(sqlite("SELECT n, s FROM orders").value(table.clone())).await;
+        for value in [table, result] {
+            for _ in 0..2 {
+                assert_eq!(fleet.value(python(SPOIL).value(value.clone())).await, "10000");
+            }
+            let sum = sqlite("SELECT count(*) AS c, sum(n) AS n, sum(length(s)) AS s FROM orders");
+            assert_eq!(fleet.value(sum.value(value)).await, r#"[{"c":10000,"n":49995000,"s":38890}]"#);
+        }
+    }
+}
+
 /// The sandbox of a machine on which no user can make namespaces, as in a container.
 fn without_namespaces(config: &mut Config) {
     here(config);

@@ -136,7 +136,7 @@ impl Bytecode {
         environment: &Environment,
         files: &[(String, PathBuf)],
     ) -> io::Result<(TempDir, Vec<(String, PathBuf)>)> {
-        fs::create_dir_all(&self.folder)?;
+        make_folder(&self.folder)?;
         enclosure::let_pass(&self.folder)?;
         let folder = tempfile::tempdir_in(&self.folder)?;
         let modules = folder.path().join(MODULES);
@@ -216,6 +216,14 @@ fn bytecode_in(modules: &Path, folder: &str) -> Vec<(String, PathBuf)> {
             Some((path, entry.path()))
         })
         .collect()
+}
+
+/// Makes a folder where there is none yet; not those above it, which may have gone with the worker.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -384,6 +384,7 @@ fn attempts_text(count: usize) -> String {
 /// Lets running attempts finish; hands back those that do not.
 async fn drain<H>((mut running, stop): (JoinSet<()>, CancellationToken), shared: &Shared<H>) {
     let limits = &shared.config.limits;
+    while running.try_join_next().is_some() {}
     if !running.is_empty() {
         tracing::info!("finishing {}, at most {} s", attempts_text(running.len()), limits.drain.as_secs());
     }

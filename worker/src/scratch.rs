@@ -114,8 +114,10 @@ impl Scratches {
 impl Drop for Scratches {
     fn drop(&mut self) {
         self.idle.clear();
-        let _ = remove(&self.folder);
-        let _ = fs::remove_file(&self.lock_path);
+        // Of what could not be removed, another worker sees by the lock that nobody is there.
+        if remove(&self.folder).is_ok() {
+            let _ = fs::remove_file(&self.lock_path);
+        }
     }
 }
 

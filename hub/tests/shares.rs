@@ -56,16 +56,8 @@ async fn a_worker_that_waits_for_work_is_alive_by_its_beats_alone(on: On) {
     let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(600)).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     let lease = rig.next_of("a").await;
-    let beats = async {
-        loop {
-            rig.beat(WORKER, &[&lease]).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::select! {
-        given = rig.lease_as(WORKER, &["default"], 1, Duration::from_millis(1_500)) => assert!(given.is_empty(), "{given:?}"),
-        () = beats => {}
-    }
+    let given = rig.lease_beating(WORKER, &[&lease], Duration::from_millis(1_500)).await;
+    assert!(given.is_empty(), "{given:?}");
     // Frozen, its request stays open. What it had is given to whoever waits, here to itself.
     let again = rig.lease_as(WORKER, &["default"], 1, Duration::from_secs(20)).await;
     assert_eq!(again.iter().map(|lease| (lease.job, lease.attempt)).collect::<Vec<_>>(), [(lease.job, 2)]);

@@ -57,16 +57,18 @@ impl Wire {
     }
 
     async fn receive(&self) -> io::Result<String> {
+        self.0.async_io(Interest::READABLE, |_| self.try_receive()).await
+    }
+
+    /// What is there by now; nothing (``) where no more will come.
+    fn try_receive(&self) -> io::Result<String> {
         let mut message = [0; MESSAGE_BYTES_MAX];
-        let read = |_: &OwnedFd| {
-            let mut read = || recv(self.0.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT);
-            // Of one that ended with messages unread the kernel says so first, and once; what it had said itself comes after that.
-            Ok(match read() {
-                Err(Errno::ECONNRESET) => read(),
-                answer => answer,
-            }?)
-        };
-        let count = self.0.async_io(Interest::READABLE, read).await?;
+        let mut read = || recv(self.0.as_raw_fd(), &mut message, MsgFlags::MSG_DONTWAIT);
+        // Of one that ended with messages unread the kernel says so first, and once; what it had said itself comes after that.
+        let count = match read() {
+            Err(Errno::ECONNRESET) => read(),
+            answer => answer,
+        }?;
         Ok(String::from_utf8_lossy(&message[..count]).into_owned())
     }
 }
@@ -328,6 +330,8 @@ pub(super) async fn read_messages(link: Arc<Link>, wire: fn(&Link) -> &Wire) {
             break;
         }
     }
+    // A broker ends with its interpreter, and may be missed before the last words of that have been read.
+    while link.control.try_receive().is_ok_and(|message| link.take(&message).is_some()) {}
     link.close();
 }
 
@@ -386,6 +390,19 @@ mod tests {
             assert!(matches!(&loaded, Loaded::Unfit { module, .. } if module == "wave"), "{loaded:?}");
             assert!(!link.is_open());
         }
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_an_interpreter_are_heard_although_its_broker_is_missed_first() {
+        let ((control, theirs), (orders, broker)) = (messages().unwrap(), messages().unwrap());
+        let link = Arc::new(Link::new(WarmId(0), Wire::new(control).unwrap(), Some(Wire::new(orders).unwrap())));
+        let loaded = link.load(&["load wave".to_owned(), "loaded".to_owned()]).await;
+        send(theirs.as_raw_fd(), b"late wave starts threads", MsgFlags::empty()).unwrap();
+        drop((theirs, broker));
+        read_messages(Arc::clone(&link), Link::orders).await;
+        let loaded = loaded.await.unwrap();
+        assert!(matches!(&loaded, Loaded::Unfit { module, is_late: true, .. } if module == "wave"), "{loaded:?}");
+        assert!(!link.is_open());
     }
 
     #[tokio::test]

@@ -68,8 +68,8 @@ impl Queue {
         }
     }
 
-    /// Waits for jobs, or to be woken, until the deadline. That it waits is no sign of life: the request of a worker that is frozen or cut
-    /// off stays open. The database is left alone meanwhile.
+    /// Waits for jobs, or to be woken, until the deadline. A worker that waits is alive: its beats say so, and so does its request. The
+    /// database is left alone meanwhile.
     async fn wait_for_work(
         &self,
         request: &LeaseRequest,
@@ -84,19 +84,26 @@ impl Queue {
             // It has said goodbye since the look, and those who send its requests away came before this one.
             return Ok(Waited::InVain);
         }
-        let (answer, otherwise) = tokio::select! {
-            biased;
-            answer = demanded.given() => (answer, Waited::Woken),
-            () = waiting.woken() => (demanded.withdraw().await, Waited::Woken),
-            () = tokio::time::sleep_until(deadline.into()) => (demanded.withdraw().await, Waited::InVain),
-        };
-        let Some(given) = answer.transpose()?.filter(|given| !given.leases.is_empty()) else {
-            return Ok(otherwise);
-        };
-        // From now on it is missed if it is not heard from.
-        self.shared.sessions.is_alive(request.session, &request.info, Instant::now());
-        self.note_given(request, &given);
-        Ok(Waited::Given(given.leases))
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).min(self.limits().lapse / 3);
+            let (answer, otherwise) = tokio::select! {
+                biased;
+                answer = demanded.given() => (answer, Waited::Woken),
+                () = waiting.woken() => (demanded.withdraw().await, Waited::Woken),
+                () = tokio::time::sleep(left) => {
+                    if Instant::now() < deadline {
+                        self.shared.sessions.is_alive(request.session, &request.info, Instant::now());
+                        continue;
+                    }
+                    (demanded.withdraw().await, Waited::InVain)
+                }
+            };
+            let Some(given) = answer.transpose()?.filter(|given| !given.leases.is_empty()) else {
+                return Ok(otherwise);
+            };
+            self.note_given(request, &given);
+            return Ok(Waited::Given(given.leases));
+        }
     }
 }
 

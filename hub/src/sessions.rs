@@ -23,6 +23,8 @@ pub struct Sessions {
     arrived: Notify,
     /// Sessions that are over, and since when: what still comes of them is not heard.
     over: Mutex<HashMap<SessionId, Instant>>,
+    /// Sessions that were not heard from for too long, and since when, until they are heard from again.
+    missed: Mutex<HashMap<SessionId, Instant>>,
 }
 
 #[derive(Debug)]
@@ -52,22 +54,8 @@ impl Sessions {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = heard.get(&session).map(|known| known.turn).unwrap_or_default();
         heard.insert(session, Heard { at: now, info, news: true, turn });
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
         self.arrived.notify_one();
-    }
-
-    /// A worker that is known is alive; what it said of itself last may be newer than what the request said that it waits with.
-    pub fn is_alive(&self, session: SessionId, info: &WorkerInfo, now: Instant) {
-        {
-            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            // Of one that is known from the store only, nothing is known.
-            if let Some(known) = heard.get_mut(&session).filter(|known| known.info.pid != 0) {
-                known.at = known.at.max(now);
-                known.news = true;
-                self.arrived.notify_one();
-                return;
-            }
-        }
-        self.hear(session, info.clone(), now);
     }
 
     /// A worker has said goodbye.
@@ -82,6 +70,11 @@ impl Sessions {
     /// Whether a worker has said goodbye of late.
     pub fn is_over(&self, session: SessionId) -> bool {
         self.over.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
+    }
+
+    /// Whether nothing can come of a request of a worker that waits: it has said goodbye since, or was not heard from for too long.
+    pub fn is_gone(&self, session: SessionId) -> bool {
+        self.is_over(session) || self.missed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session)
     }
 
     /// Begins to watch a session that is known from the store only.
@@ -129,7 +122,7 @@ impl Sessions {
             Some(known) if known.at >= at => {}
             Some(known) => *known = Heard { at, info: other.info, ..*known },
             None => {
-                drop(heard.insert(other.session, Heard { at, info: other.info, news: false, turn: Turn::default() }))
+                heard.insert(other.session, Heard { at, info: other.info, news: false, turn: Turn::default() });
             }
         }
     }
@@ -159,8 +152,11 @@ impl Sessions {
             .filter(|(_, heard)| now.saturating_duration_since(heard.at) > silence)
             .map(|(session, _)| *session)
             .collect();
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.retain(|_, since| now.saturating_duration_since(*since) < REMEMBERED);
         for session in &silent {
             heard.remove(session);
+            missed.insert(*session, now);
         }
         silent
     }
@@ -240,19 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn what_a_waiting_worker_said_at_first_does_not_take_the_place_of_what_it_said_since() {
+    fn who_was_silent_is_gone_until_it_is_heard_from_again() {
         let sessions = Sessions::default();
-        let now = Instant::now() + Duration::from_secs(100);
-        let session = SessionId([1; 8]);
-        let info = |busy| WorkerInfo { pid: 7, busy, ..WorkerInfo::default() };
-        sessions.watch(session, now);
-        sessions.is_alive(session, &info(14), now);
-        assert_eq!(sessions.views(now)[0].info.busy, 14);
-        sessions.hear(session, info(0), now);
-        let later = now + Duration::from_secs(4);
-        sessions.is_alive(session, &info(14), later);
-        assert_eq!(sessions.views(later)[0].info.busy, 0);
-        assert!(sessions.take_silent(Duration::from_secs(3), later).is_empty());
+        let start = Instant::now();
+        let (session, silence) = (SessionId([1; 8]), Duration::from_secs(2));
+        sessions.hear(session, WorkerInfo::default(), start);
+        assert!(!sessions.is_gone(session));
+        let later = start + Duration::from_secs(3);
+        assert_eq!(sessions.take_silent(silence, later), [session]);
+        sessions.watch(session, later);
+        assert!(sessions.is_gone(session), "that it is watched does not bring it back");
+        sessions.hear(session, WorkerInfo::default(), later);
+        assert!(!sessions.is_gone(session));
+        sessions.end(session, later);
+        assert!(sessions.is_gone(session));
     }
 
     #[test]

@@ -159,6 +159,8 @@ async fn meet(shared: &Shared, fleet: &Fleet) -> Result<(), QueueError> {
 
 async fn lapse_silent(shared: &Shared) {
     for session in shared.sessions.take_silent(shared.limits.lapse, Instant::now()) {
+        // First: a request that is still open, as that of a frozen worker, must not get its own jobs back.
+        shared.store.dismiss(session);
         match shared.store.lapse(session, now_ms()).await {
             Ok(0) => {}
             Ok(jobs) => tracing::warn!(%session, jobs, "worker lost: its jobs are available again"),

@@ -73,7 +73,7 @@ async fn an_attempt_whose_worker_was_lost_is_in_the_history_with_what_that_worke
     let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(300)).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     let lost = rig.next_of("a").await;
-    let found = rig.lease_as(OTHER, &["default"], 1, Duration::from_secs(10)).await;
+    let found = rig.lease_beating(OTHER, &[], Duration::from_secs(10)).await;
     rig.settle_as(OTHER, &found[0], success("1")).await;
     let late = LateLog { job: lost.job, attempt: lost.attempt, log: None, sandbox: Some("off".to_owned()) };
     rig.queue.keep_late_logs(LateLogRequest { session: WORKER, logs: vec![late] }).await.unwrap();

@@ -272,7 +272,7 @@ async fn jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain(on: 
     let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(300)).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     let lost = rig.next_of("a").await;
-    let found = rig.lease_as(OTHER, &["default"], 1, Duration::from_secs(10)).await;
+    let found = rig.lease_beating(OTHER, &[], Duration::from_secs(10)).await;
     assert_eq!(found[0].job, lost.job);
     assert_eq!(found[0].attempt, 2);
     assert_eq!(rig.settle(&lost, success("1")).await, Settled::Stale);

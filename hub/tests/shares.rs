@@ -5,7 +5,8 @@ mod rig;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rig::{On, Rig, WORKER, script};
+use protocol::api::Settled;
+use rig::{OTHER, On, Rig, WORKER, script, success};
 
 /// Many jobs in the first scope, a few in the others.
 fn busy() -> String {
@@ -51,17 +52,29 @@ async fn a_hub_can_keep_to_the_order_of_scopes(on: On) {
     assert!(given(&rig, 1, 60).await.iter().all(|name| name == "a"));
 }
 
-async fn a_worker_that_waits_for_work_is_alive(on: On) {
-    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(300)).await;
+async fn a_worker_that_waits_for_work_is_alive_by_its_beats_alone(on: On) {
+    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(600)).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     let lease = rig.next_of("a").await;
-    assert!(rig.lease_as(WORKER, &["default"], 1, Duration::from_millis(1_500)).await.is_empty());
-    rig.succeed(&lease, "1").await;
+    let given = rig.lease_beating(WORKER, &[&lease], Duration::from_millis(1_500)).await;
+    assert!(given.is_empty(), "{given:?}");
+    // Frozen, its request stays open until it is missed. What it had is given to another one, although that asked later.
+    let (frozen, again) = tokio::join!(rig.lease_as(WORKER, &["default"], 1, Duration::from_secs(20)), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rig.lease_beating(OTHER, &[], Duration::from_secs(20)).await
+    });
+    assert!(frozen.is_empty(), "{frozen:?}");
+    assert_eq!(again.iter().map(|lease| (lease.job, lease.attempt)).collect::<Vec<_>>(), [(lease.job, 2)]);
+    assert_eq!(rig.settle(&lease, success("1")).await, Settled::Stale);
+    rig.settle_as(OTHER, &again[0], success("1")).await;
+    // Thawed, it is heard from, and given work as before.
+    rig.submit(&script(&["b"], "p = | b\np()\n")).await;
+    assert_eq!(rig.lease_as(WORKER, &["default"], 1, Duration::from_secs(20)).await.len(), 1);
 }
 
 on_both_stores! {
     each_scope_of_a_worker_gets_its_share_in_turn,
     a_worker_with_many_slots_gets_as_many_shares,
     a_hub_can_keep_to_the_order_of_scopes,
-    a_worker_that_waits_for_work_is_alive,
+    a_worker_that_waits_for_work_is_alive_by_its_beats_alone,
 }

@@ -33,7 +33,7 @@ impl Queue {
         let request = LeaseRequest { slots, shared_slots, ..request };
         self.shared.sessions.hear(request.session, request.info.clone(), Instant::now());
         let mut waiting = self.shared.bell.waiters.wait(request.scopes.clone());
-        while !self.shared.sessions.is_over(request.session) {
+        while !self.shared.sessions.is_gone(request.session) {
             let given = self.look(&request).await?;
             if is_served(&request, &given, waiting.woken_for()) {
                 waiting.is_served();
@@ -52,7 +52,6 @@ impl Queue {
 
     /// Takes what there is.
     async fn look(&self, request: &LeaseRequest) -> Result<Given, QueueError> {
-        self.shared.sessions.is_alive(request.session, &request.info, Instant::now());
         let given = self.store().lease(request.clone(), self.share(request), now_ms()).await?;
         self.note_given(request, &given);
         Ok(given)
@@ -68,8 +67,8 @@ impl Queue {
         }
     }
 
-    /// Waits for jobs, or to be woken, until the deadline. A worker that waits is alive: its beats say so, and so does its request. The
-    /// database is left alone meanwhile.
+    /// Waits for jobs, or to be woken, until the deadline. That it waits is no sign of life: the request of a worker that is frozen or cut
+    /// off stays open until that is missed. The database is left alone meanwhile.
     async fn wait_for_work(
         &self,
         request: &LeaseRequest,
@@ -80,30 +79,21 @@ impl Queue {
             return Ok(Waited::InVain);
         }
         let mut demanded = self.store().demand(request.clone(), self.share(request), now_ms);
-        if self.shared.sessions.is_over(request.session) {
-            // It has said goodbye since the look, and those who send its requests away came before this one.
+        if self.shared.sessions.is_gone(request.session) {
+            // It has gone since the look, and those who send its requests away came before this one.
             return Ok(Waited::InVain);
         }
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now()).min(self.limits().lapse / 3);
-            let (answer, otherwise) = tokio::select! {
-                biased;
-                answer = demanded.given() => (answer, Waited::Woken),
-                () = waiting.woken() => (demanded.withdraw().await, Waited::Woken),
-                () = tokio::time::sleep(left) => {
-                    if Instant::now() < deadline {
-                        self.shared.sessions.is_alive(request.session, &request.info, Instant::now());
-                        continue;
-                    }
-                    (demanded.withdraw().await, Waited::InVain)
-                }
-            };
-            let Some(given) = answer.transpose()?.filter(|given| !given.leases.is_empty()) else {
-                return Ok(otherwise);
-            };
-            self.note_given(request, &given);
-            return Ok(Waited::Given(given.leases));
-        }
+        let (answer, otherwise) = tokio::select! {
+            biased;
+            answer = demanded.given() => (answer, Waited::Woken),
+            () = waiting.woken() => (demanded.withdraw().await, Waited::Woken),
+            () = tokio::time::sleep_until(deadline.into()) => (demanded.withdraw().await, Waited::InVain),
+        };
+        let Some(given) = answer.transpose()?.filter(|given| !given.leases.is_empty()) else {
+            return Ok(otherwise);
+        };
+        self.note_given(request, &given);
+        Ok(Waited::Given(given.leases))
     }
 }
 

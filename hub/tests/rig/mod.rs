@@ -128,6 +128,20 @@ impl Rig {
         }
     }
 
+    /// Waits for work as [`lease_as`](Self::lease_as) does, and beats meanwhile, with these leases.
+    pub async fn lease_beating(&self, session: SessionId, held: &[&Lease], wait: Duration) -> Vec<Lease> {
+        let beats = async {
+            loop {
+                self.beat(session, held).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            given = self.lease_as(session, &["default"], 1, wait) => given,
+            never = beats => never,
+        }
+    }
+
     pub async fn lease_as(&self, session: SessionId, scopes: &[&str], slots: u32, wait: Duration) -> Vec<Lease> {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         let wait_ms = u64::try_from(wait.as_millis()).unwrap();

@@ -221,6 +221,24 @@ fn large_tables_go_through(mut fleet: Fleet) {
 }
 
 #[test]
+fn a_large_result_is_stored_as_it_is_written_and_is_what_the_query_returned() {
+    let mut fleet = fleet().with("BUE_LOG", "bue_bucket=debug");
+    let rows = "SELECT range AS n, sha256(range::text) AS text, range * 2 AS twice FROM range(1500000)";
+    let sums = "SELECT count(*) AS rows, sum(n)::bigint AS n, sum(length(text))::bigint AS letters FROM t";
+    let text = format!(
+        "rows:\n    duckdb\n    t\n    `{rows}`\nsums:\n    duckdb\n    t\n    `{sums}`\np = | rows | sums\np()\n"
+    );
+    fleet.write("x.bue", &text);
+    let ended = fleet.bue(&["run", "x.bue", "--json"]).expect(0).says(&["the table was stored as it was written"]);
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(
+        document["results"][0]["value"],
+        json!([{"rows": 1_500_000, "n": 1_124_999_250_000_i64, "letters": 96_000_000}]),
+        "{document:#}"
+    );
+}
+
+#[test]
 fn steps_of_one_worker_share_neither_tables_nor_settings_nor_random_numbers() {
     let mut fleet = fleet().start(1);
     let look = "SELECT uuid()::TEXT AS id, random() AS number, (SELECT count(*) FROM duckdb_tables()) AS tables, \

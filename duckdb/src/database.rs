@@ -33,6 +33,11 @@ pub(super) fn run(
         [query] if scan::is_query(query.text) => inputs.scanned(&connection, query)?,
         _ => None,
     };
+    let threads = match (&read, statements.as_slice()) {
+        (Some(read), [query]) if scan::is_light(read, query.text) => 1,
+        _ => bounds.threads_max,
+    };
+    connection.execute_batch(&format!("SET threads = {threads}")).map_err(unopened)?;
     if read.is_none() {
         inputs.load(&connection)?;
     }
@@ -193,12 +198,12 @@ pub(super) fn open() -> duckdb::Result<Connection> {
 
 /// Shuts it off from everything, and sets what it may use up.
 fn bound(connection: &Connection, frame: &StartFrame, bounds: &DuckdbFrame) -> duckdb::Result<()> {
-    let (memory, threads) = (bounds.memory_bytes_max, bounds.threads_max);
+    let memory = bounds.memory_bytes_max;
     // The folder can be named only as long as the outside can be reached.
     let spill = literal(&frame.values.join(SPILL_NAME));
     let exported = bounds.parquet.as_deref().map(literal).unwrap_or_default();
     connection.execute_batch(&format!(
-        "SET memory_limit = '{memory}B'; SET threads = {threads}; SET TimeZone = 'UTC'; SET allow_persistent_secrets = false; SET temp_directory = {spill}; \
+        "SET memory_limit = '{memory}B'; SET TimeZone = 'UTC'; SET allow_persistent_secrets = false; SET temp_directory = {spill}; \
          SET max_temp_directory_size = '{}B'; SET allowed_paths = [{exported}]; SET enable_external_access = false",
         bounds.spill_bytes_max
     ))

@@ -16,7 +16,7 @@ use duckdb_arrow::datatypes::{DataType, Decimal128Type, Field, Schema};
 use duckdb_arrow::error::ArrowError;
 use duckdb_arrow::ipc::reader::StreamReader;
 use duckdb_arrow::ipc::writer::StreamWriter;
-use protocol::frame::{ErrorFrame, Output, OutputPlace, StartFrame};
+use protocol::frame::{DRAFT_NAME, ErrorFrame, Output, OutputPlace, StartFrame};
 use protocol::{ErrorKind, ValueKind};
 
 use super::types::JSON_EXTENSION;
@@ -24,8 +24,6 @@ use super::{Statement, failure, fault, forms};
 
 /// Name of the file for the table.
 const NAME: &str = "value.arrow";
-/// Name of the file that the table is in before its whole numbers have their width.
-const DRAFT_NAME: &str = "draft.arrow";
 /// Rows after which a batch is written, as many as a page of a stored table has; the database gives 2,048 at once.
 const BATCH_ROWS: usize = 16 * 1024;
 /// Bytes that one has at most, where a row has no more: it is held three times while it is written, and by whoever reads the table.

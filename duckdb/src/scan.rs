@@ -31,6 +31,8 @@ const FUNCTION_OF_LARGE: &str = "bue large input";
 const CHUNK_ROWS: usize = 2_048;
 /// Rows up to which one thread reads alone, so that they come in their order: as many as the database gives to one of its own.
 const ROWS_OF_ONE_THREAD_MAX: u64 = 122_880;
+/// Rows that one thread goes through about as fast as two: the parts of two.
+const ROWS_OF_LIGHT_MAX: u64 = 2 * ROWS_OF_ONE_THREAD_MAX;
 /// Threads that read more of them, where the step has so many.
 const THREADS_MAX: u64 = 64;
 /// Inputs beyond these become tables: what is read for each of them stays until the query has ended.
@@ -58,6 +60,21 @@ pub(super) fn is_query(statement: &str) -> bool {
             || ["information_schema", "recursive", "show", "describe", "summarize"].contains(&word)
     };
     begins && !words.any(is_of_catalog)
+}
+
+/// Whether one thread is soon done with a query that is prepared: it goes through a few rows, and makes no more of them. Several would
+/// wait for one another as long as they help.
+pub(super) fn is_light(read: &[Arc<Input>], query: &str) -> bool {
+    let lower = query.to_ascii_lowercase();
+    let multiplies = |word: &str| ["join", "range", "generate_series", "unnest", "lateral"].contains(&word);
+    let mut words = lower.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric());
+    match read {
+        [input] => {
+            let is_once = input.reads.load(Ordering::Relaxed) <= 1;
+            is_once && input.rows <= ROWS_OF_LIGHT_MAX && !words.any(multiplies)
+        }
+        _ => false,
+    }
 }
 
 /// An input that is read as it is asked for.
@@ -356,6 +373,30 @@ mod tests {
         for beyond in ["SELECT rowid FROM t", "DELETE FROM t", "INSERT INTO t VALUES (1, 'x')"] {
             assert!(connection.prepare(beyond).is_err(), "{beyond}");
         }
+    }
+
+    #[test]
+    fn one_thread_is_enough_for_a_query_that_goes_through_few_rows_once() {
+        let (_folder, _, connection, input) = viewed(&numbers(10, 10));
+        let is_light = |input: &Arc<Input>, query: &str| {
+            input.reads.store(0, Ordering::Relaxed);
+            connection.prepare(query).unwrap();
+            super::is_light(std::slice::from_ref(input), query)
+        };
+        for (query, expected) in [
+            ("SELECT *, n * 2 AS twice FROM t WHERE n > 3 ORDER BY n", true),
+            ("SELECT sum(n) AS arrange FROM t GROUP BY \"s s\"", true),
+            ("SELECT * FROM t AS a, t AS b", false),
+            ("SELECT * FROM t, range(1000000)", false),
+            ("SELECT unnest([n, n]) FROM t", false),
+        ] {
+            assert_eq!(is_light(&input, query), expected, "{query}");
+        }
+        let more = numbers(ROWS_OF_LIGHT_MAX as i64 + 1, 100_000);
+        let (_folder, _, connection, input) = viewed(&more);
+        connection.prepare("SELECT * FROM t").unwrap();
+        assert!(!super::is_light(&[input], "SELECT * FROM t"));
+        assert!(!super::is_light(&[], "SELECT 1"));
     }
 
     #[test]

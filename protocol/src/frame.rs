@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 
 use crate::{ErrorKind, JobId, Language, RunId, StepError, ValueKind};
 
+/// Name of the file, in the folder for values, into which programs for SQL write a table as it comes; it may yet be written anew.
+pub const DRAFT_NAME: &str = "draft.arrow";
+
 /// First line to the process: everything it needs to run one attempt of a Python or SQL step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StartFrame {

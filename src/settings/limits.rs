@@ -199,7 +199,7 @@ limits! {
         step_open_files_max, BUE_STEP_OPEN_FILES_MAX "Worker: open files and sockets of one process of a step.";
         duckdb_memory_bytes_max, BUE_DUCKDB_MEMORY_BYTES_MAX from 16_000_000 "Worker: memory of one `duckdb` step; of one that says `!memory`, at most half of that.";
         duckdb_spill_bytes_max, BUE_DUCKDB_SPILL_BYTES_MAX "Worker: disk space of one `duckdb` step for what its memory does not hold.";
-        duckdb_threads_max, BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step.";
+        duckdb_threads_max, BUE_DUCKDB_THREADS_MAX "Worker: threads of one `duckdb` step; one does for what is small.";
     }
 
     /// Bounds of a bucket server.

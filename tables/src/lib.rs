@@ -26,6 +26,6 @@ mod to_records;
 pub use cut::{PAGE, PieceMax, cut};
 pub use error::TableError;
 pub use from_records::{Converted, Widened, from_records};
-pub use stream::{Scan, at_column, read_stream, scan_stream, scan_trusted, write_stream};
+pub use stream::{Framing, Scan, at_column, read_stream, scan_stream, scan_trusted, write_stream};
 pub use to_csv::CsvWriter;
 pub use to_records::{NoNumber, RecordsWriter, holds_uuids, row_to_record};

@@ -8,7 +8,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use arrow_ipc::{MessageHeader, root_as_message};
+use arrow_ipc::{Message, MessageHeader, root_as_message};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 use super::error::TableError;
@@ -35,7 +35,7 @@ pub struct Scan {
 /// # Errors
 /// [`TableError::Malformed`] where it does not hold together.
 pub fn scan_stream(stream: impl Read + Seek, bytes: u64) -> Result<Scan, TableError> {
-    walk(stream, bytes, false)
+    walk(Framing::default(), stream, bytes)
 }
 
 /// The same for a stream of which it is known that it holds together: its batches may be compressed.
@@ -43,70 +43,120 @@ pub fn scan_stream(stream: impl Read + Seek, bytes: u64) -> Result<Scan, TableEr
 /// # Errors
 /// [`TableError::Malformed`] where it does not hold together.
 pub fn scan_trusted(stream: impl Read + Seek, bytes: u64) -> Result<Scan, TableError> {
-    walk(stream, bytes, true)
+    walk(Framing { may_be_compressed: true, ..Framing::default() }, stream, bytes)
 }
 
-fn walk(mut stream: impl Read + Seek, bytes: u64, may_be_compressed: bool) -> Result<Scan, TableError> {
-    let mut position = 0;
-    let mut messages = 0;
-    let mut rows = 0_u64;
-    while let Some(metadata) = next_metadata(&mut stream, bytes, &mut position)? {
-        let message = root_as_message(&metadata).map_err(|error| malformed(error.to_string()))?;
-        match message.header_type() {
-            MessageHeader::Schema if messages == 0 => {}
-            MessageHeader::DictionaryBatch if messages > 0 => {
-                let data = message.header_as_dictionary_batch().and_then(|batch| batch.data());
-                if !may_be_compressed && data.is_some_and(|data| data.compression().is_some()) {
-                    return Err(malformed("it is compressed; write it uncompressed"));
-                }
+fn walk(mut framing: Framing, stream: impl Read + Seek, bytes: u64) -> Result<Scan, TableError> {
+    framing.advance(stream, bytes)?;
+    framing.finish(bytes)
+}
+
+/// The messages of a stream, as far as it has been gone through. It may grow meanwhile.
+#[derive(Debug, Default)]
+pub struct Framing {
+    /// Where the next message begins.
+    position: u64,
+    messages: u64,
+    rows: u64,
+    is_over: bool,
+    may_be_compressed: bool,
+}
+
+impl Framing {
+    /// Goes through the messages that lie within the first `bytes` bytes as a whole; answers with where the last one of them ends.
+    ///
+    /// # Errors
+    /// [`TableError::Malformed`] where they do not hold together.
+    pub fn advance(&mut self, mut stream: impl Read + Seek, bytes: u64) -> Result<u64, TableError> {
+        while !self.is_over && self.position < bytes {
+            stream.seek(SeekFrom::Start(self.position)).map_err(|error| malformed(error.to_string()))?;
+            let Some(next) = next_message(&mut stream, bytes - self.position)? else { break };
+            let Next { metadata, bytes: head } = next;
+            if metadata.is_empty() {
+                (self.position, self.is_over) = (self.position + head, true);
+                break;
             }
-            MessageHeader::RecordBatch if messages > 0 => {
-                let batch = message.header_as_record_batch().ok_or_else(|| malformed("a batch has no header"))?;
-                // The sizes that compressed batches claim are only known to be wrong when they are made room for.
-                if !may_be_compressed && batch.compression().is_some() {
-                    return Err(malformed("it is compressed; write it uncompressed"));
-                }
-                let batch_rows = u64::try_from(batch.length()).map_err(|_| malformed("a batch has negative rows"))?;
-                rows = rows.saturating_add(batch_rows);
-                if rows > ROWS_MAX {
-                    return Err(malformed(format!("it claims more than {ROWS_MAX} rows")));
-                }
+            let message = root_as_message(&metadata).map_err(|error| malformed(error.to_string()))?;
+            let rows = self.rows_of(&message)?;
+            let body = u64::try_from(message.bodyLength()).map_err(|_| malformed("a message has a negative size"))?;
+            let end = self.position.checked_add(head).and_then(|start| start.checked_add(body));
+            let Some(end) = end.filter(|end| *end <= bytes) else { break };
+            self.rows = self.rows.saturating_add(rows);
+            if self.rows > ROWS_MAX {
+                return Err(malformed(format!("it claims more than {ROWS_MAX} rows")));
             }
-            _ => return Err(malformed("its messages are not a schema and then batches")),
+            self.messages += 1;
+            self.position = end;
         }
-        let body = u64::try_from(message.bodyLength()).map_err(|_| malformed("a message has a negative size"))?;
-        position = position.checked_add(body).filter(|end| *end <= bytes).ok_or_else(|| malformed("it is cut off"))?;
-        stream.seek(SeekFrom::Start(position)).map_err(|error| malformed(error.to_string()))?;
-        messages += 1;
+        Ok(self.position)
     }
-    if messages == 0 {
-        return Err(malformed("it has no schema"));
+
+    /// What the look says of a stream that has `bytes` bytes and was gone through as far as that.
+    ///
+    /// # Errors
+    /// [`TableError::Malformed`] where it is not whole.
+    pub fn finish(self, bytes: u64) -> Result<Scan, TableError> {
+        if !self.is_over && self.position != bytes {
+            return Err(malformed("it is cut off"));
+        }
+        if self.messages == 0 {
+            return Err(malformed("it has no schema"));
+        }
+        Ok(Scan { rows: self.rows })
     }
-    Ok(Scan { rows })
+
+    /// The rows that a message brings, where it may stand here.
+    fn rows_of(&self, message: &Message<'_>) -> Result<u64, TableError> {
+        // The sizes that compressed batches claim are only known to be wrong when they are made room for.
+        let check = |is_compressed: bool| match is_compressed && !self.may_be_compressed {
+            true => Err(malformed("it is compressed; write it uncompressed")),
+            false => Ok(()),
+        };
+        match message.header_type() {
+            MessageHeader::Schema if self.messages == 0 => Ok(0),
+            MessageHeader::DictionaryBatch if self.messages > 0 => {
+                let data = message.header_as_dictionary_batch().and_then(|batch| batch.data());
+                check(data.is_some_and(|data| data.compression().is_some()))?;
+                Ok(0)
+            }
+            MessageHeader::RecordBatch if self.messages > 0 => {
+                let batch = message.header_as_record_batch().ok_or_else(|| malformed("a batch has no header"))?;
+                check(batch.compression().is_some())?;
+                u64::try_from(batch.length()).map_err(|_| malformed("a batch has negative rows"))
+            }
+            _ => Err(malformed("its messages are not a schema and then batches")),
+        }
+    }
 }
 
-/// The description of the next message; `None` at the end of the stream.
-fn next_metadata(stream: &mut impl Read, bytes: u64, position: &mut u64) -> Result<Option<Vec<u8>>, TableError> {
-    if *position == bytes {
+/// The description of a message, empty at the end of the stream, and what it takes with what comes before it.
+struct Next {
+    metadata: Vec<u8>,
+    bytes: u64,
+}
+
+/// The next message, if its description lies within the next `left` bytes.
+fn next_message(stream: &mut impl Read, left: u64) -> Result<Option<Next>, TableError> {
+    let mut head = [0; 8];
+    if left < head.len() as u64 {
         return Ok(None);
     }
-    let mut head = [0; 8];
     stream.read_exact(&mut head).map_err(|_| malformed("it is cut off"))?;
     let [mark @ .., a, b, c, d] = head;
     if mark != CONTINUATION {
         return Err(malformed("a message does not begin as one"));
     }
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-    *position += head.len() as u64 + length;
-    if length == 0 {
-        return Ok(None);
-    }
-    if length > METADATA_BYTES_MAX || *position > bytes {
+    if length > METADATA_BYTES_MAX {
         return Err(malformed("it is cut off"));
+    }
+    let bytes = head.len() as u64 + length;
+    if bytes > left {
+        return Ok(None);
     }
     let mut metadata = vec![0; length as usize];
     stream.read_exact(&mut metadata).map_err(|_| malformed("it is cut off"))?;
-    Ok(Some(metadata))
+    Ok(Some(Next { metadata, bytes }))
 }
 
 fn malformed(reason: impl Into<String>) -> TableError {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bucket::Bucket;
-use bucket::value::{Accepted, Copied, ValueLimits, Values};
+use bucket::value::{Accepted, Copied, Following, ValueLimits, Values};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{ErrorFrame, Input};
 use protocol::{Language, Outcome, Step};
@@ -81,6 +81,8 @@ pub(crate) enum Arguments<'table> {
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) conversation: Conversation,
+    /// The table it returned, as it was stored so far while it was written.
+    pub(crate) following: Option<Following>,
     pub(crate) scratch: Scratch,
     pub(crate) declared: Declared,
 }
@@ -219,8 +221,8 @@ impl<H: Hub> Attempts<H> {
         // What is begun ahead is nobody's attempt yet.
         let live = matches!(arguments, Arguments::Leased).then(|| self.live_log(lease)).flatten();
         let log = self.log(live, &declared);
-        let conversation = self.converse(&assignment, inputs, place, (&declared, log), end).await?;
-        Ok(Ran { conversation, scratch, declared })
+        let (conversation, following) = self.converse(&assignment, inputs, place, (&declared, log), end).await?;
+        Ok(Ran { conversation, following, scratch, declared })
     }
 
     /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or
@@ -375,7 +377,7 @@ impl<H: Hub> Attempts<H> {
         place: Option<Place>,
         (declared, mut log): (&Declared, Log),
         end: &End,
-    ) -> Result<Conversation, Trouble> {
+    ) -> Result<(Conversation, Option<Following>), Trouble> {
         let limits = &self.shared.config.limits;
         let mut frame = with_statements(assignment.start_frame(inputs, &self.shared.config)?);
         if let Some(duckdb) = &mut frame.duckdb {
@@ -400,12 +402,16 @@ impl<H: Hub> Attempts<H> {
         // In a cell, whatever it may still do goes with the cell or is seen.
         let is_lasting = interpreter.is_none() || !self.enclosure.leaves_nothing();
         let terms = Terms { timeout, is_lasting, limits };
-        let conversation = step_process::run(started, input, terms, end, log, filled).await;
+        let mut following = None;
+        let conversation = tokio::select! {
+            conversation = step_process::run(started, input, terms, end, log, filled) => conversation,
+            never = self.follow(assignment, &mut following) => match never {},
+        };
         self.shared.held.note(assignment.lease.token, StepIs::Idle);
         if !self.enclosure.has_own_root() {
             mark.sweep().await;
         }
-        Ok(Conversation { ending: self.seen_closer(conversation.ending), ..conversation })
+        Ok((Conversation { ending: self.seen_closer(conversation.ending), ..conversation }, following))
     }
 
     /// Nobody but the kernel kills a step's process in a cell, unless it does so itself.

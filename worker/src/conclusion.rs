@@ -28,7 +28,7 @@ impl<H: Hub> Attempts<H> {
         ran: Ran,
         end: &End,
     ) -> Result<Done, Trouble> {
-        let Ran { conversation, scratch, declared } = ran;
+        let Ran { conversation, following, scratch, declared } = ran;
         let Conversation { ending, log, rest } = conversation;
         let ending = ending::by_log(ending, &log);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
@@ -36,6 +36,7 @@ impl<H: Hub> Attempts<H> {
             Ending::Answer(EndFrame::Result(result)) => {
                 let folder = scratch.values();
                 let copied = self.copied(&result, &folder, writer(step)).await;
+                let copied = copied.map(|table| table.followed(following));
                 let ahead = copied.as_ref().and_then(|table| self.begin_ahead(lease, plan, table));
                 let effort = if ahead.is_some() { Effort::Spare } else { Effort::Full };
                 let outcome = self.outcome(lease, result, &folder, (copied.as_ref(), effort), end).await;

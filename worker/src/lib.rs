@@ -38,6 +38,7 @@ mod ending;
 mod engines;
 mod engines_of_step;
 mod environments;
+mod follow;
 mod groups;
 mod held;
 mod http_hub;

@@ -15,10 +15,10 @@ use tempfile::{SpooledData, SpooledTempFile};
 
 use super::ValueError;
 use super::encode::{Encoder, Fault, Paged, encode_all, helpers_max};
-use super::pages::Pages;
+use super::pages::{Page, Pages};
 use super::shape::Shape;
 use super::store::Effort;
-use crate::table::{self, TableError};
+use crate::table::{self, Scan, TableError};
 
 /// Tables below this size are encoded before threads have begun.
 const PARALLEL_BYTES_MIN: u64 = 2 << 20;
@@ -26,6 +26,7 @@ const PARALLEL_BYTES_MIN: u64 = 2 << 20;
 const IN_MEMORY_BYTES_MAX: usize = 4 << 20;
 
 /// A table as it is stored.
+#[derive(Debug)]
 pub(super) struct Compact {
     pub(super) content: Content,
     pub(super) shape: Shape,
@@ -34,6 +35,7 @@ pub(super) struct Compact {
 }
 
 /// What goes to the bucket.
+#[derive(Debug)]
 pub(super) enum Content {
     Memory(Bytes),
     /// To be read from its current place.
@@ -50,35 +52,59 @@ pub(super) fn compact(
 ) -> Result<Compact, ValueError> {
     let scan = table::scan_stream(&mut stream, bytes)?;
     stream.rewind().map_err(|error| TableError::Malformed(error.to_string()))?;
-    let reader = table::read_stream(BufReader::with_capacity(1 << 20, &mut stream))?;
+    let helpers = if bytes >= PARALLEL_BYTES_MIN && effort == Effort::Full { helpers_max() } else { 0 };
+    match encode(&mut stream, folder, helpers) {
+        Ok(encoded) => Ok(encoded.holding(scan)),
+        Err(Fault::Read(error)) => Err(table::at_column(error, stream).into()),
+        Err(fault) => Err(fault_of(fault, folder)),
+    }
+}
+
+/// What of a table is stored, before it is known whether its stream was whole.
+pub(super) struct Encoded {
+    content: Content,
+    head: Vec<u8>,
+    pages: Vec<Page>,
+    is_divisible: bool,
+}
+
+impl Encoded {
+    pub(super) fn holding(self, scan: Scan) -> Compact {
+        let Self { content, head, pages, is_divisible } = self;
+        let shape = Shape { kind: ValueKind::Table, length: Some(scan.rows) };
+        let is_paged = is_divisible && pages.len() > 1;
+        Compact { content, shape, pages: is_paged.then_some(Pages { length: scan.rows, head, pages }) }
+    }
+}
+
+/// Reads a stream to its end and encodes it, by this thread or by `helpers` of them.
+pub(super) fn encode(stream: impl Read, folder: &Path, helpers: usize) -> Result<Encoded, Fault> {
+    let reader = table::read_stream(BufReader::with_capacity(1 << 20, stream)).map_err(Fault::Table)?;
     let schema = reader.schema();
-    let in_folder = |source| ValueError::io(folder, source);
-    let mut encoder = Encoder::new(&schema).map_err(TableError::from)?;
+    let mut encoder = Encoder::new(&schema).map_err(Fault::Encode)?;
     let is_divisible = is_divisible(&schema);
     let mut out = Paged::new(SpooledTempFile::new_in(IN_MEMORY_BYTES_MAX, folder), encoder.take());
     // What has dictionaries is written in its order by one.
-    let is_shared = is_divisible && bytes >= PARALLEL_BYTES_MIN && effort == Effort::Full;
-    let helpers = if is_shared { helpers_max() } else { 0 };
-    let written = encode_all(reader, is_divisible, &mut encoder, helpers, &mut out);
-    if let Err(fault) = written {
-        return Err(match fault {
-            Fault::Read(error) => table::at_column(error, stream).into(),
-            Fault::Encode(error) => unwritten(error, folder),
-            Fault::Write(error) => in_folder(error),
-        });
-    }
-    let end = encoder.finish().map_err(TableError::from)?;
-    let (written, head, pages) = out.finish(&end).map_err(in_folder)?;
+    encode_all(reader, is_divisible, &mut encoder, if is_divisible { helpers } else { 0 }, &mut out)?;
+    let end = encoder.finish().map_err(Fault::Encode)?;
+    let (written, head, pages) = out.finish(&end).map_err(Fault::Write)?;
     let content = match written.into_inner() {
         SpooledData::InMemory(content) => Content::Memory(Bytes::from(content.into_inner())),
         SpooledData::OnDisk(mut file) => {
-            file.rewind().map_err(in_folder)?;
+            file.rewind().map_err(Fault::Write)?;
             Content::File(file)
         }
     };
-    let shape = Shape { kind: ValueKind::Table, length: Some(scan.rows) };
-    let is_paged = is_divisible && pages.len() > 1;
-    Ok(Compact { content, shape, pages: is_paged.then_some(Pages { length: scan.rows, head, pages }) })
+    Ok(Encoded { content, head, pages, is_divisible })
+}
+
+pub(super) fn fault_of(fault: Fault, folder: &Path) -> ValueError {
+    match fault {
+        Fault::Table(error) => error.into(),
+        Fault::Read(error) => TableError::from(error).into(),
+        Fault::Encode(error) => unwritten(error, folder),
+        Fault::Write(error) => ValueError::io(folder, error),
+    }
 }
 
 /// Writes a stored table into a file as processes get it: uncompressed.

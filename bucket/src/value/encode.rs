@@ -12,7 +12,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use protocol::Digest;
 
 use super::pages::Page;
-use crate::table::{self, PieceMax};
+use crate::table::{self, PieceMax, TableError};
 
 /// A batch that cannot be cut.
 const WHOLE: PieceMax = PieceMax { rows: usize::MAX, bytes: u64::MAX };
@@ -24,7 +24,9 @@ const HELPERS_MAX: usize = 4;
 const PARTS_EACH: usize = 2;
 
 /// What keeps a table from being stored.
+#[derive(Debug)]
 pub(super) enum Fault {
+    Table(TableError),
     Read(ArrowError),
     Encode(ArrowError),
     Write(io::Error),

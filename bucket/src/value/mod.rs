@@ -8,6 +8,7 @@ mod compact;
 mod element;
 mod encode;
 mod error;
+mod follow;
 mod head;
 mod hex_bytes;
 mod list;
@@ -31,6 +32,7 @@ use list_cache::Cache;
 use pages::Pages;
 
 pub use error::ValueError;
+pub use follow::Following;
 pub use materialize::Accepted;
 pub use store::{Copied, Effort, Writer};
 

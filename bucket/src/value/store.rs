@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use super::at_hand::AtHand;
 use super::compact::{Compact, Content, compact};
 use super::element::index_key;
+use super::follow::Following;
 use super::materialize::input_path;
 use super::pages::Pages;
 use super::shape::Shape;
@@ -43,7 +44,11 @@ pub enum Effort {
 
 /// A copy of a table that a process returned.
 #[derive(Debug, Clone)]
-pub struct Copied(Arc<AtHand>);
+pub struct Copied {
+    table: Arc<AtHand>,
+    /// What is on its way to be stored of it already, until that is asked for.
+    following: Arc<Mutex<Option<Following>>>,
+}
 
 impl Copied {
     /// Makes it the input number `number` of a process that reads plain tables and writes to none, as a file in `folder`.
@@ -51,12 +56,22 @@ impl Copied {
     /// # Errors
     /// The disk failed.
     pub async fn materialize(&self, folder: &Path, number: usize) -> Result<Input, ValueError> {
-        let (table, path) = (Arc::clone(&self.0), input_path(folder, number, Format::Arrow));
+        let (table, path) = (Arc::clone(&self.table), input_path(folder, number, Format::Arrow));
         blocking(move || {
             table.lend_to(&path).map_err(|source| ValueError::io(&path, source))?;
             Ok(Input::ArrowFile(path))
         })
         .await
+    }
+
+    /// The same of a table that was followed while it was written.
+    #[must_use]
+    pub fn followed(self, following: Option<Following>) -> Self {
+        Self { following: Arc::new(Mutex::new(following)), ..self }
+    }
+
+    fn following(&self) -> Option<Following> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -106,7 +121,8 @@ impl Values {
                 Writer::Done => values.taken(&file, bytes, &path),
             })
         });
-        copied.await.ok().flatten().map(|table| Copied(Arc::new(table)))
+        let table = Arc::new(copied.await.ok().flatten()?);
+        Some(Copied { table, following: Arc::default() })
     }
 
     async fn store_text(&self, key: &str, text: String) -> Result<ValueRef, ValueError> {
@@ -139,10 +155,7 @@ impl Values {
         }
         match format {
             Format::Json => self.store_document(key, file, folder.join(name)).await,
-            Format::Arrow => {
-                let copied = copied.map(|copied| Arc::clone(&copied.0));
-                self.store_table(key, (file, bytes), (copied, effort)).await
-            }
+            Format::Arrow => self.store_table(key, (file, bytes), (copied, effort)).await,
         }
     }
 
@@ -167,10 +180,23 @@ impl Values {
         &self,
         key: &str,
         (file, bytes): (File, u64),
-        (copied, effort): (Option<Arc<AtHand>>, Effort),
+        (copied, effort): (Option<&Copied>, Effort),
     ) -> Result<ValueRef, ValueError> {
-        let values = self.clone();
-        let (stored, at_hand) = blocking(move || values.compact((file, bytes), copied, effort)).await?;
+        let copy = copied.map(|copied| Arc::clone(&copied.table));
+        let followed = match copied.and_then(Copied::following) {
+            Some(following) => following.finish(&file, bytes).await,
+            None => None,
+        };
+        let (stored, at_hand) = match followed {
+            Some(stored) => {
+                tracing::debug!(key, bytes, "the table was stored as it was written");
+                (stored, copy)
+            }
+            None => {
+                let values = self.clone();
+                blocking(move || values.compact((file, bytes), copy, effort)).await?
+            }
+        };
         let Compact { content, shape, pages } = stored;
         let value = self.store_object(key, Format::Arrow, content, shape, pages).await?;
         self.is_done_with(bytes);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int8Type, Int16Type, Int32Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field};
 use bucket::table::{TableError, holds_uuids, row_to_record};
 use rusqlite::types::{Value, ValueRef};
@@ -42,6 +42,7 @@ enum Cells {
     Integers(Int64Array),
     Reals(Float64Array),
     Texts(StringArray),
+    Bools(BooleanArray),
     Array(Arc<dyn Array>),
     /// Values that took the way over JSON.
     Converted(Vec<Result<Value, Beyond64Bit>>),
@@ -71,7 +72,8 @@ impl Batch {
             Cells::Integers(array) if array.is_valid(row) => Ok(ValueRef::Integer(array.value(row))),
             Cells::Reals(array) if array.is_valid(row) => Ok(ValueRef::Real(array.value(row))),
             Cells::Texts(array) if array.is_valid(row) => Ok(ValueRef::Text(array.value(row).as_bytes())),
-            Cells::Integers(_) | Cells::Reals(_) | Cells::Texts(_) => Ok(ValueRef::Null),
+            Cells::Bools(array) if array.is_valid(row) => Ok(ValueRef::Integer(array.value(row).into())),
+            Cells::Integers(_) | Cells::Reals(_) | Cells::Texts(_) | Cells::Bools(_) => Ok(ValueRef::Null),
             Cells::Array(array) if array.is_null(row) => Ok(ValueRef::Null),
             Cells::Array(array) => direct(array.as_ref(), row),
         }
@@ -84,6 +86,7 @@ impl Cells {
             DataType::Int64 => Self::Integers(array.as_primitive().clone()),
             DataType::Float64 => Self::Reals(array.as_primitive().clone()),
             DataType::Utf8 => Self::Texts(array.as_string().clone()),
+            DataType::Boolean => Self::Bools(array.as_boolean().clone()),
             _ => Self::Array(Arc::clone(array)),
         }
     }
@@ -99,7 +102,6 @@ fn is_direct(data_type: &DataType) -> bool {
 fn direct(array: &dyn Array, row: usize) -> Result<ValueRef<'_>, Beyond64Bit> {
     let integer = |number: i64| Ok(ValueRef::Integer(number));
     match array.data_type() {
-        DataType::Boolean => integer(array.as_boolean().value(row).into()),
         DataType::Int8 => integer(array.as_primitive::<Int8Type>().value(row).into()),
         DataType::Int16 => integer(array.as_primitive::<Int16Type>().value(row).into()),
         DataType::Int32 => integer(array.as_primitive::<Int32Type>().value(row).into()),

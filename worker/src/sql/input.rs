@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow_schema::{Field, Schema};
 use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Input};
 use rusqlite::types::{Value, ValueRef};
@@ -21,6 +23,14 @@ use super::memory::without_memory;
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) declared: &'static str,
+}
+
+impl Column {
+    /// The columns of an Arrow table.
+    pub(super) fn of(schema: &Schema) -> Vec<Self> {
+        let column = |field: &Arc<Field>| Self { name: field.name().clone(), declared: arrow_cells::declared(field) };
+        schema.fields().iter().map(column).collect()
+    }
 }
 
 /// Takes a table: first its columns, then its rows, some at a time.
@@ -151,9 +161,7 @@ fn read_arrow(table: &str, path: &Path, sink: &mut impl Sink) -> Result<Shape, E
     let file = File::open(path).map_err(|error| wrong(&error))?;
     let stream = bucket::table::read_stream(BufReader::new(file)).map_err(|error| wrong(&error))?;
     let schema = stream.schema();
-    let fields = schema.fields().iter();
-    let columns: Vec<Column> =
-        fields.map(|field| Column { name: field.name().clone(), declared: arrow_cells::declared(field) }).collect();
+    let columns = Column::of(&schema);
     if columns.is_empty() {
         let rows = stream.map(|batch| Ok(batch?.num_rows())).sum::<Result<usize, arrow_schema::ArrowError>>();
         return match rows.map_err(|error| wrong(&error))? {
@@ -171,9 +179,7 @@ fn read_arrow(table: &str, path: &Path, sink: &mut impl Sink) -> Result<Shape, E
         sink.rows(&Part { table, columns: &columns, has_nan: &has_nan, cells, first_row, count })?;
         first_row += count;
     }
-    for (column, _) in columns.iter().zip(has_nan).filter(|(_, has_nan)| has_nan.get()) {
-        eprintln!("warning: column `{}` of input `{table}` has NaN, which SQLite keeps as null", column.name);
-    }
+    columns.iter().zip(has_nan).filter(|(_, found)| found.get()).for_each(|(column, _)| has_nan_in(table, column));
     Ok(Shape::Table)
 }
 
@@ -204,7 +210,12 @@ impl Rows for Part<'_> {
     }
 }
 
-fn beyond(what: Beyond64Bit, table: &str, index: usize, column: &str) -> ErrorFrame {
+/// Says in the log that a column has NaN.
+pub(super) fn has_nan_in(table: &str, column: &Column) {
+    eprintln!("warning: column `{}` of input `{table}` has NaN, which SQLite keeps as null", column.name);
+}
+
+pub(super) fn beyond(what: Beyond64Bit, table: &str, index: usize, column: &str) -> ErrorFrame {
     let message = format!("column `{column}` of input `{table}` holds {what}, in [{index}]");
     failure(ErrorKind::Input, format!("{message}; return it as text"))
 }
@@ -218,7 +229,7 @@ pub(super) fn without_columns(table: &str, rows: usize) -> ErrorFrame {
 /// How Arrow begins to tell that there is no memory left.
 const NO_MEMORY: &str = "Memory error";
 
-fn unreadable(table: &str, reason: &str) -> ErrorFrame {
+pub(super) fn unreadable(table: &str, reason: &str) -> ErrorFrame {
     if reason.starts_with(NO_MEMORY) {
         return without_memory(&format!("no memory is left to read input `{table}`"));
     }

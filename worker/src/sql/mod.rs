@@ -19,6 +19,7 @@ mod split;
 mod sqlite;
 mod sqlite_fault;
 mod sqlite_guard;
+mod sqlite_scan;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};

@@ -12,30 +12,64 @@ use super::column::{NotText, Values};
 use super::input::{self, Rows, Shape, Sink};
 use super::result::{self, Column};
 use super::sqlite_guard::Guard;
-use super::{Engine, Sql, failure, sqlite_fault as fault, too_large};
+use super::{Engine, Sql, failure, sqlite_fault as fault, sqlite_scan as scan, too_large};
 
 /// The engine for steps in SQLite's language.
 pub(super) struct Sqlite;
 
 impl Engine for Sqlite {
     fn run(&self, frame: &StartFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame> {
-        let mut connection = Connection::open_in_memory().map_err(|error| fault::of_statement(&error, sql))?;
-        let unknown = load(&mut connection, &frame.function, &frame.inputs)?;
-        let guard = Guard::default();
-        guard.set(&mut connection).map_err(|error| fault::of_statement(&error, sql))?;
-        let (columns, rows) = execute(&connection, sql, &guard, frame.value_bytes_max)
-            .map_err(|error| fault::explain(error, &unknown))?;
-        // What the result is written from is no longer needed.
-        drop(connection);
+        let (columns, rows) = match scanned(frame, sql) {
+            Some(result) => result?,
+            None => loaded(frame, sql)?,
+        };
         result::write(columns, rows, &frame.values)
     }
 }
 
+/// The result of a query over inputs that are read as it goes; `None` where the inputs must be made tables.
+fn scanned(frame: &StartFrame, sql: &Sql<'_>) -> Option<Result<(Vec<Column>, usize), ErrorFrame>> {
+    let tables = scan::tables(named(frame))?;
+    let mut connection = Connection::open_in_memory().ok()?;
+    scan::register(&connection, &tables).ok()?;
+    let guard = Guard::default();
+    guard.set(&mut connection).ok()?;
+    if !scan::is_single_pass(&connection, sql.text) {
+        return None;
+    }
+    let result = execute(&connection, sql, &guard, frame.value_bytes_max);
+    tables.iter().for_each(|table| table.warn());
+    Some(match tables.iter().find_map(|table| table.fault()) {
+        Some(fault) => Err(fault),
+        None => result,
+    })
+}
+
+/// The result of statements over inputs that are made tables.
+fn loaded(frame: &StartFrame, sql: &Sql<'_>) -> Result<(Vec<Column>, usize), ErrorFrame> {
+    let mut connection = Connection::open_in_memory().map_err(|error| fault::of_statement(&error, sql))?;
+    let unknown = load(&mut connection, named(frame))?;
+    let guard = Guard::default();
+    guard.set(&mut connection).map_err(|error| fault::of_statement(&error, sql))?;
+    // With its end goes what the result was made from.
+    execute(&connection, sql, &guard, frame.value_bytes_max).map_err(|error| fault::explain(error, &unknown))
+}
+
+/// The inputs, and the names of their tables.
+fn named(frame: &StartFrame) -> impl Iterator<Item = (String, &Input)> {
+    frame.inputs.iter().enumerate().map(|(number, input)| match number {
+        0 => (frame.function.clone(), input),
+        number => (format!("pipe{number}"), input),
+    })
+}
+
 /// Makes a table of each input; returns the names of those whose columns nobody knows.
-fn load(connection: &mut Connection, first: &str, inputs: &[Input]) -> Result<Vec<String>, ErrorFrame> {
+pub(super) fn load<'input>(
+    connection: &mut Connection,
+    inputs: impl Iterator<Item = (String, &'input Input)>,
+) -> Result<Vec<String>, ErrorFrame> {
     let mut unknown = Vec::new();
-    for (number, input) in inputs.iter().enumerate() {
-        let name = if number == 0 { first.to_owned() } else { format!("pipe{number}") };
+    for (name, input) in inputs {
         let refused = |error: rusqlite::Error| fault::of_input(&name, &error);
         let transaction = connection.transaction().map_err(refused)?;
         let mut loader = Loader { connection: &transaction, table: &name, columns: 0, several: None, single: None };
@@ -137,7 +171,7 @@ impl Sink for Loader<'_> {
 }
 
 /// A value as a parameter, without a copy.
-struct Bound<'value>(ValueRef<'value>);
+pub(super) struct Bound<'value>(pub(super) ValueRef<'value>);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -145,12 +179,13 @@ impl ToSql for Bound<'_> {
     }
 }
 
-fn equal_without_case(columns: &[input::Column]) -> Option<&str> {
+/// The first name that another one has before it, but for its case.
+pub(super) fn equal_without_case(columns: &[input::Column]) -> Option<&str> {
     let mut seen = HashSet::new();
     columns.iter().map(|column| column.name.as_str()).find(|name| !seen.insert(name.to_ascii_lowercase()))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

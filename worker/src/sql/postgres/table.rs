@@ -13,7 +13,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bucket::table::PAGE;
-use protocol::frame::{ErrorFrame, Output, OutputPlace};
+use protocol::frame::{DRAFT_NAME, ErrorFrame, Output, OutputPlace};
 use protocol::{ErrorKind, ValueKind};
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Column, Row};
@@ -24,8 +24,6 @@ use crate::sql::{failure, too_large, unwritten};
 
 /// Name of the file for the table.
 const NAME: &str = "value.arrow";
-/// Name of the file that the table is in before its numbers have their width.
-const DRAFT_NAME: &str = "draft.arrow";
 /// Digits that a decimal number of a table holds.
 const DIGITS_MAX: usize = 38;
 

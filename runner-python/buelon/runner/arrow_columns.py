@@ -41,6 +41,8 @@ def field(entry):
     result.kind = entry.number(2, "B")
     result.type = entry.table(3)
     result.children = [field(child) for child in entry.tables(5)]
+    if result.kind == _STRUCT and len({child.name for child in result.children}) < len(result.children):
+        raise _without_form(result, "dicts with one key twice")
     metadata = {pair.text(0): pair.text(1) for pair in entry.tables(6)}
     result.extension = metadata.get(_EXTENSION_KEY)
     return result
@@ -196,7 +198,10 @@ class Reader:
         if entry.children[0].kind not in (_TEXT, _LARGE_TEXT):
             raise _without_form(field, "maps whose keys are no text")
         entries = [(item[key], item[value]) for item in self.column(entry)]
-        return [dict(entries[start:end]) for start, end in zip(offsets, offsets[1:])]
+        values = [dict(entries[start:end]) for start, end in zip(offsets, offsets[1:])]
+        if sum(map(len, values)) < offsets[-1] - offsets[0]:
+            raise _without_form(field, "maps with one key twice")
+        return values
 
     def structs(self, field, count):
         columns = [self.column(child) for child in field.children]

@@ -23,14 +23,18 @@ def read(path):
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
             raise ValueError("the table is empty of anything, even of a schema") from None
-    view = memoryview(data)
+    return of_stream(memoryview(data))
+
+
+def of_stream(view):
+    """The rows of a stream in memory."""
     has_collector = gc.isenabled()
     # All that is made here is kept: looking for garbage among it would take a tenth of the time.
     gc.disable()
     try:
         return _rows(view)
     except Unsupported as error:
-        return _with_pyarrow(path, error)
+        return _with_pyarrow(view, error)
     except (struct.error, IndexError) as error:
         raise ValueError(f"the table is damaged: {error}") from None
     finally:
@@ -45,11 +49,20 @@ def _rows(view):
         header = message.table(2)
         if kind == _HEADER_SCHEMA:
             fields = [arrow_columns.field(entry) for entry in header.tables(1)]
+            _check_names(fields)
         elif kind == _HEADER_BATCH and fields is not None:
             rows += _batch(fields, header, body)
         else:
             raise Unsupported("dictionary-encoded columns")
     return rows
+
+
+def _check_names(fields):
+    names = set()
+    for field in fields:
+        if field.name in names:
+            raise ValueError(f"two columns of the table are called `{field.name}`")
+        names.add(field.name)
 
 
 def _batch(fields, header, body):
@@ -80,7 +93,7 @@ def _messages(view):
         place = body + length
 
 
-def _with_pyarrow(path, error):
+def _with_pyarrow(view, error):
     try:
         import pyarrow
         import pyarrow.ipc
@@ -88,12 +101,13 @@ def _with_pyarrow(path, error):
         raise ValueError(f"the table has {error}; install pyarrow in the environment of the step") from None
     from . import arrow_plain
 
-    with pyarrow.OSFile(path, "rb") as file:
-        table = arrow_plain.table(pyarrow, pyarrow.ipc.open_stream(file).read_all())
     sink = pyarrow.BufferOutputStream()
-    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
     try:
+        table = arrow_plain.table(pyarrow, pyarrow.ipc.open_stream(pyarrow.py_buffer(view)).read_all())
+        with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
         return _rows(memoryview(sink.getvalue()))
     except Unsupported as error:
         raise ValueError(f"the table has {error}; convert it to text or a number") from None
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"pyarrow cannot read the table: {error}") from None

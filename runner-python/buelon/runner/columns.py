@@ -12,6 +12,8 @@ ROWS_MIN = 64
 _ROWS_AT_ONCE = 4_096
 """Rows whose keys and values are in one list while they are looked at: few enough to stay in a processor's cache."""
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_EXACT_INTEGER_MAX = 2**53
+"""Whole numbers up to this size are exact as 64-bit floats."""
 _INFINITY = float("inf")
 _NONE = type(None)
 
@@ -99,6 +101,11 @@ def _column(name, values):
 def _are_finite(values):
     """Whether their sum is: it is not where one of them is not. One that is too large for a float says nothing."""
     return -_INFINITY < sum(values) < _INFINITY
+
+
+def are_exact(whole):
+    """Whether floats hold all of these whole numbers."""
+    return all(-_EXACT_INTEGER_MAX <= number <= _EXACT_INTEGER_MAX for number in whole)
 
 
 def _finite(value):

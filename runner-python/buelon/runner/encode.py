@@ -33,9 +33,11 @@ def encode(value, folder, inline_bytes_max, value_bytes_max):
 def _encode(value, folder, inline_bytes_max, value_bytes_max):
     if type(value) not in _KINDS:
         path = os.path.join(folder, ARROW_NAME)
-        rows = foreign.write_table(value, path)
-        if rows is not None:
-            return _table(path, rows, value_bytes_max)
+        written = foreign.write_table(value, path)
+        if type(written) is int:
+            return _table(path, written, value_bytes_max)
+        if written is not None:
+            return _document(written, folder, inline_bytes_max, value_bytes_max)
         if hasattr(value, "__next__"):
             value = list(value)
     table = columns.of_records(value)

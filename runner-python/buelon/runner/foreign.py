@@ -16,7 +16,7 @@ def plain(value):
     """Whether the value is of a known kind, and its plain form."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.generic):
-        return _of_numpy(value.item())
+        return _of_numpy(numpy, value)
     pandas = sys.modules.get("pandas")
     if pandas is not None and value is getattr(pandas, "NA", pandas):
         return True, None
@@ -28,37 +28,60 @@ def plain(value):
     return False, None
 
 
-def _of_numpy(item):
+def _of_numpy(numpy, value):
     from .values import scalar
 
-    if isinstance(item, (bytes, tuple, list)):
+    item = value.item()
+    if value.dtype.kind == "M" and type(item) is int:
+        # No datetime of Python holds nanoseconds, or years of five digits.
+        moment = value.astype("M8[us]")
+        item = moment.item() if moment == value else None
+        return True, item.isoformat() if hasattr(item, "isoformat") else str(value)
+    if isinstance(item, (bytes, tuple, list, numpy.generic)) or (value.dtype.kind == "m" and item is not None):
         return False, None
     return True, scalar(item, lambda: "it")
 
 
 def write_table(value, path):
-    """Writes a table as an Arrow IPC stream and returns the number of its rows; None for everything else."""
+    """Writes a table as an Arrow IPC stream and returns the number of its rows.
+
+    Of a table that no columns hold as it is, it returns the rows as plain data; None for everything else.
+    """
     arrow = _arrow_table(value)
     if arrow is not None:
-        import pyarrow
-
-        with pyarrow.OSFile(path, "wb") as file, pyarrow.ipc.new_stream(file, arrow.schema) as writer:
-            writer.write_table(arrow, max_chunksize=_batch_rows(arrow.num_rows, arrow.nbytes))
-        return arrow.num_rows
+        return _write_arrow(arrow, path)
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(value, polars.DataFrame):
-        return _write_polars(polars, value, path)
+        with open(path, "wb") as file:
+            _write_polars(polars, value, file)
+        return value.height
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        return _write_pandas(value, path)
+        arrow, frame = _of_pandas(value)
+        return _write_records(frame, path) if arrow is None else _write_arrow(arrow, path)
     return None
+
+
+def _write_arrow(table, path):
+    import pyarrow
+
+    with pyarrow.OSFile(path, "wb") as file:
+        _write_stream(pyarrow, table, file)
+    return table.num_rows
+
+
+def _write_stream(pyarrow, table, file):
+    import pyarrow.ipc
+
+    with pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=_batch_rows(table.num_rows, table.nbytes))
 
 
 def _batch_rows(rows, size_bytes):
     return max(1, min(_BATCH_ROWS_MAX, rows * _BATCH_BYTES_MAX // max(1, size_bytes)))
 
 
-def _write_polars(polars, frame, path):
+def _write_polars(polars, frame, file):
     """One stream of small batches: polars itself writes a frame as one batch, and a batch is read whole."""
     import io
     import struct
@@ -68,16 +91,14 @@ def _write_polars(polars, frame, path):
     end = b"\xff\xff\xff\xff\0\0\0\0"
     in_polars.refuse_formless(frame)
     rows = _batch_rows(frame.height, frame.estimated_size())
-    with open(path, "wb") as file:
-        for start in range(0, max(frame.height, 1), rows):
-            part = io.BytesIO()
-            frame.slice(start, rows).write_ipc_stream(part, compat_level=polars.CompatLevel.oldest())
-            stream = part.getvalue()
-            # Each part has the same schema before its batches, which a stream has once.
-            begin = 8 + struct.unpack_from("<i", stream, 4)[0] if start else 0
-            file.write(stream[begin : -len(end)] if stream.endswith(end) else stream[begin:])
-        file.write(end)
-    return frame.height
+    for start in range(0, max(frame.height, 1), rows):
+        part = io.BytesIO()
+        frame.slice(start, rows).write_ipc_stream(part, compat_level=polars.CompatLevel.oldest())
+        stream = part.getvalue()
+        # Each part has the same schema before its batches, which a stream has once.
+        begin = 8 + struct.unpack_from("<i", stream, 4)[0] if start else 0
+        file.write(stream[begin : -len(end)] if stream.endswith(end) else stream[begin:])
+    file.write(end)
 
 
 def _arrow_table(value):
@@ -90,29 +111,17 @@ def _arrow_table(value):
     return value if isinstance(value, pyarrow.Table) else None
 
 
-def _write_pandas(frame, path):
-    from . import in_pandas
+def _of_pandas(frame):
+    """The pyarrow table of a frame; else None, and the frame whose rows are to be written."""
+    from . import of_pandas
 
-    frame = in_pandas.with_index(frame)
+    frame = of_pandas.with_index(frame)
+    _check_names(frame)
     try:
         import pyarrow
-        import pyarrow.ipc
     except ImportError:
-        return _write_records(frame, path)
-    _check_names(frame)
-    frame = in_pandas.with_exact_times(frame)
-    if in_pandas.is_mixed(frame):
-        return _write_records(frame, path)
-    try:
-        table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    except (pyarrow.ArrowException, OverflowError, TypeError):
-        # Some column holds values that no type of Arrow has together.
-        return _write_records(frame, path)
-    for name, field in zip(frame.columns, table.schema):
-        if str(field.type).startswith("extension<pandas."):
-            # Numbers in a table that say nothing to anybody but pandas: months that are counted, for example.
-            raise failures.no_form(name, frame[name].dtype, "make text of it, as in `.astype(str)`")
-    return write_table(in_pandas.with_known_codes(pyarrow, table), path)
+        return None, frame
+    return of_pandas.to_arrow(pyarrow, frame)
 
 
 def _check_names(frame):
@@ -124,39 +133,62 @@ def _check_names(frame):
 
 
 def _write_records(frame, path):
-    """Without pyarrow, columns of plain values are a table all the same; others are a list of dicts."""
+    """Columns of plain values are a table also without pyarrow; others are a list of dicts."""
     from . import arrow_write
 
-    _check_names(frame)
     names = [str(name) for name in frame.columns]
-    if not len(frame):
+    if names and not len(frame):
         arrow_write.write(path, [columns.Column(name, "null", []) for name in names])
         return 0
     from .values import plain as all_plain
 
-    table = columns.of_records(all_plain(_records(frame)), rows_min=1)
+    records = all_plain(_rows_of_pandas(frame))
+    table = columns.of_records(records, rows_min=1)
     if table is None:
-        return None
+        return records
     try:
         arrow_write.write(path, table)
     except UnicodeEncodeError:
         # As a list of dicts it is refused with the place of the text.
-        return None
+        return records
     return len(frame)
 
 
+def _rows_of_pandas(frame):
+    return [{str(name): item for name, item in row.items()} for row in frame.astype(object).to_dict("records")]
+
+
 def _records(value):
-    """A table as a list of dicts; None for everything else."""
+    """A table as a list of dicts, as it is where it is returned by itself; None for everything else."""
     arrow = _arrow_table(value)
     if arrow is not None:
-        return arrow.to_pylist()
+        return rows_of_arrow(arrow)
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(value, polars.DataFrame):
-        return value.to_dicts()
+        texts = polars.col(polars.Categorical, polars.Enum).cast(polars.String)
+        return _rows(lambda file: _write_polars(polars, value.with_columns(texts), file))
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        from . import in_pandas
-
-        records = in_pandas.with_index(value).astype(object).to_dict("records")
-        return [{str(name): item for name, item in record.items()} for record in records]
+        arrow, frame = _of_pandas(value)
+        return _rows_of_pandas(frame) if arrow is None else rows_of_arrow(arrow)
     return None
+
+
+def rows_of_arrow(table):
+    """The rows of a pyarrow table as plain records. Raises ``Failure`` where it has a column that has no form there."""
+    import pyarrow
+
+    return _rows(lambda file: _write_stream(pyarrow, table, file))
+
+
+def _rows(write):
+    import io
+
+    from . import arrow_read
+
+    stream = io.BytesIO()
+    write(stream)
+    try:
+        return arrow_read.of_stream(stream.getbuffer())
+    except ValueError as error:
+        raise failures.Failure("value", f"a returned table has no form as plain data: {error}") from None

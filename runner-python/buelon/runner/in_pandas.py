@@ -2,21 +2,29 @@
 
 pandas makes floats of whole numbers with a null among them, which alters those beyond 53 bits, and objects of such
 bools. Here a column of those gets the type of pandas that knows nulls: ``Int64`` and its like, ``boolean``; a column
-that has such nulls inside of its lists, dicts or maps holds plain values of Python. All other columns are what pandas
-makes of them.
+that has such nulls inside of its lists, dicts or maps holds plain values of Python, and so does one with maps, or with
+times inside of which pandas would lose their zone or make numbers. All other columns are what pandas makes of them.
 """
 
-import datetime
+import contextvars
 
-EXACT_INTEGER_MAX = 2**53
-"""Whole numbers up to this size are exact as 64-bit floats."""
+from .columns import are_exact
 
 _NONE = type(None)
+
+came = contextvars.ContextVar("came", default=())
+"""The fields of all tables that the step took: pandas does not know all types. Steps may share an interpreter."""
 
 
 def of_arrow(pandas, pyarrow, table):
     """The frame of a pyarrow table."""
-    frame = table.to_pandas()
+    table = _with_known_types(pyarrow, table)
+    came.set((*came.get(), *table.schema))
+    try:
+        frame = table.to_pandas()
+    except ValueError:
+        # Values that are missing, or there twice, are no categories.
+        frame = _with_categories(pyarrow, table).to_pandas()
     nullable = _nullable_types(pandas, pyarrow)
     for name in table.column_names:
         if name not in frame.columns:
@@ -25,9 +33,68 @@ def of_arrow(pandas, pyarrow, table):
         column = table.column(name)
         if column.type in nullable and column.null_count:
             frame[name] = column.to_pandas(types_mapper=nullable.get).array
-        elif _has_nullable_elements(pyarrow, column, nullable):
-            frame[name] = pandas.Series(column.to_pylist(), dtype=object).array
+        elif is_held_plain(pyarrow.types, column.type) or _has_nullable_elements(pyarrow, column, nullable):
+            frame[name] = pandas.Series(_plain(pyarrow, column), dtype=object).array
     return frame
+
+
+def _with_known_types(pyarrow, table):
+    """The table without what pandas does not know: runs, lists of views, and categories with a time zone."""
+    from . import arrow_plain
+
+    kinds = pyarrow.types
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        known = arrow_plain.without_runs_and_lists_of_views(pyarrow, column)
+        if kinds.is_dictionary(field.type) and getattr(field.type.value_type, "tz", None) is not None:
+            known = column.cast(field.type.value_type)
+        if known is not column:
+            table = table.set_column(place, field.with_type(known.type), known)
+    return table
+
+
+def _with_categories(pyarrow, table):
+    """The table with dictionaries that hold each value once, and none that is missing."""
+    for place, field in enumerate(table.schema):
+        if pyarrow.types.is_dictionary(field.type):
+            column = table.column(place)
+            chunks = [_with_each_once(pyarrow, chunk) for chunk in column.chunks]
+            table = table.set_column(place, field.name, pyarrow.chunked_array(chunks) if chunks else column)
+    return table
+
+
+def _with_each_once(pyarrow, chunk):
+    from pyarrow import compute
+
+    values = chunk.dictionary
+    if pyarrow.types.is_floating(values.type):
+        values = compute.if_else(compute.is_nan(values), None, values)
+    categories = values.drop_null().unique()
+    codes = compute.index_in(values, categories).take(chunk.indices)
+    return pyarrow.DictionaryArray.from_arrays(codes, categories, ordered=chunk.type.ordered)
+
+
+def is_held_plain(kinds, of, inside=None):
+    """Whether all columns of this type hold plain values. ``inside`` says what its values lie in: a "list" or a "dict"."""
+    if kinds.is_map(of):
+        return True
+    if kinds.is_struct(of):
+        fields = [of.field(place) for place in range(of.num_fields)]
+        # A key that is there twice is an error of pyarrow's, where pandas would have its last value.
+        is_twice = len({field.name for field in fields}) < len(fields)
+        return is_twice or any(is_held_plain(kinds, field.type, "dict") for field in fields)
+    if kinds.is_nested(of) and hasattr(of, "value_type"):
+        return is_held_plain(kinds, of.value_type, "list")
+    if kinds.is_timestamp(of) or kinds.is_duration(of):
+        return inside is not None and (getattr(of, "tz", None) is not None or (inside == "dict" and of.unit == "ns"))
+    return kinds.is_uint64(of) and inside == "dict"
+
+
+def _plain(pyarrow, column):
+    values = column.to_pylist()
+    if "time64[ns]" in str(column.type) and pyarrow.chunked_array([pyarrow.array(values, column.type)]) != column:
+        raise ValueError("there are times of day with nanoseconds inside of other values")
+    return values
 
 
 def _nullable_types(pandas, pyarrow):
@@ -49,6 +116,8 @@ def _has_nullable_elements(pyarrow, column, nullable):
 
 def _parts(pyarrow, column):
     """What the values of a column of lists, structs or maps hold, as columns."""
+    from . import arrow_plain
+
     kinds, of = pyarrow.types, column.type
     if kinds.is_struct(of):
         return column.flatten()
@@ -57,7 +126,7 @@ def _parts(pyarrow, column):
     if kinds.is_fixed_size_list(of):
         # Also what a list that is null stands in the place of: pandas converts it with the others.
         return [pyarrow.chunked_array([chunk.values for chunk in column.chunks], type=of.value_type)]
-    if kinds.is_list(of) or kinds.is_large_list(of):
+    if kinds.is_list(of) or kinds.is_large_list(of) or arrow_plain.is_list_view(of):
         return [pyarrow.chunked_array([chunk.flatten() for chunk in column.chunks], type=of.value_type)]
     return []
 
@@ -87,90 +156,3 @@ def _dtype(values):
     if kinds == {int, _NONE} and -(2**63) <= min(whole) and max(whole) < 2**63:
         return "Int64"
     return None if are_exact(whole) and kinds <= {int, float, _NONE} else object
-
-
-def are_exact(whole):
-    """Whether floats hold all of these whole numbers."""
-    return all(-EXACT_INTEGER_MAX <= number <= EXACT_INTEGER_MAX for number in whole)
-
-
-def is_mixed(frame):
-    """Whether a column of objects holds values of several kinds of which pyarrow would make one.
-
-    It makes dates of moments and bytes of text.
-    """
-    return any(len(set(map(_family, column[column.notna()]))) > 1 for _, column in _object_columns(frame))
-
-
-def _object_columns(frame):
-    """Columns of several kinds of objects, or of datetimes, each with its place."""
-    for place, dtype in enumerate(frame.dtypes):
-        if str(dtype) != "object":
-            continue
-        column = frame.iloc[:, place]
-        kinds = set(map(type, column)) - {_NONE, float}
-        if len(kinds) > 1 or any(issubclass(kind, datetime.datetime) for kind in kinds):
-            yield place, column
-
-
-def _family(value):
-    if isinstance(value, datetime.datetime):
-        return "moment" if value.tzinfo is None else "instant"
-    kinds = (datetime.date, datetime.timedelta, str, (bytes, bytearray))
-    return next((kind for kind in kinds if isinstance(value, kind)), object)
-
-
-def with_exact_times(frame):
-    """The frame with its objects that are pandas' own timestamps as times: pyarrow would drop their nanoseconds."""
-    exact = {
-        place: column.infer_objects()
-        for place, column in _object_columns(frame)
-        if any(type(value).__name__ == "Timestamp" for value in column)
-    }
-    if not exact:
-        return frame
-    columns = {place: exact.get(place, frame.iloc[:, place]) for place in range(frame.shape[1])}
-    changed = type(frame)(columns)
-    changed.columns = frame.columns
-    return changed
-
-
-def with_known_codes(pyarrow, table):
-    """The table of a frame without the -1 that stands for nothing in its categories: some readers do not bear it."""
-    for place, field in enumerate(table.schema):
-        column = table.column(place)
-        if pyarrow.types.is_dictionary(field.type) and column.null_count:
-            chunks = [_with_known_codes(pyarrow, chunk) for chunk in column.chunks]
-            table = table.set_column(place, field, pyarrow.chunked_array(chunks, type=field.type))
-    return table
-
-
-def _with_known_codes(pyarrow, chunk):
-    codes, valid = chunk.indices.fill_null(0).to_numpy(), chunk.is_valid().to_numpy(zero_copy_only=False)
-    indices = pyarrow.array(codes, mask=~valid)
-    return pyarrow.DictionaryArray.from_arrays(indices, chunk.dictionary, ordered=chunk.type.ordered)
-
-
-def with_index(frame):
-    """The frame with what its index says as columns.
-
-    Rows that are merely counted, as they are from the start and after a filter or a sort, say nothing.
-    """
-    index = frame.index
-    if all(name is None for name in index.names):
-        if index.nlevels == 1 and (index.dtype.kind in "iu" or not len(index)):
-            return frame
-        _refuse("the index of the returned table has no name")
-    for name in index.names:
-        if name is None:
-            _refuse("the index of the returned table has a level without a name")
-        if name in frame.columns:
-            _refuse(f"the index of the returned table is called `{name}`, and so is a column")
-    return frame.reset_index()
-
-
-def _refuse(what):
-    from .failures import Failure
-
-    advice = "name it apart to keep it as a column (`frame.rename_axis(…)`), or return `frame.reset_index(drop=True)`"
-    raise Failure("value", f"{what}; {advice}")

@@ -19,5 +19,6 @@ def _formless(dtype):
     name = getattr(dtype, "__name__", None) or type(dtype).__name__
     if name in _FORMLESS:
         return name
-    parts = [getattr(dtype, "inner", None), *(field.dtype for field in getattr(dtype, "fields", None) or ())]
+    parts = [getattr(dtype, part, None) for part in ("inner", "key", "value")]
+    parts += [field.dtype for field in getattr(dtype, "fields", None) or ()]
     return next((word for word in map(_formless, filter(None, parts)) if word is not None), None)

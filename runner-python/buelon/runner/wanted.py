@@ -8,6 +8,7 @@ A parameter without such an annotation gets plain data. The module is imported o
 import importlib
 import types
 
+from .columns import are_exact
 from .failures import Failure
 
 _FORMS = {("pandas", "DataFrame"): "pandas", ("polars", "DataFrame"): "polars", ("pyarrow", "Table"): "pyarrow"}
@@ -72,18 +73,15 @@ def of_value(form, value, parameter):
     if place is not None:
         _refuse(form, parameter, f"a list came whose element [{place}] is {_KINDS.get(type(value[place]), 'a list')}")
     module = _imported(form, parameter)
-    from . import in_pandas
-
     if form == "pandas":
+        from . import in_pandas
+
         return in_pandas.of_records(module, value)
     names = list({name: None for record in value for name in record})
     columns = {name: [record.get(name) for record in value] for name in names}
     if form == "pyarrow":
         return module.table({name: _pyarrow_array(module, name, values, parameter) for name, values in columns.items()})
     for name, values in columns.items():
-        if float in map(type, values) and not in_pandas.are_exact(value for value in values if type(value) is int):
-            mixture = "decimal numbers beside whole ones beyond 53 bits, which no column of numbers holds"
-            _refuse(form, parameter, f"the column `{name}` has {mixture}")
         mixture = _mixture(values)
         if mixture:
             _refuse(form, parameter, f"the column `{name}` has {mixture}, which no column of it holds")
@@ -98,6 +96,8 @@ def _mixture(values):
     kinds = {_KIND_WORDS.get(kind, kind.__name__) for kind in map(type, values) if kind is not type(None)}
     if len(kinds) > 1:
         return f"{' beside '.join(sorted(kinds))} in it"
+    if float in map(type, values) and not are_exact(value for value in values if type(value) is int):
+        return "decimal numbers beside whole ones beyond 53 bits in it"
     if kinds == {"lists"}:
         return _mixture([element for value in values if value is not None for element in value])
     if kinds == {"dicts"}:

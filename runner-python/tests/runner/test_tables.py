@@ -134,7 +134,14 @@ def test_a_table_looks_the_same_whoever_reads_it(tmp_path, is_left_to_pyarrow):
         (pyarrow.array(["a", None], pyarrow.string_view()), ["a", None]),
         (pyarrow.array([b"a", None], pyarrow.binary_view()), ["YQ==", None]),
         (pyarrow.array([[1, None], None], pyarrow.list_view(pyarrow.int8())), [[1, None], None]),
+        (pyarrow.array([[1], None, [2, 3]], pyarrow.large_list_view(pyarrow.int8())), [[1], None, [2, 3]]),
         (pyarrow.compute.run_end_encode(pyarrow.array([1, 1, None])), [1, 1, None]),
+        (
+            pyarrow.DictionaryArray.from_arrays(
+                pyarrow.array([0, None], pyarrow.int8()), pyarrow.array(["a"], pyarrow.string_view())
+            ),
+            ["a", None],
+        ),
         (pyarrow.array([["a"], None], pyarrow.list_(pyarrow.string_view())), [["a"], None]),
         (pyarrow.array([["a"], None], pyarrow.list_(pyarrow.string_view(), 1)), [["a"], None]),
         (
@@ -208,6 +215,7 @@ def test_what_polars_would_spoil_is_refused(tmp_path):
         (polars.Series("x", [object()], dtype=polars.Object), "Object"),
         (polars.Series("x", [2**70], dtype=polars.Int128), "Int128"),
         (polars.Series("x", [{"a": [1]}], dtype=polars.Struct({"a": polars.List(polars.Int128)})), "Int128"),
+        (polars.Series("x", [{"a": 1}], dtype=polars.Map(polars.String, polars.Int128)), "Int128"),
     ):
         with pytest.raises(Failure, match=f"the column `x` of the returned table has the type {kind}, .*cast it"):
             encoded(polars.DataFrame([series]), tmp_path)
@@ -278,6 +286,60 @@ def test_tables_and_scalars_inside_of_other_values_are_plain(tmp_path):
     assert output["place"] == {"json": '{"rows":[{"a":1},{"a":2}],"n":3,"f":null,"gone":null}'}
     with pytest.raises(Failure, match=r"x is a ndarray|x is an ndarray"):
         encoded({"x": numpy.zeros(2)}, tmp_path)
+
+
+def test_a_table_looks_the_same_inside_of_another_value(tmp_path):
+    columns = {name: array for name, (array, _) in PLAIN.items()}
+    columns["nanosecond"] = pyarrow.array([3_661_000_000_001, None], pyarrow.time64("ns"))
+    columns["kind"] = pyarrow.array(["a", None]).dictionary_encode()
+    columns["json"] = pyarrow.array(['{"a": [1]}', None], pyarrow.json_())
+    table = pyarrow.table(columns)
+    rows, _ = read_back(table, tmp_path)
+    assert json.loads(encoded([table], tmp_path)["place"]["json"]) == [rows]
+    assert rows[0]["map"] == {"k": 1, "z": None} and rows[0]["nanosecond"] == "01:01:01.000000001"
+    frame = polars.DataFrame(
+        {
+            "moment": polars.Series([1_000_000_001, None], dtype=polars.Datetime("ns")),
+            "time": polars.Series([3_661_000_000_001, None]).cast(polars.Time),
+            "kind": polars.Series(["a", None], dtype=polars.Categorical),
+            "bytes": [b"\0\xff", None],
+        }
+    )
+    rows, _ = read_back(frame, tmp_path)
+    assert json.loads(encoded([frame], tmp_path)["place"]["json"]) == [rows]
+    assert list(rows[0].values()) == ["1970-01-01T00:00:01.000000001", "01:01:01.000000001", "a", "AP8="]
+    with pytest.raises(Failure, match="a returned table has no form as plain data: the column `x` holds durations"):
+        encoded([pyarrow.table({"x": pyarrow.array([1], pyarrow.duration("s"))})], tmp_path)
+
+
+def test_times_of_numpy_are_no_numbers(tmp_path):
+    moments = [numpy.datetime64(number, "ns") for number in (1_000_000_001, 1_000_000_000)]
+    value = [*moments, numpy.datetime64("2026-02-03"), numpy.datetime64("20260-02-03"), numpy.datetime64("NaT")]
+    texts = ["1970-01-01T00:00:01.000000001", "1970-01-01T00:00:01", "2026-02-03", "20260-02-03", None]
+    assert json.loads(encoded(value, tmp_path)["place"]["json"]) == texts
+    for number in (numpy.timedelta64(1, "ns"), numpy.timedelta64(1, "us"), numpy.longdouble("0.1")):
+        with pytest.raises(Failure, match=rf"\[0\] is a {type(number).__name__}"):
+            encoded([number], tmp_path)
+
+
+def test_what_records_would_have_once_is_refused_where_it_is_there_twice(tmp_path):
+    pair, again = [pyarrow.array([1]), pyarrow.array([2])], ["a", "a"]
+    twice = pyarrow.array([[("k", 1), ("k", 2)]], pyarrow.map_(pyarrow.string(), pyarrow.int8()))
+    for table, words in (
+        (pyarrow.Table.from_arrays(pair, again), "two columns of the table are called `a`"),
+        (pyarrow.table({"x": pyarrow.StructArray.from_arrays(pair, again)}), "`x` holds dicts with one key twice"),
+        (pyarrow.table({"x": twice}), "`x` holds maps with one key twice"),
+    ):
+        encoded(table, tmp_path)
+        with pytest.raises(Failure, match=words):
+            decode.decode({"arrow_file": str(tmp_path / "value.arrow")})
+
+
+def test_what_pyarrow_cannot_read_is_an_error_of_the_input(tmp_path):
+    inside = pyarrow.array([{"l": [1]}], pyarrow.struct([("l", pyarrow.list_view(pyarrow.int8()))]))
+    encoded(pyarrow.table({"x": inside}), tmp_path)
+    with pytest.raises(Failure, match="the table has lists that are views inside of other values; convert"):
+        decode.decode({"arrow_file": str(tmp_path / "value.arrow")})
 
 
 def test_text_that_is_no_utf8_is_an_error_where_a_value_has_it(tmp_path):

@@ -229,7 +229,8 @@ def test_categories_of_a_large_frame_stay_what_they_are(tmp_path):
         ([[1, "a"]], "the column `x` has numbers beside text in it"),
         ([{"k": 1}, {"k": "s"}], "the column `x` has numbers beside text in it"),
         ([1, "a", [1], {"k": 1}], "the column `x` has dicts beside lists beside numbers beside text in it"),
-        ([[2**53 + 1, 0.5]], "no table can be made of the list that came"),
+        ([[2**53 + 1, 0.5]], "the column `x` has decimal numbers beside whole ones beyond 53 bits in it"),
+        ([{"k": 2**53 + 1}, {"k": 0.5}], "the column `x` has decimal numbers beside whole ones beyond 53 bits in it"),
     ],
 )
 def test_polars_turns_no_kind_of_value_into_another(values, words):

@@ -288,9 +288,11 @@ unsafe impl VTabCursor for Place {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::types::Int8Type;
     use arrow_array::{
-        ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch,
-        StringArray, UInt64Array,
+        ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array,
+        Int64Array, LargeStringArray, NullArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
+        UInt64Array,
     };
     use protocol::ErrorKind;
     use rusqlite::types::Value;
@@ -302,13 +304,25 @@ mod tests {
         let batch = |start: i64| {
             let numbers = start..(start + 700).min(rows);
             let texts = numbers.clone().map(|n| (n % 7 > 0).then(|| format!("text {}", n % 50)));
-            let columns: [(&str, ArrayRef); 7] = [
+            let moments = numbers.clone().map(|n| Some(n * 1_000_003));
+            let columns: [(&str, ArrayRef); 13] = [
                 ("id", Arc::new(numbers.clone().collect::<Int64Array>())),
                 ("text", Arc::new(texts.collect::<StringArray>())),
                 ("real", Arc::new(numbers.clone().map(|n| n as f64 / -4.0).collect::<Float64Array>())),
                 ("flag", Arc::new(numbers.clone().map(|n| Some(n % 2 == 0)).collect::<BooleanArray>())),
                 ("day", Arc::new(numbers.clone().map(|n| Some(n as i32)).collect::<Date32Array>())),
                 ("price", Arc::new(numbers.clone().map(i128::from).collect::<Decimal128Array>())),
+                ("moment", Arc::new(moments.collect::<TimestampMicrosecondArray>().with_timezone("+02:00"))),
+                (
+                    "code",
+                    Arc::new(
+                        numbers.clone().map(|n| ["a", "b", "c"][n as usize % 3]).collect::<DictionaryArray<Int8Type>>(),
+                    ),
+                ),
+                ("half", Arc::new(numbers.clone().map(|n| n as f32 / 2.0).collect::<Float32Array>())),
+                ("count", Arc::new(numbers.clone().map(|n| u32::MAX - n as u32).collect::<UInt32Array>())),
+                ("large", Arc::new(numbers.clone().map(|n| Some(n.to_string())).collect::<LargeStringArray>())),
+                ("none", Arc::new(NullArray::new(numbers.clone().count()))),
                 ("the bytes", Arc::new(numbers.map(|n| Some(n.to_le_bytes())).collect::<BinaryArray>())),
             ];
             RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap()
@@ -353,7 +367,7 @@ mod tests {
     }
 
     /// What goes through each row once.
-    const ONCE: [&str; 12] = [
+    const ONCE: [&str; 13] = [
         "SELECT * FROM t",
         "SELECT id, real * 2 AS twice, typeof(price), typeof(day), \"the bytes\" FROM t WHERE text = 'text 3'",
         "SELECT rowid, id, CAST(real AS TEXT) AS zero FROM t LIMIT 3",
@@ -364,6 +378,7 @@ mod tests {
         "SELECT id FROM t WHERE real < (SELECT avg(real) FROM t)",
         "SELECT id FROM t WHERE text IN (SELECT text FROM pipe1 WHERE id < 20)",
         "SELECT id, text FROM t UNION ALL SELECT id, text FROM pipe1",
+        "SELECT typeof(moment), typeof(code), typeof(half), typeof(count), typeof(large), typeof(none) FROM t LIMIT 1",
         "SELECT id FROM t WHERE price > 9 AND price = '17' OR id = '18' OR text = 3",
         "SELECT -- a remark; with a semicolon\n id FROM t WHERE flag AND day < '1970-02-01'; -- and one more",
     ];

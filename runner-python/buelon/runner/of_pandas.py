@@ -1,0 +1,225 @@
+"""Tables of pandas as Arrow, without what pyarrow's own conversion loses.
+
+pyarrow finds the type of a column of objects by its values, and makes one kind of value of several. Here a column that
+holds what it came with to the step has the type that it came with, and a frame with values that no column holds as they
+are is left to be written row by row.
+"""
+
+import datetime
+import sys
+from itertools import chain
+from operator import itemgetter
+
+from . import failures, in_pandas
+
+_EXACT_TIMES = frozenset(("Timestamp", "Timedelta"))
+_NOTHING = frozenset(("NoneType", "NAType", "NaTType"))
+_TIMES = (datetime.date, datetime.time, datetime.timedelta)
+_LISTS = (list, tuple, set)
+
+
+def to_arrow(pyarrow, frame):
+    """The table of a frame; else None, and the frame whose rows are to be written."""
+    came = _columns_that_came(pyarrow, frame)
+    others = [place for place in range(frame.shape[1]) if place not in came]
+    rest = _with_exact_times(frame.iloc[:, others] if came else frame)
+    # Rows without any column are no table.
+    is_table = (frame.shape[1] or not len(frame)) and not any(map(_is_mixed, _objects(rest).values()))
+    table = _converted(pyarrow, rest) if is_table else None
+    if table is None:
+        return None, _with_plain(pyarrow, frame, came)
+    columns = {**dict(zip(others, table.columns)), **came}
+    names = [str(name) for name in frame.columns]
+    return pyarrow.table([columns[place] for place in range(len(names))], names=names), frame
+
+
+def _converted(pyarrow, frame):
+    """The table of a frame; None where some column holds values that no type of Arrow has together."""
+    try:
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    except (pyarrow.ArrowException, OverflowError, TypeError):
+        return None
+    types = {}
+    for field in in_pandas.came.get():
+        types.setdefault(field.name, set()).add(field.type)
+    for place, (name, field) in enumerate(zip(frame.columns, table.schema)):
+        if str(field.type).startswith("extension<pandas."):
+            # Numbers in a table that say nothing to anybody but pandas: months that are counted, for example.
+            raise failures.no_form(name, frame[name].dtype, "make text of it, as in `.astype(str)`")
+        column = table.column(place)
+        typed = _typed(pyarrow, column, types.get(field.name, ()))
+        if typed is not column:
+            table = table.set_column(place, field.with_type(typed.type), typed)
+    return table
+
+
+def _typed(pyarrow, column, types):
+    """The column, of the type that those of its name came with where its values say too little of theirs."""
+    kinds, of = pyarrow.types, column.type
+    came = next(iter(types)) if len(types) == 1 else None
+    if kinds.is_null(of) or (kinds.is_dictionary(of) and kinds.is_null(of.value_type)):
+        return pyarrow.chunked_array([pyarrow.nulls(len(column), pyarrow.null() if came is None else came)])
+    if came is not None and kinds.is_decimal(of) and kinds.is_decimal(came):
+        return column.cast(came) if of.scale == came.scale and of.precision <= came.precision else column
+    if kinds.is_dictionary(of) and column.null_count:
+        return pyarrow.chunked_array([_with_known_codes(pyarrow, chunk) for chunk in column.chunks], type=of)
+    return column
+
+
+def _with_known_codes(pyarrow, chunk):
+    """Categories without the -1 that stands for nothing: some readers do not bear it."""
+    codes, valid = chunk.indices.fill_null(0).to_numpy(), chunk.is_valid().to_numpy(zero_copy_only=False)
+    indices = pyarrow.array(codes, mask=~valid)
+    return pyarrow.DictionaryArray.from_arrays(indices, chunk.dictionary, ordered=chunk.type.ordered)
+
+
+def _columns_that_came(pyarrow, frame):
+    """By their places, columns of plain values that are of a type that one came with, as arrays of that type.
+
+    Those of its name go first. Maps are known by their pairs, whatever they are called now.
+    """
+    kinds = pyarrow.types
+    fields = [field for field in in_pandas.came.get() if in_pandas.is_held_plain(kinds, field.type)]
+    found = {}
+    for place, values in _objects(frame).items() if fields else ():
+        values = [value if there else None for value, there in zip(values, frame.iloc[:, place].notna())]
+        own = [field.type for field in fields if field.name == str(frame.columns[place])]
+        maps = [field.type for field in fields if kinds.is_map(field.type)] if _has_pairs(values) else []
+        arrays = (_of_type(pyarrow, values, of) for of in dict.fromkeys(own + maps))
+        found[place] = next((array for array in arrays if array is not None), None)
+        if found[place] is None and maps and any(map(kinds.is_map, own)):
+            told = f"the column `{frame.columns[place]}` came as maps, and its pairs are no longer of {own[0]}"
+            print(f"{told}: they are returned as lists", file=sys.stderr, flush=True)
+    return {place: array for place, array in found.items() if array is not None}
+
+
+def _has_pairs(values):
+    return any(type(value) is list and value and type(value[0]) is tuple for value in values)
+
+
+def _of_type(pyarrow, values, of):
+    """The values as an array of this type; None unless it holds the same ones."""
+    try:
+        array = pyarrow.array(values, of)
+    except (pyarrow.ArrowException, OverflowError, TypeError, ValueError):
+        return None
+    return array if all(repr(held) == repr(value) for held, value in zip(array.to_pylist(), values)) else None
+
+
+def _with_plain(pyarrow, frame, came):
+    """The frame with what came as it looks in plain records."""
+    if not came:
+        return frame
+    from . import foreign
+
+    names = {place: str(frame.columns[place]) for place in came}
+    rows = foreign.rows_of_arrow(pyarrow.table(list(came.values()), names=list(names.values())))
+    plain = {place: [row[name] for row in rows] for place, name in names.items()}
+    series = sys.modules["pandas"].Series
+    return _replaced(frame, {place: series(values, frame.index, object) for place, values in plain.items()})
+
+
+def _objects(frame):
+    """The values of columns of objects, by their places."""
+    return {place: frame.iloc[:, place].tolist() for place, dtype in enumerate(frame.dtypes) if str(dtype) == "object"}
+
+
+def _with_exact_times(frame):
+    """The frame with objects that are pandas' own times as columns of those: pyarrow would drop their nanoseconds."""
+    exact = {
+        place: frame.iloc[:, place].infer_objects()
+        for place, values in _objects(frame).items()
+        if not _EXACT_TIMES.isdisjoint(kind.__name__ for kind in set(map(type, values)))
+    }
+    return _replaced(frame, exact) if exact else frame
+
+
+def _replaced(frame, others):
+    """The frame with other columns at some places."""
+    columns = {place: others.get(place, frame.iloc[:, place]) for place in range(frame.shape[1])}
+    changed = type(frame)(columns)
+    changed.columns = frame.columns
+    return changed
+
+
+def _is_mixed(values):
+    """Whether values, or those inside of them, are of several kinds that pyarrow makes one, or of one that it cuts.
+
+    It makes dates of moments, times of numbers and bytes of text; it drops zones of times of day, and nanoseconds.
+    """
+    types = set(map(type, values))
+    kinds = {kind for kind in types if kind.__name__ not in _NOTHING}
+    if len(kinds - {float}) < 2 and not any(map(_is_looked_into, kinds)):
+        return False
+    families, elements, dicts = set(), [], []
+    for kind in kinds:
+        own = [value for value in values if type(value) is kind] if len(types) > 1 else values
+        if kind.__name__ == "ndarray":
+            # Others hold what is of one type.
+            elements.extend(chain.from_iterable(value.ravel() for value in own if value.dtype.hasobject))
+        elif issubclass(kind, _LISTS):
+            elements.extend(chain.from_iterable(own))
+        elif issubclass(kind, dict):
+            dicts += own
+        else:
+            families |= _families(kind, own)
+    items = _items(dicts)
+    if len(families) > 1 or "cut" in families or not all(isinstance(key, str) for key in items):
+        return True
+    return _is_mixed(elements) or any(map(_is_mixed, items.values()))
+
+
+def _is_looked_into(kind):
+    """Whether values of one such type may be of several kinds, or hold some."""
+    if kind in (datetime.date, datetime.timedelta):
+        return False
+    return kind.__name__ == "ndarray" or issubclass(kind, (dict, *_LISTS, *_TIMES))
+
+
+def _items(dicts):
+    """The values of each key."""
+    keys = set(map(tuple, dicts))
+    if len(keys) == 1:
+        return {key: list(map(itemgetter(key), dicts)) for key in keys.pop()}
+    items = {}
+    for key, item in chain.from_iterable(each.items() for each in dicts):
+        items.setdefault(key, []).append(item)
+    return items
+
+
+def _families(kind, values):
+    """The kinds of values that are of one type, which is none of lists or dicts."""
+    if issubclass(kind, datetime.datetime):
+        if any(getattr(value, "nanosecond", 0) for value in values if kind is not datetime.datetime):
+            return {"cut"}
+        return {"moment" if value.tzinfo is None else "instant" for value in values}
+    if issubclass(kind, datetime.timedelta):
+        return {"cut" if any(getattr(value, "nanoseconds", 0) for value in values) else "timedelta"}
+    if issubclass(kind, datetime.time):
+        return {"time" if all(value.tzinfo is None for value in values) else "cut"}
+    if kind is float and all(value != value for value in values):
+        return set()
+    return {next((base for base in (datetime.date, str, (bytes, bytearray)) if issubclass(kind, base)), object)}
+
+
+def with_index(frame):
+    """The frame with what its index says as columns.
+
+    Rows that are merely counted, as they are from the start and after a filter or a sort, say nothing.
+    """
+    index = frame.index
+    if all(name is None for name in index.names):
+        if index.nlevels == 1 and (index.dtype.kind in "iu" or not len(index)):
+            return frame
+        _refuse("the index of the returned table has no name")
+    for name in index.names:
+        if name is None:
+            _refuse("the index of the returned table has a level without a name")
+        if name in frame.columns:
+            _refuse(f"the index of the returned table is called `{name}`, and so is a column")
+    return frame.reset_index()
+
+
+def _refuse(what):
+    advice = "name it apart to keep it as a column (`frame.rename_axis(…)`), or return `frame.reset_index(drop=True)`"
+    raise failures.Failure("value", f"{what}; {advice}")

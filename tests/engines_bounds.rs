@@ -52,6 +52,12 @@ fn sqlite() -> Vec<Case> {
             "cpu",
             &["more time on a processor", "`!cpu` sets how much"],
         ),
+        sqlite(
+            "",
+            "SELECT 1;\nSELECT abs(-9223372036854775808) AS n",
+            "sql",
+            &["integer overflow (x.bue, in the statement on line "],
+        ),
         sqlite("", "ATTACH '/tmp/other' AS other", "sql", enclosed),
         sqlite("", "PRAGMA temp_store_directory = '/tmp'", "sql", enclosed),
         sqlite("", "VACUUM INTO '/tmp/stolen'", "sql", enclosed),

@@ -47,10 +47,10 @@ fn scanned(frame: &StartFrame, sql: &Sql<'_>) -> Option<Result<(Vec<Column>, usi
 
 /// The result of statements over inputs that are made tables.
 fn loaded(frame: &StartFrame, sql: &Sql<'_>) -> Result<(Vec<Column>, usize), ErrorFrame> {
-    let mut connection = Connection::open_in_memory().map_err(|error| fault::of_statement(&error, sql))?;
+    let mut connection = Connection::open_in_memory().map_err(|error| fault::of_step(&error, sql))?;
     let unknown = load(&mut connection, named(frame))?;
     let guard = Guard::default();
-    guard.set(&mut connection).map_err(|error| fault::of_statement(&error, sql))?;
+    guard.set(&mut connection).map_err(|error| fault::of_step(&error, sql))?;
     // With its end goes what the result was made from.
     execute(&connection, sql, &guard, frame.value_bytes_max).map_err(|error| fault::explain(error, &unknown))
 }

@@ -11,13 +11,19 @@ use super::{Sql, failure, split, without_disk};
 const SMALLER: &str =
     "SQLite holds no text or blob of more than 1000000000 bytes: make it smaller, or keep it in several rows";
 
-/// The error of a statement.
-pub(super) fn of_statement(error: &Error, sql: &Sql<'_>) -> ErrorFrame {
+/// The error of a step that is about none of its statements.
+pub(super) fn of_step(error: &Error, sql: &Sql<'_>) -> ErrorFrame {
+    of_statement(error, sql, None)
+}
+
+/// The error of a statement that begins on this line of the script.
+fn of_statement(error: &Error, sql: &Sql<'_>, start: Option<usize>) -> ErrorFrame {
+    let words = || words(error, sql, start);
     match error.sqlite_error_code() {
         Some(ErrorCode::OutOfMemory) => without_memory("SQLite has no memory left"),
         Some(ErrorCode::DiskFull) => without_disk(),
-        Some(ErrorCode::TooBig) => failure(ErrorKind::Sql, format!("{}: {SMALLER}", words(error, sql))),
-        _ => failure(ErrorKind::Sql, words(error, sql)),
+        Some(ErrorCode::TooBig) => failure(ErrorKind::Sql, format!("{}: {SMALLER}", words())),
+        _ => failure(ErrorKind::Sql, words()),
     }
 }
 
@@ -27,9 +33,11 @@ pub(super) fn of_guarded(error: &Error, sql: &Sql<'_>, guard: &Guard, number: us
         Error::SqlInputError { msg, .. } => Refused::of_message(msg),
         _ => None,
     };
-    let Some(refused) = guard.refused().or(by_message) else { return of_statement(error, sql) };
     let statements = split::split(sql.text);
     let statement = statements.get(number);
+    let Some(refused) = guard.refused().or(by_message) else {
+        return of_statement(error, sql, statement.map(|statement| line(sql, statement.start)));
+    };
     let word = statement.and_then(|statement| statement.words.first()).map_or("", String::as_str);
     let refused = refused.by_first_word(word);
     // Statements are parted by rules that are nearly SQLite's: a line is named where the statement is of the kind.
@@ -41,14 +49,15 @@ pub(super) fn of_guarded(error: &Error, sql: &Sql<'_>, guard: &Guard, number: us
     failure(ErrorKind::Sql, format!("{} ({place}): {}", refused.what(), refused.way_out()))
 }
 
-fn words(error: &Error, sql: &Sql<'_>) -> String {
-    match error {
-        Error::SqlInputError { msg, .. } => match line_of(error, sql) {
-            Some(line) => format!("{msg} ({}, line {line})", sql.script),
-            None => format!("{msg} ({})", sql.script),
-        },
-        Error::SqliteFailure(_, Some(message)) => message.clone(),
+fn words(error: &Error, sql: &Sql<'_>, start: Option<usize>) -> String {
+    let message = match error {
+        Error::SqlInputError { msg, .. } | Error::SqliteFailure(_, Some(msg)) => msg.clone(),
         other => other.to_string(),
+    };
+    match (line_of(error, sql), start) {
+        (Some(line), _) => format!("{message} ({}, line {line})", sql.script),
+        (None, Some(start)) => format!("{message} ({}, in the statement on line {start})", sql.script),
+        (None, None) => format!("{message} ({})", sql.script),
     }
 }
 

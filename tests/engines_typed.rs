@@ -249,6 +249,66 @@ fn what_some_reader_has_no_form_for_is_refused_by_its_column() {
     assert!(durations["value"].is_null() && told.contains("`x` has the type Duration"), "{durations}");
 }
 
+/// Structs, also in structs and in lists, of which every other one is null and has values in it all the same.
+const NULL_STRUCTS: &str = "
+import datetime
+import pyarrow as pa
+
+def structs(**fields):
+    gone = pa.array([False, True, False, True])
+    return pa.StructArray.from_arrays(list(fields.values()), names=list(fields), mask=gone)
+
+def make():
+    inner = structs(n=pa.array([1, 2, 3, 4]), text=pa.array(['a', 'b', 'c', 'd']))
+    gone = pa.array([False, False, True, True])
+    outer = pa.StructArray.from_arrays([inner, pa.array([5, 6, 7, 8])], names=['inner', 'n'], mask=gone)
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3, 4]), structs(n=pa.array([1, 2, 3, 4])))
+    return pa.table({'id': range(4), 's': inner, 'o': outer, 'l': lists})
+
+def spans():
+    seconds = pa.array([datetime.timedelta(seconds=n) for n in range(4)])
+    return pa.table({'id': range(4), 's': structs(span=seconds)})
+";
+
+#[test]
+fn what_is_in_a_null_of_structs_is_null_in_every_engine() {
+    let server = Server::shared();
+    let mut fleet = server.fleet(&server.database()).with("BUE_PYTHON", &venv::python());
+    fleet.write("sources.py", NULL_STRUCTS);
+    let json = "SELECT (s->>'n') AS n, (s->>'text') AS text, (o->'inner'->>'n') AS i, (o->>'n') AS o, (l->0->>'n') AS l FROM t ORDER BY id";
+    let cases = [
+        ("fields", "duckdb", "make", "SELECT s.n, s.text, o.inner.n AS i, o.n AS o, l[1].n AS l FROM t ORDER BY id"),
+        ("counts", "duckdb", "make", "SELECT 1; SELECT count(s.n) AS n, count(o.inner.n) AS i, count(o.n) AS o FROM t"),
+        ("spans", "duckdb", "spans", "SELECT s.span::text AS span FROM t ORDER BY id"),
+        ("sqlite", "sqlite3", "make", json),
+        ("postgres", "postgres", "make", json),
+    ];
+    let mut script = python_step("make", "make", "sources.py") + &python_step("make_spans", "spans", "sources.py");
+    for (name, engine, source, sql) in cases {
+        let source = if source == "spans" { "make_spans" } else { source };
+        let pipe = format!("{name}_pipe = {source} | {name}\n{name}_pipe()\n");
+        script.push_str(&format!("{name}:\n    {engine}\n    t\n    `{sql}`\n{pipe}"));
+    }
+    let ended = run(&mut fleet, &script).expect(0);
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let results = document["results"].as_array().unwrap();
+    let column = |place: usize, name: &str| -> Vec<Value> {
+        results[place]["value"].as_array().unwrap().iter().map(|row| row[name].clone()).collect()
+    };
+    // Numbers are text where they come out of JSON.
+    let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    for place in [0, 3, 4] {
+        let numbers = |name| column(place, name).iter().map(number).collect::<Vec<Option<i64>>>();
+        assert_eq!(numbers("n"), [Some(1), None, Some(3), None], "{document:#}");
+        assert_eq!(numbers("i"), [Some(1), None, None, None], "{document:#}");
+        assert_eq!(numbers("o"), [Some(5), Some(6), None, None], "{document:#}");
+        assert_eq!(numbers("l"), [Some(1), None, Some(3), None], "{document:#}");
+        assert_eq!(column(place, "text"), [json!("a"), Value::Null, json!("c"), Value::Null], "{document:#}");
+    }
+    assert_eq!(results[1]["value"], json!([{"n": 2, "i": 1, "o": 2}]));
+    assert_eq!(column(2, "span"), [json!("00:00:00"), Value::Null, json!("00:00:02"), Value::Null]);
+}
+
 #[test]
 fn a_process_that_waits_for_its_step_has_imported_what_starts_threads() {
     let python = venv::python();

@@ -14,7 +14,7 @@ use duckdb_arrow::ipc::reader::StreamReader;
 use protocol::ErrorKind;
 use protocol::frame::{ErrorFrame, Input};
 
-use super::{failure, spans, types};
+use super::{failure, nulls, spans, types};
 
 /// The file with the input as an Arrow table; `place` is where it is made if there is none.
 pub(super) fn file(name: &str, input: &Input, place: PathBuf) -> Result<PathBuf, ErrorFrame> {
@@ -150,7 +150,7 @@ pub(super) fn convert(
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(batch.num_columns());
     for (place, (array, field)) in batch.columns().iter().zip(schema.fields()).enumerate() {
         if array.data_type() == field.data_type() {
-            arrays.push(Arc::clone(array));
+            arrays.push(nulls::pushed_down(array)?);
             continue;
         }
         // What does not fit is an error: a null in its place would be a loss that nobody hears of.
@@ -159,7 +159,7 @@ pub(super) fn convert(
         if types::may_lose_digits(array.data_type()) && !digits_lost[place] {
             digits_lost[place] = cast(&converted, array.data_type())?.to_data() != array.to_data();
         }
-        arrays.push(converted);
+        arrays.push(nulls::pushed_down(&converted)?);
     }
     RecordBatch::try_new(Arc::clone(schema), arrays)
 }

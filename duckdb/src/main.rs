@@ -17,6 +17,7 @@ mod database;
 mod fault;
 mod forms;
 mod input;
+mod nulls;
 mod practice;
 mod result;
 mod scan;

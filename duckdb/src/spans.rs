@@ -1,20 +1,38 @@
 //! Durations and intervals without a value: the library hands them over as ones of no length.
 
-use duckdb::core::DataChunkHandle;
-use duckdb_arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use duckdb::core::{DataChunkHandle, FlatVector, StructVector};
+use duckdb_arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use duckdb_arrow::compute::{filter, is_not_null};
 use duckdb_arrow::datatypes::DataType;
 use duckdb_arrow::error::ArrowError;
 
-/// Makes nulls of those in columns of their own.
+/// Makes nulls of those in columns of their own, and of those that are fields of a null.
 pub(super) fn set_nulls(rows: &RecordBatch, chunk: &mut DataChunkHandle) {
     for (place, array) in rows.columns().iter().enumerate() {
-        if !is_span(array.data_type()) || array.null_count() == 0 {
-            continue;
+        match array.data_type() {
+            data_type if is_span(data_type) => set(array, chunk.flat_vector(place)),
+            data_type @ DataType::Struct(_) if has_span(data_type) => {
+                set_fields(array.as_struct(), &chunk.struct_vector(place));
+            }
+            _ => {}
         }
-        let mut column = chunk.flat_vector(place);
-        (0..array.len()).filter(|row| array.is_null(*row)).for_each(|row| column.set_null(row));
     }
+}
+
+fn set_fields(structs: &StructArray, vector: &StructVector<'_>) {
+    for (place, array) in structs.columns().iter().enumerate() {
+        match array.data_type() {
+            data_type if is_span(data_type) => set(array, vector.child(place, array.len())),
+            data_type @ DataType::Struct(_) if has_span(data_type) => {
+                set_fields(array.as_struct(), &vector.struct_vector_child(place));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn set(array: &ArrayRef, mut column: FlatVector<'_>) {
+    (0..array.len()).filter(|row| array.is_null(*row)).for_each(|row| column.set_null(row));
 }
 
 /// Refuses those inside of lists, structs and maps, which nobody can get at.

@@ -280,10 +280,10 @@ async fn jobs_of_a_silent_worker_are_available_again_and_it_settles_in_vain(on: 
 }
 
 async fn a_job_that_takes_its_workers_down_is_failed_after_some_losses(on: On) {
-    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(100)).await;
+    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(400)).await;
     let run = rig.submit(&script(&["a !retries 9"], "p = | a\np()\n")).await;
     for loss in 0..3_u8 {
-        let leases = rig.lease_as(protocol::SessionId([loss; 8]), &["default"], 1, Duration::from_secs(10)).await;
+        let leases = rig.lease_beating(protocol::SessionId([loss; 8]), &[], Duration::from_secs(30)).await;
         assert_eq!(leases.len(), 1);
     }
     let mut version = None;

@@ -53,10 +53,10 @@ async fn a_hub_can_keep_to_the_order_of_scopes(on: On) {
 }
 
 async fn a_worker_that_waits_for_work_is_alive_by_its_beats_alone(on: On) {
-    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(600)).await;
+    let rig = Rig::with(on, |config| config.limits.lapse = Duration::from_millis(1_500)).await;
     rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     let lease = rig.next_of("a").await;
-    let given = rig.lease_beating(WORKER, &[&lease], Duration::from_millis(1_500)).await;
+    let given = rig.lease_beating(WORKER, &[&lease], Duration::from_millis(3_500)).await;
     assert!(given.is_empty(), "{given:?}");
     // Frozen, its request stays open until it is missed. What it had is given to another one, although that asked later.
     let (frozen, again) = tokio::join!(rig.lease_as(WORKER, &["default"], 1, Duration::from_secs(20)), async {

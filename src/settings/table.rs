@@ -72,7 +72,7 @@ settings! {
     plain BUE_STEP_USER, "", "65530", "Number of the user and group that steps run as where the worker is root.";
     plain BUE_STEP_READABLE, "", "", "Further files and folders that steps of a worker can read in its sandbox, with colons between them.";
     plain BUE_PACKAGES_FROM_SOURCE, "", "false", "`true`: packages that steps ask for may be installed from source, from paths and addresses, and with any option: that runs what they bring as the worker's user.";
-    plain BUE_STEP_WRITABLE, "`--writable`", "", "Folders of the machine that steps of a worker can write in its sandbox, with colons between them; `BUE_STEP_USER` must be allowed to.";
+    plain BUE_STEP_WRITABLE, "`--writable`", "", "Folders of the machine that steps of a worker can write in its sandbox, with colons between them; `BUE_STEP_USER` must be allowed to. A folder that is replaced is written in again when the worker starts anew.";
     plain BUE_DUCKDB, "", "beside `bue`", "The program that runs `duckdb` steps.";
     plain BUE_LOG, "", "info", "What services log: `error`, `warn`, `info`, `debug`, or filters such as `info,bue_hub=debug`.";
 }

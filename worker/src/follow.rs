@@ -22,11 +22,11 @@ impl<H: Hub> Attempts<H> {
     /// theirs when all of it is known, and users' code may do with files what it likes.
     pub(crate) async fn follow(&self, assignment: &Assignment<'_>, following: &mut Option<Following>) -> Infallible {
         let is_followed = matches!(assignment.step.language, Language::Duckdb | Language::Postgres);
-        let (path, start) = (assignment.scratch.values().join(DRAFT_NAME), Instant::now());
+        let (folder, start) = (assignment.scratch.values(), Instant::now());
         while is_followed && following.is_none() {
             let pause = (start.elapsed() / LOOKS_OF_TIME).clamp(LOOK_EVERY, LOOK_EVERY_MAX);
             tokio::time::sleep(pause).await;
-            *following = self.values.follow(&path);
+            *following = self.values.follow(&folder, DRAFT_NAME);
         }
         pending().await
     }

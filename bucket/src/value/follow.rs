@@ -4,17 +4,17 @@
 //! What is read meanwhile counts only for the very file that the program hands over in the end. Whatever goes wrong here, that file is
 //! stored as any other.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
 use tokio::task::JoinHandle;
 
 use super::compact::{Compact, encode, fault_of};
+use super::store::open_output;
 use super::{ValueError, Values};
 use crate::table::{Framing, Scan, TableError};
 
@@ -33,11 +33,11 @@ pub struct Following {
 }
 
 impl Values {
-    /// Follows the table that a program of ours writes into a file, if that is there by now and worth it.
+    /// Follows the table that a program of ours writes into a file in `folder`, if that is there by now and worth it.
     #[must_use]
-    pub fn follow(&self, path: &Path) -> Option<Following> {
-        let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path).ok()?;
-        let metadata = file.metadata().ok().filter(|metadata| metadata.is_file() && metadata.len() >= BYTES_MIN)?;
+    pub fn follow(&self, folder: &Path, name: &str) -> Option<Following> {
+        let file = open_output(folder, name).ok()?;
+        let metadata = file.metadata().ok().filter(|metadata| metadata.len() >= BYTES_MIN)?;
         let progress = Arc::new(Progress::default());
         let bytes_max = self.limits.tables_bytes_max.min(self.limits.value_bytes_max);
         let tail = Tail::new(file, Arc::clone(&progress), bytes_max);
@@ -227,6 +227,10 @@ mod tests {
             self.folder.path().join("draft.arrow")
         }
 
+        fn follow(&self) -> Option<Following> {
+            self.values.follow(self.folder.path(), "draft.arrow")
+        }
+
         fn stored(&self, stream: &[u8]) -> (Vec<u8>, Option<u64>, Option<String>) {
             let bytes = stream.len() as u64;
             parts(compact(io::Cursor::new(stream), bytes, self.folder.path(), Effort::Full).unwrap())
@@ -253,10 +257,10 @@ mod tests {
         // Wherever what is there ends for a while.
         for part in [700_000, 999_999, 64 << 10] {
             let mut file = File::create(rig.path()).unwrap();
-            assert!(rig.values.follow(&rig.path()).is_none(), "there is nothing of it");
+            assert!(rig.follow().is_none(), "there is nothing of it");
             let (first, rest) = whole.split_at(BYTES_MIN as usize + part);
             file.write_all(first).unwrap();
-            let following = rig.values.follow(&rig.path()).unwrap();
+            let following = rig.follow().unwrap();
             for part in rest.chunks(part) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 file.write_all(part).unwrap();
@@ -274,7 +278,7 @@ mod tests {
         let whole = stream(6);
         let finish = async |content: &[u8], bytes: usize| {
             std::fs::write(rig.path(), content).unwrap();
-            let following = rig.values.follow(&rig.path()).unwrap();
+            let following = rig.follow().unwrap();
             following.finish(&File::open(rig.path()).unwrap(), bytes as u64).await.is_some()
         };
         assert!(finish(&whole, whole.len()).await);
@@ -286,19 +290,19 @@ mod tests {
         assert!(!finish(&garbage, garbage.len()).await);
 
         std::fs::write(rig.path(), &whole).unwrap();
-        let following = rig.values.follow(&rig.path()).unwrap();
+        let following = rig.follow().unwrap();
         std::fs::write(rig.folder.path().join("other"), &whole).unwrap();
         let other = File::open(rig.folder.path().join("other")).unwrap();
         assert!(following.finish(&other, whole.len() as u64).await.is_none());
         std::os::unix::fs::symlink(rig.path(), rig.folder.path().join("link")).unwrap();
-        assert!(rig.values.follow(&rig.folder.path().join("link")).is_none());
+        assert!(rig.values.follow(rig.folder.path(), "link").is_none());
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn nobody_goes_on_with_what_is_given_up() {
         let rig = Rig::new(1 << 30);
         std::fs::write(rig.path(), &stream(6)[..1_200_000]).unwrap();
-        let following = rig.values.follow(&rig.path()).unwrap();
+        let following = rig.follow().unwrap();
         let progress = Arc::clone(&following.progress);
         drop(following);
         let deadline = Instant::now() + Duration::from_secs(30);

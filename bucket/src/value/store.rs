@@ -281,7 +281,7 @@ fn object(key: &str, format: Format, stored: Stored, pages: Option<PageIndex>) -
 
 /// Opens a file that a process named. The process may have put anything there: a link to a file of ours, a pipe that
 /// never ends.
-fn open_output(folder: &Path, name: &str) -> Result<File, ValueError> {
+pub(super) fn open_output(folder: &Path, name: &str) -> Result<File, ValueError> {
     let refused =
         |reason: &str| ValueError::Output { name: name.chars().take(200).collect(), reason: reason.to_owned() };
     let mut components = Path::new(name).components();

@@ -5,7 +5,7 @@
 pub mod postgres;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bue_hub::{Config, Limits, Policy, Queue, QueueError};
 use protocol::api::{
@@ -128,7 +128,7 @@ impl Rig {
         }
     }
 
-    /// Waits for work as [`lease_as`](Self::lease_as) does, and beats meanwhile, with these leases.
+    /// Waits for work as a worker does: it beats meanwhile, with these leases, and asks again where it was missed all the same.
     pub async fn lease_beating(&self, session: SessionId, held: &[&Lease], wait: Duration) -> Vec<Lease> {
         let beats = async {
             loop {
@@ -136,8 +136,17 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
+        let deadline = Instant::now() + wait;
+        let asks = async {
+            loop {
+                let given = self.lease_as(session, &["default"], 1, deadline.duration_since(Instant::now())).await;
+                if !given.is_empty() || Instant::now() >= deadline {
+                    return given;
+                }
+            }
+        };
         tokio::select! {
-            given = self.lease_as(session, &["default"], 1, wait) => given,
+            given = asks => given,
             never = beats => never,
         }
     }

@@ -12,6 +12,7 @@ ROWS_MIN = 64
 _ROWS_AT_ONCE = 4_096
 """Rows whose keys and values are in one list while they are looked at: few enough to stay in a processor's cache."""
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_UNSIGNED_MAX = 2**64 - 1
 _EXACT_INTEGER_MAX = 2**53
 """Whole numbers up to this size are exact as 64-bit floats."""
 _INFINITY = float("inf")
@@ -106,6 +107,12 @@ def _are_finite(values):
 def are_exact(whole):
     """Whether floats hold all of these whole numbers."""
     return all(-_EXACT_INTEGER_MAX <= number <= _EXACT_INTEGER_MAX for number in whole)
+
+
+def are_in_64_bits(whole):
+    """Whether a column of 64-bit numbers, with a sign or without, holds all of these whole numbers."""
+    least, largest = min(whole), max(whole)
+    return _INT_MIN <= least and largest <= (_INT_MAX if least < 0 else _UNSIGNED_MAX)
 
 
 def _finite(value):

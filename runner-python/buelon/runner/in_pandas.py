@@ -8,12 +8,15 @@ times inside of which pandas would lose their zone or make numbers. All other co
 
 import contextvars
 
-from .columns import are_exact
+from .columns import are_exact, are_in_64_bits
 
 _NONE = type(None)
 
 came = contextvars.ContextVar("came", default=())
 """The fields of all tables that the step took: pandas does not know all types. Steps may share an interpreter."""
+
+_UNHELD = (ValueError, TypeError, NotImplementedError, OverflowError)
+"""What pyarrow raises for values that pandas, or Python, has no room for."""
 
 
 def of_arrow(pandas, pyarrow, table):
@@ -22,9 +25,9 @@ def of_arrow(pandas, pyarrow, table):
     came.set((*came.get(), *table.schema))
     try:
         frame = table.to_pandas()
-    except ValueError:
+    except _UNHELD:
         # Values that are missing, or there twice, are no categories.
-        frame = _with_categories(pyarrow, table).to_pandas()
+        frame = _converted(_with_categories(pyarrow, table))
     nullable = _nullable_types(pandas, pyarrow)
     for name in table.column_names:
         if name not in frame.columns:
@@ -34,8 +37,27 @@ def of_arrow(pandas, pyarrow, table):
         if column.type in nullable and column.null_count:
             frame[name] = column.to_pandas(types_mapper=nullable.get).array
         elif is_held_plain(pyarrow.types, column.type) or _has_nullable_elements(pyarrow, column, nullable):
-            frame[name] = pandas.Series(_plain(pyarrow, column), dtype=object).array
+            frame[name] = pandas.Series(_plain(pyarrow, name, column), dtype=object).array
     return frame
+
+
+def _converted(table):
+    """The frame that pyarrow makes of a table. An error names the first column that pandas has no room for."""
+    try:
+        return table.to_pandas()
+    except _UNHELD:
+        for name, column in zip(table.column_names, table.columns):
+            try:
+                column.to_pandas()
+            except _UNHELD as error:
+                raise _unheld(name, column, error) from None
+        raise
+
+
+def _unheld(name, column, reason):
+    what = f"pandas does not hold the column `{name}` of the type {column.type}: {reason}"
+    finer = "microseconds or " if "[ns" in str(column.type) else ""
+    return ValueError(f"{what}; cast it in the step before, to {finer}text for example, or ask for a pyarrow.Table")
 
 
 def _with_known_types(pyarrow, table):
@@ -90,10 +112,13 @@ def is_held_plain(kinds, of, inside=None):
     return kinds.is_uint64(of) and inside == "dict"
 
 
-def _plain(pyarrow, column):
-    values = column.to_pylist()
+def _plain(pyarrow, name, column):
+    try:
+        values = column.to_pylist()
+    except _UNHELD as error:
+        raise _unheld(name, column, error) from None
     if "time64[ns]" in str(column.type) and pyarrow.chunked_array([pyarrow.array(values, column.type)]) != column:
-        raise ValueError("there are times of day with nanoseconds inside of other values")
+        raise _unheld(name, column, "there are times of day with nanoseconds inside of other values")
     return values
 
 
@@ -110,11 +135,11 @@ def _has_nullable_elements(pyarrow, column, nullable):
     """Whether there is a null beside whole numbers or bools inside of its values."""
     return any(
         (part.type in nullable and part.null_count) or _has_nullable_elements(pyarrow, part, nullable)
-        for part in _parts(pyarrow, column)
+        for part in parts(pyarrow, column)
     )
 
 
-def _parts(pyarrow, column):
+def parts(pyarrow, column):
     """What the values of a column of lists, structs or maps hold, as columns."""
     from . import arrow_plain
 
@@ -153,6 +178,6 @@ def _dtype(values):
     if int not in kinds:
         return None
     whole = [value for value in values if type(value) is int]
-    if kinds == {int, _NONE} and -(2**63) <= min(whole) and max(whole) < 2**63:
-        return "Int64"
+    if kinds == {int, _NONE} and are_in_64_bits(whole):
+        return "Int64" if max(whole) < 2**63 else "UInt64"
     return None if are_exact(whole) and kinds <= {int, float, _NONE} else object

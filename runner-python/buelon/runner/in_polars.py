@@ -1,4 +1,4 @@
-"""Tables of polars: what its own writer would spoil is refused."""
+"""Tables of polars: what its own writer would spoil is refused, and numbers of 64 bits take no more."""
 
 from .failures import no_form
 
@@ -12,6 +12,22 @@ def refuse_formless(frame):
         word = _formless(dtype)
         if word is not None:
             raise no_form(name, word, "cast it, as in `.cast(polars.String)`")
+
+
+def in_64_bits(polars, frame):
+    """The frame with whole numbers beyond 63 bits as ones without a sign: polars may take 128 bits for them."""
+    wide = {name: dtype for name, dtype in frame.schema.items() if _formless(dtype) == "Int128"}
+    return frame.cast({name: _unsigned(polars, dtype) for name, dtype in wide.items()}) if wide else frame
+
+
+def _unsigned(polars, dtype):
+    if dtype == polars.Int128:
+        return polars.UInt64()
+    if isinstance(dtype, polars.List):
+        return polars.List(_unsigned(polars, dtype.inner))
+    if isinstance(dtype, polars.Struct):
+        return polars.Struct([polars.Field(field.name, _unsigned(polars, field.dtype)) for field in dtype.fields])
+    return dtype
 
 
 def _formless(dtype):

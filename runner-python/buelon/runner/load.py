@@ -24,7 +24,7 @@ def give_way(folders):
     if not hidden:
         return
     # What is loaded later of this program is not to take the step's modules for those that it needs.
-    from . import arrow_plain, arrow_read, arrow_write, foreign, in_pandas, in_polars, of_pandas, values, wanted  # noqa: F401
+    from . import arrow_plain, arrow_read, arrow_write, foreign, in_pandas, in_polars, of_pandas, unsigned, values, wanted  # noqa: F401
 
     for loaded in list(sys.modules):
         if loaded.partition(".")[0] in hidden:

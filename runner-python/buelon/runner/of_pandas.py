@@ -10,12 +10,15 @@ import sys
 from itertools import chain
 from operator import itemgetter
 
-from . import failures, in_pandas
+from . import failures, in_pandas, unsigned
 
 _EXACT_TIMES = frozenset(("Timestamp", "Timedelta"))
 _NOTHING = frozenset(("NoneType", "NAType", "NaTType"))
 _TIMES = (datetime.date, datetime.time, datetime.timedelta)
 _LISTS = (list, tuple, set)
+
+_ROWS_AT_ONCE = 4_096
+"""Rows whose values are looked at together: few enough to take little memory beside the frame."""
 
 
 def to_arrow(pyarrow, frame):
@@ -37,7 +40,10 @@ def _converted(pyarrow, frame):
     """The table of a frame; None where some column holds values that no type of Arrow has together."""
     try:
         table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    except (pyarrow.ArrowException, OverflowError, TypeError):
+    except OverflowError:
+        wide = _wide(pyarrow, frame)
+        return _converted(pyarrow, _replaced(frame, wide)) if wide else None
+    except (pyarrow.ArrowException, TypeError):
         return None
     types = {}
     for field in in_pandas.came.get():
@@ -53,6 +59,20 @@ def _converted(pyarrow, frame):
     return table
 
 
+def _wide(pyarrow, frame):
+    """Columns of objects with whole numbers that only uint64 holds as columns of that, by their places."""
+    pandas = sys.modules["pandas"]
+    arrays = {
+        place: unsigned.array(pyarrow, _with_none(frame.iloc[:, place], values))
+        for place, values in _objects(frame).items()
+    }
+    return {
+        place: pandas.Series(pandas.arrays.ArrowExtensionArray(array), frame.index)
+        for place, array in arrays.items()
+        if array is not None
+    }
+
+
 def _typed(pyarrow, column, types):
     """The column, of the type that those of its name came with where its values say too little of theirs."""
     kinds, of = pyarrow.types, column.type
@@ -61,9 +81,26 @@ def _typed(pyarrow, column, types):
         return pyarrow.chunked_array([pyarrow.nulls(len(column), pyarrow.null() if came is None else came)])
     if came is not None and kinds.is_decimal(of) and kinds.is_decimal(came):
         return column.cast(came) if of.scale == came.scale and of.precision <= came.precision else column
+    if came is not None and kinds.is_nested(of) and of != came:
+        return _as_it_came(pyarrow, column, came)
     if kinds.is_dictionary(of) and column.null_count:
         return pyarrow.chunked_array([_with_known_codes(pyarrow, chunk) for chunk in column.chunks], type=of)
     return column
+
+
+def _as_it_came(pyarrow, column, came):
+    """A column of nested values, of the type that it came with where that holds the same ones."""
+    chunks = []
+    for start in range(0, len(column), _ROWS_AT_ONCE):
+        try:
+            values = column.slice(start, _ROWS_AT_ONCE).to_pylist()
+        except (OverflowError, ValueError):
+            # Python has no such times.
+            return column
+        chunks.append(_of_type(pyarrow, values, came))
+        if chunks[-1] is None:
+            return column
+    return pyarrow.chunked_array(chunks, type=came)
 
 
 def _with_known_codes(pyarrow, chunk):
@@ -82,7 +119,7 @@ def _columns_that_came(pyarrow, frame):
     fields = [field for field in in_pandas.came.get() if in_pandas.is_held_plain(kinds, field.type)]
     found = {}
     for place, values in _objects(frame).items() if fields else ():
-        values = [value if there else None for value, there in zip(values, frame.iloc[:, place].notna())]
+        values = _with_none(frame.iloc[:, place], values)
         own = [field.type for field in fields if field.name == str(frame.columns[place])]
         maps = [field.type for field in fields if kinds.is_map(field.type)] if _has_pairs(values) else []
         arrays = (_of_type(pyarrow, values, of) for of in dict.fromkeys(own + maps))
@@ -91,6 +128,11 @@ def _columns_that_came(pyarrow, frame):
             told = f"the column `{frame.columns[place]}` came as maps, and its pairs are no longer of {own[0]}"
             print(f"{told}: they are returned as lists", file=sys.stderr, flush=True)
     return {place: array for place, array in found.items() if array is not None}
+
+
+def _with_none(series, values):
+    """The values of a column, None where pandas says that there is none."""
+    return [value if there else None for value, there in zip(values, series.notna())]
 
 
 def _has_pairs(values):
@@ -103,7 +145,14 @@ def _of_type(pyarrow, values, of):
         array = pyarrow.array(values, of)
     except (pyarrow.ArrowException, OverflowError, TypeError, ValueError):
         return None
+    if "not null" in str(of) and _has_nulls(pyarrow, pyarrow.chunked_array([array])):
+        return None
     return array if all(repr(held) == repr(value) for held, value in zip(array.to_pylist(), values)) else None
+
+
+def _has_nulls(pyarrow, column):
+    """Whether a null is inside of its values."""
+    return any(part.null_count or _has_nulls(pyarrow, part) for part in in_pandas.parts(pyarrow, column))
 
 
 def _with_plain(pyarrow, frame, came):

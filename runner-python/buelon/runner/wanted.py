@@ -8,7 +8,7 @@ A parameter without such an annotation gets plain data. The module is imported o
 import importlib
 import types
 
-from .columns import are_exact
+from .columns import are_exact, are_in_64_bits
 from .failures import Failure
 
 _FORMS = {("pandas", "DataFrame"): "pandas", ("polars", "DataFrame"): "polars", ("pyarrow", "Table"): "pyarrow"}
@@ -82,28 +82,37 @@ def of_value(form, value, parameter):
     if form == "pyarrow":
         return module.table({name: _pyarrow_array(module, name, values, parameter) for name, values in columns.items()})
     for name, values in columns.items():
-        mixture = _mixture(values)
-        if mixture:
-            _refuse(form, parameter, f"the column `{name}` has {mixture}, which no column of it holds")
+        unheld = _unheld(values)
+        if unheld:
+            _refuse(form, parameter, f"the column `{name}` has {unheld}")
     try:
-        return module.DataFrame(value, infer_schema_length=None)
+        frame = module.DataFrame(value, infer_schema_length=None)
     except (TypeError, ValueError, OverflowError, module.exceptions.PolarsError) as error:
         _refuse(form, parameter, f"no table can be made of the list that came: {str(error).splitlines()[0]}")
+    from . import in_polars
+
+    return in_polars.in_64_bits(module, frame)
 
 
-def _mixture(values):
-    """What values of one column are, where that is more than one thing: polars would turn them into one another, and not say so."""
+def _unheld(values):
+    """What values of one column are, where no column holds that.
+
+    It may be more than one thing: polars would turn them into one another, and not say so.
+    """
     kinds = {_KIND_WORDS.get(kind, kind.__name__) for kind in map(type, values) if kind is not type(None)}
     if len(kinds) > 1:
-        return f"{' beside '.join(sorted(kinds))} in it"
-    if float in map(type, values) and not are_exact(value for value in values if type(value) is int):
-        return "decimal numbers beside whole ones beyond 53 bits in it"
+        return f"{' beside '.join(sorted(kinds))} in it, which no column of it holds"
+    whole = [value for value in values if type(value) is int]
+    if float in map(type, values) and not are_exact(whole):
+        return "decimal numbers beside whole ones beyond 53 bits in it, which no column of it holds"
+    if whole and not are_in_64_bits(whole):
+        return "whole numbers in it that no 64-bit number holds"
     if kinds == {"lists"}:
-        return _mixture([element for value in values if value is not None for element in value])
+        return _unheld([element for value in values if value is not None for element in value])
     if kinds == {"dicts"}:
         records = [value for value in values if value is not None]
         names = {name: None for record in records for name in record}
-        return next(filter(None, (_mixture([record.get(name) for record in records]) for name in names)), None)
+        return next(filter(None, (_unheld([record.get(name) for record in records]) for name in names)), None)
     return None
 
 
@@ -111,7 +120,14 @@ def _pyarrow_array(pyarrow, name, values, parameter):
     try:
         return pyarrow.array(values)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError) as error:
-        _refuse("pyarrow", parameter, f"the column `{name}` cannot be made one of a table: {error}")
+        from . import unsigned
+
+        array = unsigned.array(pyarrow, values)
+        if array is not None:
+            return array
+        unheld = _unheld(values)
+        what = f"has {unheld}" if unheld else f"cannot be made one of a table: {error}"
+        _refuse("pyarrow", parameter, f"the column `{name}` {what}")
 
 
 def _refuse(form, parameter, what):

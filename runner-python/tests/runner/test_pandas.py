@@ -21,6 +21,7 @@ DAY = datetime.date(2026, 2, 3)
 MOMENT = datetime.datetime(2026, 2, 3, 1, 2, 3, 400_000)
 INSTANT = MOMENT.replace(tzinfo=datetime.timezone.utc)
 MAP = pyarrow.map_(pyarrow.string(), pyarrow.int64())
+DAYS_AND_BYTES = pyarrow.struct([("a", pyarrow.date32()), ("b", pyarrow.uint8())])
 MAPS = [[("k", 2**53 + 1), ("z", None)], None, [], [("q", 1)]]
 NANOSECOND = pandas.Timestamp(1, unit="ns")
 
@@ -204,7 +205,7 @@ def test_nanoseconds_of_times_inside_of_other_values_are_an_error(tmp_path):
     of = pyarrow.struct([("t", pyarrow.time64("ns")), ("n", pyarrow.int64())])
     for values, is_error in (([{"t": 1_000, "n": None}], False), ([{"t": 1_001, "n": None}], True)):
         if is_error:
-            with pytest.raises(Failure, match="nanoseconds"):
+            with pytest.raises(Failure, match="the column `x` .*nanoseconds"):
                 taken(column(values, of), tmp_path)
         else:
             assert taken(column(values, of), tmp_path)["x"][0]["t"] == datetime.time(0, 0, 0, 1)
@@ -234,6 +235,104 @@ def test_a_column_without_values_has_the_type_that_it_came_with(tmp_path, of, va
 def test_a_column_whose_last_row_is_filtered_away_has_the_type_that_it_came_with(tmp_path):
     back = through(column([DAY], pyarrow.date32()), tmp_path, lambda frame: frame[frame.n > 0])
     assert back.schema.types == [pyarrow.int64(), pyarrow.date32()]
+
+
+@pytest.mark.parametrize(
+    ("values", "of"),
+    [
+        ([[decimal.Decimal("1.50")], None, []], pyarrow.list_(pyarrow.decimal128(10, 2))),
+        ([{"x": 1}, {"x": None}, None], pyarrow.struct([("x", pyarrow.int16())])),
+        ([{"x": 1}, {"x": 2}], pyarrow.struct([("x", pyarrow.int16())])),
+        ([{"a": None}, {"a": None}], pyarrow.struct([("a", pyarrow.date32())])),
+        ([{"a": MOMENT.replace(microsecond=0)}], pyarrow.struct([("a", pyarrow.timestamp("s"))])),
+        ([{"a": DAY, "b": datetime.time(1)}], pyarrow.struct([("a", pyarrow.date64()), ("b", pyarrow.time32("s"))])),
+        ([[{"l": [{"a": None, "b": 1}]}]], pyarrow.list_(pyarrow.struct([("l", pyarrow.list_(DAYS_AND_BYTES))]))),
+        ([[0.1, None], [2.5]], pyarrow.list_(pyarrow.float32())),
+        ([{"f": 0.1}, {"f": None}], pyarrow.struct([("f", pyarrow.float32())])),
+        ([[None], []], pyarrow.list_(pyarrow.int8())),
+        ([[1, 2], None], pyarrow.list_(pyarrow.int8(), 2)),
+        ([["a", None], None], pyarrow.large_list(pyarrow.large_string())),
+        ([["a"], ["b", "a"]], pyarrow.list_(pyarrow.dictionary(pyarrow.int8(), pyarrow.string()))),
+        ([[1], [2]], pyarrow.list_(pyarrow.field("item", pyarrow.int32(), nullable=False))),
+        ([[2**64 - 1, None], [1], None], pyarrow.list_(pyarrow.uint64())),
+        ([[[2**64 - 1, None]], [[1]]], pyarrow.list_(pyarrow.list_(pyarrow.uint64()))),
+        ([[1, None]], pyarrow.list_(pyarrow.uint64())),
+    ],
+    ids=str,
+)
+def test_nested_values_keep_the_types_inside_of_them(tmp_path, values, of):
+    table = column(values, of)
+    back = through(table, tmp_path)
+    assert back.schema == table.schema
+    assert back["x"].to_pylist() == table["x"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("of", "values", "found"),
+    [
+        (pyarrow.struct([("x", pyarrow.int16())]), [{"x": 2**20}], "struct<x: int64>"),
+        (pyarrow.struct([("x", pyarrow.int16())]), [{"x": 0.5}], "struct<x: double>"),
+        (pyarrow.struct([("x", pyarrow.int16())]), [{"x": "1"}], "struct<x: string>"),
+        (pyarrow.struct([("x", pyarrow.int16())]), [{"x": 1, "y": None}], "struct<x: int64, y: null>"),
+        (pyarrow.struct([("x", pyarrow.float32())]), [{"x": 0.1}], "struct<x: double>"),
+        (pyarrow.struct([("x", pyarrow.date32())]), [{"x": MOMENT}], "struct<x: timestamp[us]>"),
+        (pyarrow.list_(pyarrow.field("item", pyarrow.int32(), nullable=False)), [[1, None]], "list<item: int64>"),
+        (pyarrow.list_(pyarrow.decimal128(10, 2)), [[decimal.Decimal("1.505")]], "list<item: decimal128(4, 3)>"),
+    ],
+    ids=str,
+)
+def test_nested_values_that_are_others_now_have_the_type_of_those(tmp_path, of, values, found):
+    back = through(pyarrow.table({"x": pyarrow.nulls(1, of)}), tmp_path, lambda frame: frame.assign(x=values))
+    assert str(back["x"].type) == found and back["x"].to_pylist() == values
+
+
+def test_nested_values_of_many_rows_keep_their_types(tmp_path):
+    of = pyarrow.list_(pyarrow.dictionary(pyarrow.int32(), pyarrow.string()))
+    table = column([[f"a{n}"] for n in range(20_000)], of)
+    back = through(table, tmp_path)
+    assert back["x"].type == of and back["x"].to_pylist() == table["x"].to_pylist()
+    # One that is another in the last row has all of them say so.
+    small = column([{"n": 1}] * 5_000, pyarrow.struct([("n", pyarrow.int8())]))
+    changed = through(small, tmp_path, lambda frame: frame.assign(x=[{"n": 1}] * 4_999 + [{"n": 300}]))
+    assert changed["x"].type == pyarrow.struct([("n", pyarrow.int64())])
+
+
+@pytest.mark.parametrize(
+    ("values", "of"),
+    [
+        ([2**64 - 1, None], pyarrow.uint64()),
+        ([[2**64 - 1, None]], pyarrow.list_(pyarrow.uint64())),
+        ([{"n": 2**63, "t": "a"}], pyarrow.struct([("n", pyarrow.uint64()), ("t", pyarrow.string())])),
+    ],
+    ids=str,
+)
+def test_numbers_beyond_63_bits_are_a_column_beside_others(tmp_path, values, of):
+    frame = pandas.DataFrame({"x": pandas.Series(values, dtype=object), "day": [DAY] * len(values)})
+    assert returned(frame, tmp_path).schema.types == [of, pyarrow.date32()]
+
+
+@pytest.mark.parametrize("values", [[2**64], [2**64 - 1, -1], [[2**64 - 1, -1]], [2**64 - 1, 0.5]], ids=str)
+def test_numbers_that_no_column_holds_are_rows(tmp_path, values):
+    frame = pandas.DataFrame({"x": pandas.Series(values, dtype=object)})
+    assert returned(frame, tmp_path) == [{"x": value} for value in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "of", "words"),
+    [
+        ([1], pyarrow.time64("ns"), "non-zero nanoseconds; cast it in the step before, to microseconds or text"),
+        ([{"t": 1}], pyarrow.struct([("t", pyarrow.time64("ns"))]), "nanoseconds; cast .* to microseconds or text"),
+        ([10**8], pyarrow.date32(), "year 275760 is out of range; cast it in the step before, to text"),
+        ([[b"ab"]], pyarrow.list_(pyarrow.binary(2)), "Not implemented.*; cast it in the step before, to text"),
+    ],
+    ids=str,
+)
+def test_a_column_that_pandas_does_not_hold_is_named(tmp_path, values, of, words):
+    dictionary = of_codes([None] * len(values), pyarrow.array(["b", None, "b"]))
+    table = column(values, of).append_column("d", dictionary)
+    with pytest.raises(Failure, match=f"pandas does not hold the column `x` of the type .*{words}") as failure:
+        taken(table, tmp_path)
+    assert failure.value.kind == "input" and "`frame` cannot be read" in failure.value.message
 
 
 def test_decimals_keep_the_digits_that_they_may_have(tmp_path):

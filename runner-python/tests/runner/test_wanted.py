@@ -132,6 +132,63 @@ def test_whole_numbers_of_records_stay_whole_in_every_form():
     assert argument(in_pandas, {"json": [{"n": 1}, {"n": 0.5}]})["n"].dtype == "float64"
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [2**64 - 1, 1],
+        [None, 2**63],
+        [[2**64 - 1, None], [1], None],
+        [{"k": 2**63, "s": "a", "f": 0.5}, {"k": None, "s": None, "f": None}],
+        [[{"k": [2**63]}], [], [{"k": None}]],
+    ],
+    ids=str,
+)
+def test_whole_numbers_beyond_63_bits_are_unsigned_in_every_form(tmp_path, values):
+    def in_pandas(frame: pandas.DataFrame): ...
+
+    def in_polars(frame: polars.DataFrame): ...
+
+    def in_pyarrow(frame: pyarrow.Table): ...
+
+    for step in (in_pandas, in_polars, in_pyarrow):
+        frame = argument(step, {"json": [{"x": value} for value in values]})
+        assert encode.encode(frame, str(tmp_path), 1_000, 10**9)["kind"] == "table"
+        with pyarrow.ipc.open_stream(tmp_path / "value.arrow") as stream:
+            back = stream.read_all()["x"]
+        assert "uint64" in str(back.type) and back.to_pylist() == values
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[2**64], [2**64 - 1, -1], [-(2**63) - 1], [10**40], [[2**64]], [[2**63, -1]], [{"k": 2**64}, {"k": None}]],
+    ids=str,
+)
+def test_whole_numbers_that_no_64_bit_number_holds_are_named(values):
+    def in_pandas(frame: pandas.DataFrame): ...
+
+    def in_polars(frame: polars.DataFrame): ...
+
+    def in_pyarrow(frame: pyarrow.Table): ...
+
+    rows = {"json": [{"n": 1, "x": value} for value in values]}
+    for step in (in_polars, in_pyarrow):
+        with pytest.raises(Failure, match="the column `x` has whole numbers in it that no 64-bit number holds"):
+            argument(step, rows)
+    assert argument(in_pandas, rows)["x"].tolist() == values
+
+
+def test_a_plain_step_hands_unsigned_numbers_on(tmp_path):
+    def step(frame): ...
+
+    def in_pyarrow(frame: pyarrow.Table): ...
+
+    table = pyarrow.table({"u": pyarrow.array([2**64 - 1, None] * 50, pyarrow.uint64())})
+    encode.encode(table, str(tmp_path), 1_000, 10**9)
+    rows = argument(step, {"arrow_file": str(tmp_path / "value.arrow")})
+    place = encode.encode(rows, str(tmp_path), 10**6, 10**9)["place"]
+    assert argument(in_pyarrow, {"json": json.loads(place["json"])}) == table
+
+
 def test_records_of_several_kinds_are_refused_by_parameter_and_column():
     def step(orders: pyarrow.Table): ...
 

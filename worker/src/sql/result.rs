@@ -47,8 +47,9 @@ pub(super) fn write(columns: Vec<Column>, rows: usize, folder: &Path) -> Result<
     for column in columns.iter().filter(|column| column.has_infinity) {
         eprintln!("warning: column `{}` of the result has infinities, which became null", column.name);
     }
-    if columns.iter().any(|column| matches!(&column.values, Values::Mixed(values) if !are_exact(values))) {
-        write_records(columns, rows, &folder.join(JSON_NAME))?.map_err(unwritten)?;
+    let is_mixed = |column: &&Column| matches!(&column.values, Values::Mixed(values) if !are_exact(values));
+    if let Some(mixed) = columns.iter().find(is_mixed).map(|column| column.name.clone()) {
+        write_records(columns, rows, &folder.join(JSON_NAME), &mixed)?.map_err(unwritten)?;
         let place = OutputPlace::JsonFile(JSON_NAME.to_owned());
         return Ok(Output { kind: ValueKind::List, length: Some(rows as u64), place });
     }
@@ -137,14 +138,19 @@ fn real(value: &Value) -> Option<f64> {
     }
 }
 
-/// A list of dicts, written as they are made; the inner result is that of writing the file.
-fn write_records(columns: Vec<Column>, rows: usize, path: &Path) -> Result<std::io::Result<()>, ErrorFrame> {
+/// A list of dicts, written as they are made, because of a column of mixed values; the inner result is that of writing the file.
+fn write_records(
+    columns: Vec<Column>,
+    rows: usize,
+    path: &Path,
+    mixed: &str,
+) -> Result<std::io::Result<()>, ErrorFrame> {
     let (names, columns): (Vec<String>, Vec<Vec<Value>>) =
         columns.into_iter().map(|Column { name, values, .. }| (name, values.into_singles())).unzip();
     let write = |file: &mut dyn Write, row: usize| -> Result<std::io::Result<()>, ErrorFrame> {
         let mut record = serde_json::Map::new();
         for (name, values) in names.iter().zip(&columns) {
-            record.insert(name.clone(), json(name, values.get(row), row)?);
+            record.insert(name.clone(), json(name, values.get(row), row, mixed)?);
         }
         let separator = if row == 0 { "" } else { "," };
         Ok(file.write_all(separator.as_bytes()).and_then(|()| Ok(serde_json::to_writer(file, &record)?)))
@@ -160,7 +166,7 @@ fn write_records(columns: Vec<Column>, rows: usize, path: &Path) -> Result<std::
     Ok(written.and_then(|()| file.write_all(b"]")).and_then(|()| file.flush()))
 }
 
-fn json(column: &str, value: Option<&Value>, row: usize) -> Result<serde_json::Value, ErrorFrame> {
+fn json(column: &str, value: Option<&Value>, row: usize, mixed: &str) -> Result<serde_json::Value, ErrorFrame> {
     match value {
         None | Some(Value::Null) => Ok(serde_json::Value::Null),
         Some(Value::Integer(number)) => Ok((*number).into()),
@@ -168,8 +174,13 @@ fn json(column: &str, value: Option<&Value>, row: usize) -> Result<serde_json::V
         Some(Value::Real(number)) => Ok(serde_json::Value::from(*number)),
         Some(Value::Text(text)) => Ok(text.as_str().into()),
         Some(Value::Blob(_)) => {
-            let message = format!("column `{column}` of the result holds blobs among other values, in [{row}]");
-            Err(failure(ErrorKind::Value, format!("{message}; return hex(…) of them")))
+            let blobs = format!("column `{column}` of the result holds blobs, as in [{row}]");
+            let message = match column == mixed {
+                true => format!("{blobs}, among other values, which no table holds"),
+                false => format!("{blobs}, and column `{mixed}` values of several types, which no table holds"),
+            };
+            let hint = format!("return values of one type in `{mixed}`, or hex(…) of the blobs");
+            Err(failure(ErrorKind::Value, format!("{message}; {hint}")))
         }
     }
 }

@@ -191,6 +191,14 @@ async fn tables_for_words_and_ranges_are_there() {
     assert_eq!(fleet.value(sqlite(ranges)).await, r#"[{"id":2}]"#);
 }
 
+#[tokio::test]
+async fn there_are_functions_for_what_is_computed() {
+    let fleet = Fleet::start();
+    let sql = "SELECT sqrt(16.0) AS root, pow(2, 10) AS power, floor(2.7) AS floor, round(pi(), 4) AS pi, median(column1) AS median FROM (VALUES (1), (2), (9))";
+    let expected = r#"[{"root":4.0,"power":1024.0,"floor":2.0,"pi":3.1416,"median":2.0}]"#;
+    assert_eq!(fleet.value(sqlite(sql)).await, expected);
+}
+
 /// The programs that stay and fork themselves for the SQL steps of a fleet.
 fn programs(fleet: &Fleet) -> Vec<i32> {
     let folder = fleet.folder.path().to_str().unwrap();

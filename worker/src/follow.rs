@@ -18,10 +18,10 @@ const LOOK_EVERY_MAX: Duration = Duration::from_secs(1);
 const LOOKS_OF_TIME: u32 = 10;
 
 impl<H: Hub> Attempts<H> {
-    /// Follows the table that a step writes, as soon as there is something of it, for as long as it is polled. SQLite's steps write
-    /// theirs when all of it is known, and users' code may do with files what it likes.
+    /// Follows the table that a SQL step writes, as soon as there is something of it, for as long as it is polled. Users' code may do
+    /// with files what it likes.
     pub(crate) async fn follow(&self, assignment: &Assignment<'_>, following: &mut Option<Following>) -> Infallible {
-        let is_followed = matches!(assignment.step.language, Language::Duckdb | Language::Postgres);
+        let is_followed = assignment.step.language != Language::Python;
         let (folder, start) = (assignment.scratch.values(), Instant::now());
         while is_followed && following.is_none() {
             let pause = (start.elapsed() / LOOKS_OF_TIME).clamp(LOOK_EVERY, LOOK_EVERY_MAX);

@@ -70,6 +70,14 @@ impl Values {
 }
 
 impl Values {
+    /// A finished piece, while all values are of one type.
+    pub(super) fn piece(&self, number: usize) -> Option<&ArrayRef> {
+        match self {
+            Self::Alike(pieces) => pieces.finished.get(number),
+            Self::Mixed(_) => None,
+        }
+    }
+
     /// Value by value.
     pub(super) fn into_singles(self) -> Vec<Value> {
         match self {

@@ -10,6 +10,7 @@
 mod arrow_cells;
 mod cell;
 mod column;
+mod draft;
 mod duckdb;
 mod input;
 mod memory;

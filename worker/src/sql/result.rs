@@ -8,14 +8,14 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_array::{ArrayRef, Float64Array, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use bucket::table::PAGE;
 use protocol::frame::{ErrorFrame, Output, OutputPlace};
 use protocol::{ErrorKind, ValueKind};
 use rusqlite::types::Value;
 
 use super::column::{PIECE_ROWS, Values};
+use super::draft::Draft;
 use super::{failure, unwritten};
 
 /// Name of the file for a table.
@@ -42,45 +42,40 @@ struct Typed {
     pieces: Vec<ArrayRef>,
 }
 
-/// Writes the result, of `rows` rows, into `folder`.
-pub(super) fn write(columns: Vec<Column>, rows: usize, folder: &Path) -> Result<Output, ErrorFrame> {
+/// Writes the result, of `rows` rows, into `folder`, as far as that has not been done.
+pub(super) fn write(columns: Vec<Column>, rows: usize, folder: &Path, draft: Draft) -> Result<Output, ErrorFrame> {
     for column in columns.iter().filter(|column| column.has_infinity) {
         eprintln!("warning: column `{}` of the result has infinities, which became null", column.name);
     }
     let is_mixed = |column: &&Column| matches!(&column.values, Values::Mixed(values) if !are_exact(values));
     if let Some(mixed) = columns.iter().find(is_mixed).map(|column| column.name.clone()) {
+        draft.remove();
         write_records(columns, rows, &folder.join(JSON_NAME), &mixed)?.map_err(unwritten)?;
         let place = OutputPlace::JsonFile(JSON_NAME.to_owned());
         return Ok(Output { kind: ValueKind::List, length: Some(rows as u64), place });
     }
-    write_table(columns, rows, &folder.join(ARROW_NAME)).map_err(unwritten)?;
+    write_table(columns, rows, &folder.join(ARROW_NAME), draft).map_err(unwritten)?;
     let place = OutputPlace::ArrowFile(ARROW_NAME.to_owned());
     Ok(Output { kind: ValueKind::Table, length: Some(rows as u64), place })
 }
 
-fn write_table(columns: Vec<Column>, rows: usize, path: &Path) -> Result<(), ArrowError> {
+fn write_table(columns: Vec<Column>, rows: usize, path: &Path, draft: Draft) -> Result<(), ArrowError> {
     let (names, columns): (Vec<String>, Vec<Typed>) = columns
         .into_iter()
         .map(|Column { name, declared, values, .. }| (name, typed(values, declared.as_deref())))
         .unzip();
     let field = |(name, column): (&String, &Typed)| Field::new(name, column.data_type.clone(), true);
     let schema = Arc::new(Schema::new(names.iter().zip(&columns).map(field).collect::<Vec<Field>>()));
-    let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut writer = arrow_ipc::writer::StreamWriter::try_new(file, &schema)?;
-    for start in (0..rows.max(1)).step_by(PIECE_ROWS) {
+    let mut table = draft.of(&schema)?;
+    for start in (table.count * PIECE_ROWS..rows.max(1)).step_by(PIECE_ROWS) {
         let count = PIECE_ROWS.min(rows - start);
         let arrays = columns.iter().map(|column| match column.pieces.get(start / PIECE_ROWS) {
             Some(piece) => Arc::clone(piece),
             None => new_null_array(&column.data_type, count),
         });
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.collect(), &options)?;
-        for piece in bucket::table::cut(&batch, PAGE) {
-            writer.write(&piece)?;
-        }
+        table.write(arrays.collect(), count)?;
     }
-    writer.finish()?;
-    Ok(writer.into_inner()?.flush()?)
+    table.finish(path)
 }
 
 /// Mixed values come here only where all are exact as decimal numbers.

@@ -8,8 +8,9 @@ use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Batch, Connection, Statement};
 
-use super::column::{NotText, Values};
-use super::input::{self, Rows, Shape, Sink};
+use super::column::{NotText, PIECE_ROWS, Values};
+use super::draft::Draft;
+use super::input::{self, Shape, Sink};
 use super::result::{self, Column};
 use super::sqlite_guard::Guard;
 use super::{Engine, Sql, failure, sqlite_fault as fault, sqlite_scan as scan, too_large};
@@ -19,16 +20,16 @@ pub(super) struct Sqlite;
 
 impl Engine for Sqlite {
     fn run(&self, frame: &StartFrame, sql: &Sql<'_>) -> Result<Output, ErrorFrame> {
-        let (columns, rows) = match scanned(frame, sql) {
+        let Rows { columns, count, draft } = match scanned(frame, sql) {
             Some(result) => result?,
             None => loaded(frame, sql)?,
         };
-        result::write(columns, rows, &frame.values)
+        result::write(columns, count, &frame.values, draft)
     }
 }
 
 /// The result of a query over inputs that are read as it goes; `None` where the inputs must be made tables.
-fn scanned(frame: &StartFrame, sql: &Sql<'_>) -> Option<Result<(Vec<Column>, usize), ErrorFrame>> {
+fn scanned(frame: &StartFrame, sql: &Sql<'_>) -> Option<Result<Rows, ErrorFrame>> {
     let tables = scan::tables(named(frame))?;
     let mut connection = Connection::open_in_memory().ok()?;
     scan::register(&connection, &tables).ok()?;
@@ -37,7 +38,7 @@ fn scanned(frame: &StartFrame, sql: &Sql<'_>) -> Option<Result<(Vec<Column>, usi
     if !scan::is_single_pass(&connection, sql.text) {
         return None;
     }
-    let result = execute(&connection, sql, &guard, frame.value_bytes_max);
+    let result = execute(&connection, sql, &guard, frame);
     tables.iter().for_each(|table| table.warn());
     Some(match tables.iter().find_map(|table| table.fault()) {
         Some(fault) => Err(fault),
@@ -46,13 +47,13 @@ fn scanned(frame: &StartFrame, sql: &Sql<'_>) -> Option<Result<(Vec<Column>, usi
 }
 
 /// The result of statements over inputs that are made tables.
-fn loaded(frame: &StartFrame, sql: &Sql<'_>) -> Result<(Vec<Column>, usize), ErrorFrame> {
+fn loaded(frame: &StartFrame, sql: &Sql<'_>) -> Result<Rows, ErrorFrame> {
     let mut connection = Connection::open_in_memory().map_err(|error| fault::of_step(&error, sql))?;
     let unknown = load(&mut connection, named(frame))?;
     let guard = Guard::default();
     guard.set(&mut connection).map_err(|error| fault::of_step(&error, sql))?;
     // With its end goes what the result was made from.
-    execute(&connection, sql, &guard, frame.value_bytes_max).map_err(|error| fault::explain(error, &unknown))
+    execute(&connection, sql, &guard, frame).map_err(|error| fault::explain(error, &unknown))
 }
 
 /// The inputs, and the names of their tables.
@@ -105,7 +106,13 @@ impl<'database> Loader<'database> {
     }
 
     /// Puts the rows from `start` on into the table, as many as `insert` takes.
-    fn put(&self, insert: &mut Statement<'_>, rows: &impl Rows, start: usize, count: usize) -> Result<(), ErrorFrame> {
+    fn put(
+        &self,
+        insert: &mut Statement<'_>,
+        rows: &impl input::Rows,
+        start: usize,
+        count: usize,
+    ) -> Result<(), ErrorFrame> {
         let refused = |error: rusqlite::Error| fault::of_input(self.table, &error);
         let mut place = 0;
         for row in start..start + count {
@@ -142,7 +149,7 @@ impl Sink for Loader<'_> {
         Ok(())
     }
 
-    fn rows(&mut self, rows: &impl Rows) -> Result<(), ErrorFrame> {
+    fn rows(&mut self, rows: &impl input::Rows) -> Result<(), ErrorFrame> {
         let at_once = ROWS_AT_ONCE.min(VALUES_AT_ONCE / self.columns.max(1)).max(1);
         let mut start = 0;
         if rows.count() >= at_once {
@@ -189,15 +196,18 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Runs all statements; the columns of the last one, and the number of its rows.
-fn execute(
-    connection: &Connection,
-    sql: &Sql<'_>,
-    guard: &Guard,
-    bytes_max: u64,
-) -> Result<(Vec<Column>, usize), ErrorFrame> {
+/// What a statement returned.
+struct Rows {
+    columns: Vec<Column>,
+    count: usize,
+    draft: Draft,
+}
+
+/// Runs all statements; what the last one returned.
+fn execute(connection: &Connection, sql: &Sql<'_>, guard: &Guard, frame: &StartFrame) -> Result<Rows, ErrorFrame> {
+    let bytes_max = frame.value_bytes_max;
     let mut batch = Batch::new(connection, sql.text);
-    let (mut last, mut count) = (Vec::new(), 0);
+    let (mut last, mut count, mut draft) = (Vec::new(), 0, Draft::new(&frame.values));
     for number in 0.. {
         let refused = |error: rusqlite::Error| fault::of_guarded(&error, sql, guard, number);
         let Some(mut statement) = batch.next().map_err(refused)? else { break };
@@ -206,6 +216,7 @@ fn execute(
         }
         last = columns(&statement);
         count = 0;
+        draft = Draft::new(&frame.values);
         let mut bytes = 0;
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(refused)? {
@@ -219,10 +230,13 @@ fn execute(
             if bytes > bytes_max {
                 return Err(too_large(bytes_max));
             }
+            if count % PIECE_ROWS == 0 {
+                draft.add(&last);
+            }
         }
     }
     check_names(&last)?;
-    Ok((last, count))
+    Ok(Rows { columns: last, count, draft })
 }
 
 /// The error of a `?` or `:name` that nobody gives a value.

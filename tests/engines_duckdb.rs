@@ -223,19 +223,25 @@ fn large_tables_go_through(mut fleet: Fleet) {
 #[test]
 fn a_large_result_is_stored_as_it_is_written_and_is_what_the_query_returned() {
     let mut fleet = fleet().with("BUE_LOG", "bue_bucket=debug");
-    let rows = "SELECT range AS n, sha256(range::text) AS text, range * 2 AS twice FROM range(1500000)";
-    let sums = "SELECT count(*) AS rows, sum(n)::bigint AS n, sum(length(text))::bigint AS letters FROM t";
-    let text = format!(
-        "rows:\n    duckdb\n    t\n    `{rows}`\nsums:\n    duckdb\n    t\n    `{sums}`\np = | rows | sums\np()\n"
-    );
-    fleet.write("x.bue", &text);
-    let ended = fleet.bue(&["run", "x.bue", "--json"]).expect(0).says(&["the table was stored as it was written"]);
-    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(
-        document["results"][0]["value"],
-        json!([{"rows": 1_500_000, "n": 1_124_999_250_000_i64, "letters": 96_000_000}]),
-        "{document:#}"
-    );
+    let sums = "SELECT count(*) AS rows, sum(n) AS n, sum(length(text)) AS letters FROM t";
+    let cases = [
+        ("duckdb", 1_500_000_i64, "SELECT range AS n, sha256(range::text) AS text FROM range(1500000)"),
+        (
+            "sqlite3",
+            300_000,
+            "WITH RECURSIVE r(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM r LIMIT 300000) SELECT n, printf('%064d', n) AS text FROM r",
+        ),
+    ];
+    for (engine, count, rows) in cases {
+        let step = |name: &str, sql: &str| format!("{name}:\n    {engine}\n    t\n    `{sql}`\n");
+        let steps = step("rows", rows) + &step("sums", sums);
+        fleet.write("x.bue", &format!("{steps}p = | rows | sums\np()\n"));
+        let ended = fleet.bue(&["run", "x.bue", "--json"]).expect(0);
+        let ended = ended.says(&["the table was stored as it was written"]);
+        let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let expected = json!([{"rows": count, "n": count * (count - 1) / 2, "letters": count * 64}]);
+        assert_eq!(document["results"][0]["value"], expected, "{document:#}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) struct Draft {
 
 enum State {
     Begin,
-    Written(Pieces),
+    Written(Box<Pieces>),
     GivenUp,
 }
 
@@ -43,12 +43,12 @@ impl Draft {
     /// Writes the next piece of each column, which has just been finished.
     pub(super) fn add(&mut self, columns: &[Column]) {
         let pieces = match std::mem::replace(&mut self.state, State::GivenUp) {
-            State::Begin => self.begin(columns),
+            State::Begin => self.begin(columns).map(Box::new),
             State::Written(pieces) => Some(pieces),
             State::GivenUp => return,
         };
         match pieces.and_then(|pieces| pieces.with_next(columns)) {
-            Some(pieces) => self.state = State::Written(pieces),
+            Some(pieces) => self.state = State::Written(Box::new(pieces)),
             None => self.remove(),
         }
     }
@@ -66,7 +66,7 @@ impl Draft {
     /// What is written of a table with these columns, where it is that; a new one, where it is not.
     pub(super) fn of(self, schema: &Arc<Schema>) -> Result<Pieces, ArrowError> {
         match self.state {
-            State::Written(pieces) if pieces.schema == *schema => Ok(pieces),
+            State::Written(pieces) if pieces.schema == *schema => Ok(*pieces),
             _ => Pieces::create(&self.path, schema),
         }
     }

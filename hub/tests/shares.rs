@@ -58,11 +58,12 @@ async fn a_worker_that_waits_for_work_is_alive_by_its_beats_alone(on: On) {
     let lease = rig.next_of("a").await;
     let given = rig.lease_beating(WORKER, &[&lease], Duration::from_millis(3_500)).await;
     assert!(given.is_empty(), "{given:?}");
-    // Frozen, its request stays open until it is missed. What it had is given to another one, although that asked later.
-    let (frozen, again) = tokio::join!(rig.lease_as(WORKER, &["default"], 1, Duration::from_secs(20)), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        rig.lease_beating(OTHER, &[], Duration::from_secs(20)).await
-    });
+    // Frozen, its request stays open until it is missed. What it had is given to another one, although that asks after it.
+    let (frozen, again) = tokio::join!(
+        biased;
+        rig.lease_as(WORKER, &["default"], 1, Duration::from_secs(20)),
+        rig.lease_beating(OTHER, &[], Duration::from_secs(20)),
+    );
     assert!(frozen.is_empty(), "{frozen:?}");
     assert_eq!(again.iter().map(|lease| (lease.job, lease.attempt)).collect::<Vec<_>>(), [(lease.job, 2)]);
     assert_eq!(rig.settle(&lease, success("1")).await, Settled::Stale);

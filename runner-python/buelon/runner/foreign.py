@@ -155,7 +155,29 @@ def _write_records(frame, path):
 
 
 def _rows_of_pandas(frame):
-    return [{str(name): item for name, item in row.items()} for row in frame.astype(object).to_dict("records")]
+    rows = [{str(name): item for name, item in row.items()} for row in frame.astype(object).to_dict("records")]
+    numpy = sys.modules.get("numpy")
+    objects = [str(name) for name, dtype in zip(frame.columns, frame.dtypes) if str(dtype) == "object"]
+    for row in rows if numpy is not None else ():
+        for name in objects:
+            if type(row[name]) in _HOLDERS or isinstance(row[name], numpy.ndarray):
+                row[name] = _with_lists(numpy, row[name])
+    return rows
+
+
+_HOLDERS = (list, tuple, dict)
+
+
+def _with_lists(numpy, value):
+    """The value with lists for the arrays that pandas makes of those of Arrow, wherever they are in it."""
+    if isinstance(value, numpy.ndarray):
+        # Python's own times do not hold those of arrays.
+        value = list(value) if value.dtype.kind in "mM" else value.tolist()
+    if type(value) is dict:
+        return {key: _with_lists(numpy, item) for key, item in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return [_with_lists(numpy, item) for item in value]
+    return value
 
 
 def _records(value):

@@ -113,6 +113,36 @@ def test_maps_beside_values_of_several_kinds_are_dicts_of_their_rows(tmp_path):
     assert [row["z"] for row in rows] == [1, "a", None, 0.5]
 
 
+LISTS = [
+    ([[1, 2], None, []], pyarrow.list_(pyarrow.int64())),
+    ([[[1], None], None, []], pyarrow.list_(pyarrow.list_(pyarrow.int64()))),
+    ([{"a": [0.5]}, None, {"a": None}], pyarrow.struct([("a", pyarrow.list_(pyarrow.float64()))])),
+    ([["x", None], None, []], pyarrow.list_(pyarrow.string())),
+]
+
+
+@pytest.mark.parametrize("values, of", LISTS, ids=str)
+def test_lists_of_arrow_beside_values_of_several_kinds_are_lists(tmp_path, values, of):
+    table = pyarrow.table({"c": pyarrow.array(values, of)})
+    rows = through(table, tmp_path, lambda frame: frame.assign(m=[1, "x", None]))
+    assert rows == [{"c": value, "m": other} for value, other in zip(values, [1, "x", None])]
+
+
+def test_times_in_lists_beside_values_of_several_kinds_are_text(tmp_path):
+    table = pyarrow.table({"c": pyarrow.array([[MOMENT], [None]], pyarrow.list_(pyarrow.timestamp("us")))})
+    rows = through(table, tmp_path, lambda frame: frame.assign(m=[1, "x"]))
+    assert rows == [{"c": [MOMENT.isoformat()], "m": 1}, {"c": [None], "m": "x"}]
+
+
+def test_a_number_that_no_longer_fits_its_list_is_a_list_of_dicts(tmp_path):
+    def change(frame):
+        frame.at[1, "c"] = ["x"]
+        return frame
+
+    table = pyarrow.table({"c": pyarrow.array([[1], [2]], pyarrow.list_(pyarrow.int64()))})
+    assert through(table, tmp_path, change) == [{"c": [1]}, {"c": ["x"]}]
+
+
 def test_pairs_that_are_no_longer_those_of_the_map_are_told(tmp_path, capsys):
     rows = through(column(MAPS, MAP), tmp_path, lambda frame: frame.assign(x=[[("k", 0.5)], None, None, None]))
     assert rows[0] == {"n": 0, "x": [["k", 0.5]]}

@@ -310,7 +310,7 @@ fn what_is_in_a_null_of_structs_is_null_in_every_engine() {
 }
 
 #[test]
-fn a_process_that_waits_for_its_step_has_imported_what_starts_threads() {
+fn a_step_finds_polars_imported_although_it_starts_threads() {
     let python = venv::python();
     let folder = Path::new(&python).ancestors().nth(2).unwrap().to_string_lossy();
     let mut fleet = Fleet::empty().with("BUE_PYTHON", &python).with("BUE_STEP_READABLE", &folder).start(1);

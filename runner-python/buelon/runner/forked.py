@@ -36,11 +36,14 @@ class Step:
         self._practice = frames.to_line({**launch, "bounds": self._bounds.now()})
         self._prepared = None
         self._waiting = None
+        self._begun = None
 
-    def prepare(self, after_fork, waiting):
-        """Has each process call the one, where it is anything, before its step, and each that has time the other."""
+    def prepare(self, after_fork, waiting, begin):
+        """What each process calls as soon as it is there, what one calls that has time, and what each calls right before its step,
+        with the environment of that; None where there is nothing."""
         self._prepared = after_fork
         self._waiting = waiting
+        self._begun = begin
 
     def become(self, descriptors, cell, ready, highest, has_time=False):
         """In the new process: never returns. ``highest`` is the highest descriptor that may be open."""
@@ -62,6 +65,8 @@ class Step:
                 if self._waiting is not None and not _comes_soon():
                     self._waiting()
             frame = self._settle_in(self._listen())
+            if self._begun is not None:
+                self._begun()
             start.run_and_exit(streams.Channel(_ANSWER), frame)
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)

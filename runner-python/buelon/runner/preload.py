@@ -8,9 +8,11 @@ nothing is forked.
 
 import _signal as signal
 import os
+import select
 import sys
 
 from . import failures
+from .beginnings import Beginnings
 
 _QUIET_THREADS = ("jemalloc_bg_thd",)
 """Threads that their library ends before a fork and begins again when it needs them."""
@@ -20,6 +22,8 @@ _BLAS = "OPENBLAS_NUM_THREADS"
 
 _TRY_S = 60
 """Longest time to find out what a module needs; who takes longer has it ended by the system."""
+_LOOKS, _LOOK_EVERY_MS = 20, 5
+"""How often threads are looked for before they count as ones that stay."""
 
 
 class Preload:
@@ -33,6 +37,7 @@ class Preload:
         self._limits = None
         """Of memory, from before it was bounded."""
         self._late = []
+        self._beginnings = Beginnings()
 
     def bound(self, data_bytes):
         """Bounds what may be taken for modules, as each step is bounded that loads them itself."""
@@ -63,6 +68,10 @@ class Preload:
         if limits is not None:
             _set_limits(limits)
 
+    def begin(self):
+        """What a fork does so that it has what modules begin that are there; None where there is nothing."""
+        return self._beginnings.begin if self._beginnings else None
+
     def keep_free(self, names):
         """Names that a step finds in its bundle first: no module here may have taken them."""
         self._own.update(names)
@@ -78,9 +87,14 @@ class Preload:
             return None
         bounded = _BLAS in os.environ
         os.environ.setdefault(_BLAS, "1")
-        _import(name)
+        put_off = len(self._beginnings)
+        with self._beginnings:
+            is_there = _import(name)
         if not bounded:
             del os.environ[_BLAS]
+        if not is_there and len(self._beginnings) > put_off:
+            # It may have missed what it did not begin.
+            return "late", "cannot be imported in part"
         return self._fault()
 
     def _fault(self):
@@ -91,7 +105,7 @@ class Preload:
             return "unfit", "starts processes when it is imported"
         if _descriptors() - self._descriptors:
             return "unfit", "opens files or connections when it is imported"
-        if _threads():
+        if _threads_stay():
             return "late", "starts threads when it is imported"
         return None
 
@@ -119,10 +133,12 @@ def _needs(name):
 
 
 def _import(name):
+    """Whether it can be imported."""
     try:
         __import__(name)
     except BaseException:
-        pass  # That it asks to end this interpreter is no reason to. The step that needs it says what is wrong.
+        return False  # That it asks to end this interpreter is no reason to. The step that needs it says what is wrong.
+    return True
 
 
 def _bound(data_bytes):
@@ -145,6 +161,16 @@ def after_fork():
     numbers = sys.modules.get("numpy.random")
     # Its other generators, and those of Python, see to this themselves.
     return getattr(numbers, "seed", None)
+
+
+def _threads_stay():
+    """Whether there are threads that would be missing in a fork. Some end at once, some have no name of their own yet."""
+    return all(_threads() and _pause() for _ in range(_LOOKS)) and bool(_threads())
+
+
+def _pause():
+    select.poll().poll(_LOOK_EVERY_MS)
+    return True
 
 
 def _threads():

@@ -188,7 +188,7 @@ class _Server:
                 return False
         else:
             _share()
-            self._step.prepare(preload.after_fork(), self._preload.late())
+            self._step.prepare(preload.after_fork(), self._preload.late(), self._preload.begin())
             count, data_bytes = self._preload.finish()
             self._say(f"loaded {count} {data_bytes}")
         return True

@@ -37,6 +37,33 @@ def worker(tmp_path):
     worker.close()
 
 
+@pytest.fixture
+def polars_worker(tmp_path):
+    site = next(path for path in sys.path if os.path.isdir(os.path.join(path, "polars")))
+    worker = Worker(tmp_path, f"import sys; sys.path.append({site!r}); ")
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def faked(tmp_path):
+    """Starts interpreters that find modules of these texts before all others."""
+    workers = []
+
+    def start(texts):
+        library = tmp_path / f"library_{len(workers)}"
+        for name, text in texts.items():
+            path = library / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        workers.append(Worker(tmp_path, f"import sys; sys.path.insert(0, {str(library)!r}); "))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.close()
+
+
 def loaded(worker, *names, own=(), late=()):
     """What the interpreter says when it is told to load these, and others in forks that wait."""
     loads = [f"load {name}" for name in names] + [f"late {name}" for name in late]
@@ -107,6 +134,67 @@ def test_a_fork_that_waits_for_its_step_has_what_only_starts_threads_and_others_
     assert returned(worker, code, order="early", is_there=True) == [True, True, False, False, 2, limit]
     # What it needs of the standard library is there in all.
     assert returned(worker, code) == [True, True, False, False, 2, limit]
+
+
+def test_polars_is_there_in_all_forks_with_the_thread_that_it_begins(polars_worker):
+    assert loaded(polars_worker, "polars").startswith("loaded ")
+    code = (
+        "import sys\nhad = 'polars' in sys.modules\nimport os, polars, time\n"
+        "def thread():\n"
+        "    for _ in range(500):\n"
+        "        names = [open(f'/proc/self/task/{task}/comm').read() for task in os.listdir('/proc/self/task')]\n"
+        "        if any(name.startswith('polars-ooc') for name in names): return True\n"
+        "        time.sleep(0.02)\n"
+        "def step():\n"
+        "    begun = thread()\n"
+        "    frame = polars.DataFrame({'n': range(1000)})\n"
+        "    lazy = frame.lazy().group_by(polars.col('n') % 3).agg(polars.col('n').sum().alias('sum'))\n"
+        "    sums = [int(lazy.collect(engine=engine)['sum'].sum()) for engine in ('in-memory', 'streaming')]\n"
+        "    return [had, begun, sums, polars.thread_pool_size(), frame.sample(5)['n'].to_list()]"
+    )
+    for order in ("fork", "early"):
+        had, begun, sums, threads, first = returned(polars_worker, code, order=order, variables={"POLARS_MAX_THREADS": "3"})
+        # It looks at the variables of the step, not at those of who imported it.
+        assert (had, begun, sums, threads) == (True, True, [499_500, 499_500], 3)
+        assert first != returned(polars_worker, code, order=order)[-1]
+
+
+FAKE_POLARS = {
+    "polars/_plr": "begun = []\ndef __register_startup_deps(word): begun.append(word)",
+    "polars/__init__": "from polars._plr import __register_startup_deps\n__register_startup_deps('deps')\n",
+}
+
+
+def test_what_a_module_begins_is_begun_once_in_each_fork(faked):
+    worker = faked(FAKE_POLARS)
+    assert loaded(worker, "polars") == "loaded 2"
+    code = (
+        "import polars._plr\nasked = getattr(polars._plr, '__register_startup_deps')\n"
+        "def step(): return [polars._plr.begun, asked.__name__]"
+    )
+    for _ in range(2):
+        assert returned(worker, code) == [["deps"], "__register_startup_deps"]
+
+
+def test_a_module_that_needs_what_it_begins_is_loaded_late(faked):
+    needs = "from polars import _plr\nif not _plr.begun: raise ImportError('it has not begun')\n"
+    texts = {**FAKE_POLARS, "polars/__init__": FAKE_POLARS["polars/__init__"] + needs}
+    assert loaded(faked(texts), "polars") == "late polars cannot be imported in part"
+    worker = faked(texts)
+    assert loaded(worker, late=("polars",)) == "loaded 1"
+    assert returned(worker, "import polars._plr\ndef step(): return polars._plr.begun") == ["deps"]
+
+
+def test_what_a_module_cannot_begin_ends_no_fork(faked):
+    texts = {**FAKE_POLARS, "polars/_plr": "def __register_startup_deps(word): raise SystemExit('no')"}
+    worker = faked(texts)
+    assert loaded(worker, "polars") == "loaded 2"
+    assert returned(worker, "def step(): return 'all the same'") == "all the same"
+
+
+def test_threads_that_end_at_once_are_no_obstacle(faked):
+    worker = faked({"short": "import threading, time\nthreading.Thread(target=time.sleep, args=(0.02,)).start()"})
+    assert loaded(worker, "short").startswith("loaded ")
 
 
 def test_no_library_begins_threads_for_its_arithmetic_and_a_step_does_not_see_how(worker):

@@ -27,12 +27,12 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=theirs, start_new_session=True)
         theirs.close()
 
-    def fork(self, code, log=2, order="fork", is_there=False, ready=None):
+    def fork(self, code, log=2, order="fork", is_there=False, ready=None, variables=None):
         """Starts a step; its process and the end of its output. The step is there before its process, or comes when that is ready."""
         stdin, feed = os.pipe()
         answer, stdout = os.pipe()
         if is_there:
-            os.write(feed, self.input(code))
+            os.write(feed, self.input(code, variables))
         socket.send_fds(self.control, [f"{order} 7 0".encode()], [stdin, stdout, log])
         os.close(stdin)
         os.close(stdout)
@@ -41,12 +41,12 @@ class Worker:
         if ready is not None:
             until(f"process {pid} is ready", lambda: ready(int(pid)))
         if not is_there:
-            os.write(feed, self.input(code))
+            os.write(feed, self.input(code, variables))
         os.close(feed)
         return int(pid), answer
 
-    def input(self, code):
-        launch = {"folder": str(self.folder), "environment": {"ONLY": "this"}}
+    def input(self, code, variables=None):
+        launch = {"folder": str(self.folder), "environment": {"ONLY": "this", **(variables or {})}}
         start = {
             "protocol": 1,
             "step": "work",

@@ -10,6 +10,8 @@ from . import columns, failures
 _BATCH_ROWS_MAX = 16_384
 _BATCH_BYTES_MAX = 1 << 20
 """Size of one batch, by what rows take on the average: whoever reads a table holds a batch of it in memory. A stored one is no larger."""
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+"""How a stream ends."""
 
 
 def plain(value):
@@ -52,8 +54,12 @@ def write_table(value, path):
         return _write_arrow(arrow, path)
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(value, polars.DataFrame):
-        with open(path, "wb") as file:
-            _write_polars(polars, value, file)
+        # polars writes past any buffer of Python's.
+        with open(path, "w+b", buffering=0) as file:
+            try:
+                _write_polars(polars, value, file)
+            except OSError as error:
+                raise _numbered(error) from None
         return value.height
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
@@ -82,23 +88,41 @@ def _batch_rows(rows, size_bytes):
 
 
 def _write_polars(polars, frame, file):
-    """One stream of small batches: polars itself writes a frame as one batch, and a batch is read whole."""
-    import io
+    """One stream of small batches: polars itself writes a frame as one batch, and a batch is read whole.
+
+    It writes each part to the file by itself, as a stream. The schema at the begin of that comes to lie over the end of the part
+    before, which is then put right.
+    """
     import struct
 
     from . import in_polars
 
-    end = b"\xff\xff\xff\xff\0\0\0\0"
     in_polars.refuse_formless(frame)
     rows = _batch_rows(frame.height, frame.estimated_size())
+    end, schema_bytes = 0, 0
     for start in range(0, max(frame.height, 1), rows):
-        part = io.BytesIO()
-        frame.slice(start, rows).write_ipc_stream(part, compat_level=polars.CompatLevel.oldest())
-        stream = part.getvalue()
-        # Each part has the same schema before its batches, which a stream has once.
-        begin = 8 + struct.unpack_from("<i", stream, 4)[0] if start else 0
-        file.write(stream[begin : -len(end)] if stream.endswith(end) else stream[begin:])
-    file.write(end)
+        begin = end - schema_bytes
+        file.seek(begin)
+        covered = file.read(schema_bytes)
+        file.seek(begin)
+        frame.slice(start, rows).write_ipc_stream(file, compat_level=polars.CompatLevel.oldest())
+        end = file.tell()
+        file.seek(end - len(_END))
+        end -= len(_END) if file.read(len(_END)) == _END else 0
+        file.seek(begin)
+        if covered:
+            file.write(covered)
+        else:
+            schema_bytes = 8 + struct.unpack("<ii", file.read(8))[1]
+    file.seek(end)
+    file.write(_END)
+
+
+def _numbered(error):
+    """The system's error as Python has it: polars tells its number in the text alone."""
+    _, found, number = str(error).rpartition("(os error ")
+    number = number.rstrip(")")
+    return OSError(int(number), str(error)) if error.errno is None and found and number.isdigit() else error
 
 
 def _arrow_table(value):

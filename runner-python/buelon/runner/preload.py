@@ -11,7 +11,7 @@ import os
 import select
 import sys
 
-from . import failures
+from . import companions, failures
 from .beginnings import Beginnings
 
 _QUIET_THREADS = ("jemalloc_bg_thd",)
@@ -90,6 +90,7 @@ class Preload:
         put_off = len(self._beginnings)
         with self._beginnings:
             is_there = _import(name)
+            companions.load()
         if not bounded:
             del os.environ[_BLAS]
         if not is_there and len(self._beginnings) > put_off:

@@ -44,7 +44,7 @@ import os
 import select
 import sys
 
-from . import cells, forked, preload, start, streams
+from . import arrow_read, arrow_write, cells, forked, preload, start, streams  # noqa: F401
 from .practice import practise
 
 _MESSAGE_BYTES_MAX = 1_024

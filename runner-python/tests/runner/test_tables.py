@@ -15,7 +15,7 @@ import pyarrow.compute
 import pyarrow.ipc
 import pytest
 
-from buelon.runner import arrow_read, decode, encode
+from buelon.runner import arrow_read, decode, encode, foreign
 from buelon.runner.failures import Failure
 
 
@@ -273,6 +273,29 @@ def test_a_date_outside_of_the_calendar_names_its_column(tmp_path):
 def test_a_polars_table_is_a_table(tmp_path):
     rows, output = read_back(polars.DataFrame({"n": [1, 2], "s": ["a", None]}), tmp_path)
     assert output["kind"] == "table" and rows == [{"n": 1, "s": "a"}, {"n": 2, "s": None}]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        polars.DataFrame({"n": range(50_000), "kind": ["a", "b"] * 25_000}, schema_overrides={"kind": polars.Categorical}),
+        # More columns than rows in a part, so that the schema is larger than the part before.
+        polars.DataFrame({f"column_{n}": [None, "x" * 2_000, ""] for n in range(1_000)}),
+        polars.DataFrame({"x": ["a" * (1 << 20), "b" * (3 << 20), "c"]}),
+        polars.DataFrame({"x": [], "y": []}, schema={"x": polars.Int8, "y": polars.List(polars.String)}),
+    ],
+    ids=["many", "wide", "large", "none"],
+)
+def test_a_polars_table_in_many_parts_is_one_stream(frame, tmp_path):
+    output = encoded(frame, tmp_path)
+    assert (output["kind"], output["length"]) == ("table", frame.height)
+    with open(tmp_path / "value.arrow", "rb") as file:
+        batches = list(pyarrow.ipc.open_stream(file))
+        assert file.read() == b"", "something lies behind the end of the stream"
+    assert sum(batch.num_rows for batch in batches) == frame.height
+    assert all(batch.nbytes <= 3 << 20 or batch.num_rows == 1 for batch in batches)
+    assert polars.read_ipc_stream(tmp_path / "value.arrow").equals(frame)
+    assert foreign.plain(frame) == (True, frame.to_dicts())
 
 
 def test_tables_and_scalars_inside_of_other_values_are_plain(tmp_path):

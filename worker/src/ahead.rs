@@ -1,8 +1,10 @@
-//! Steps that are begun ahead: while a table that a step returned is on its way to the bucket and to the hub, the SQL step that takes it
-//! next computes already. When the hub gives that step out, what came of it is there.
+//! What is begun ahead: while a table that a step returned is on its way to the bucket and to the hub, the SQL step that takes it next
+//! computes already, or the process of the Python step that takes it next reads it already. When the hub gives that step out, what came
+//! of it is there.
 //!
-//! Nothing hangs on it. Such a step has no effects, its outcome counts under a lease alone, and one that no lease comes for is dropped.
-//! It is begun only where the hub has nothing else for this worker, so that no other job waits for it.
+//! Nothing hangs on it. A SQL step has no effects, and no code of a Python step runs before there is a lease for it; an outcome counts
+//! under a lease alone, and what no lease comes for is dropped. It is begun only where the hub has nothing else for this worker, so that
+//! no other job waits for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,19 +15,21 @@ use protocol::frame::EndFrame;
 use protocol::plan::Runtime;
 use protocol::{Digest, ErrorKind, Language, LeaseToken, Outcome, Place, RunId, Step};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::attempt::{Arguments, Attempts, End, Ran};
 use crate::done::Left;
 use crate::held::StepIs;
 use crate::hub::Hub;
+use crate::scratch::Scratch;
 use crate::step_process::Ending;
 use crate::trouble::Trouble;
 
 /// How long a request for work must have been waiting at the hub to show that there is none.
 const IDLE_MIN: Duration = Duration::from_millis(5);
 
-/// The steps of one worker that were begun ahead.
+/// What one worker has begun ahead.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     state: Mutex<State>,
@@ -51,16 +55,31 @@ struct Entry {
     _gone: DropGuard,
 }
 
-/// A step that was begun ahead.
+/// What was begun ahead.
 #[derive(Debug)]
-struct Begun {
-    plan: Arc<PlanAnswer>,
-    /// `None`: nothing that could stand for an attempt came of it.
-    ran: oneshot::Receiver<Option<Ran>>,
-    stop: CancellationToken,
+enum Begun {
+    /// A SQL step.
+    Step {
+        plan: Arc<PlanAnswer>,
+        /// `None`: nothing that could stand for an attempt came of it.
+        ran: oneshot::Receiver<Option<Ran>>,
+        stop: CancellationToken,
+    },
+    /// A process that reads the argument of a Python step, in its folder; `None`: there is none.
+    Reading(JoinHandle<Option<Scratch>>),
 }
 
-/// Names a step that was begun ahead, while it is kept.
+/// What there is for a lease.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// Its step has run.
+    Ran(Box<Ran>),
+    /// A process has read the argument, in this folder.
+    Read(Scratch),
+    Nothing,
+}
+
+/// Names what was begun ahead, while it is kept.
 #[derive(Debug)]
 pub(crate) struct Kept {
     number: u64,
@@ -140,7 +159,7 @@ impl<H: Hub> Attempts<H> {
         let step = plan.steps.get(index as usize)?;
         let is_ours = shared.config.scopes.contains(&step.settings.scope);
         let is_idle = shared.asks_since().is_some_and(|since| since.elapsed() >= IDLE_MIN);
-        if !is_ours || !is_idle || !self.is_of_fleet() || !has_no_effects(step) {
+        if !is_ours || !is_idle || !self.is_of_fleet() || !can_be_begun(step) {
             return None;
         }
         if !self.ahead.has_room(most) || !shared.has_memory(1) {
@@ -149,34 +168,55 @@ impl<H: Hub> Attempts<H> {
         let mut token = [0; 16];
         getrandom::fill(&mut token).ok()?;
         let lease = Lease { token: LeaseToken(token), step: index, inputs: Vec::new(), ..before.clone() };
+        match step.language {
+            Language::Python => self.read_ahead(lease, plan, table, most),
+            _ => self.run_ahead(lease, plan, table, most),
+        }
+    }
+
+    fn run_ahead(self: &Arc<Self>, lease: Lease, plan: &Arc<PlanAnswer>, table: &Copied, most: usize) -> Option<Kept> {
         let stop = CancellationToken::new();
         let (sender, ran) = oneshot::channel();
-        let kept = self.ahead.add(&lease, Begun { plan: Arc::clone(plan), ran, stop: stop.clone() }, most)?;
+        let begun = Begun::Step { plan: Arc::clone(plan), ran, stop: stop.clone() };
+        let kept = self.ahead.add(&lease, begun, most)?;
         let (attempts, plan, table) = (Arc::clone(self), Arc::clone(plan), table.clone());
         tokio::spawn(async move {
             let end = End { revoked: stop, handed_back: CancellationToken::new() };
-            let ran = attempts.run_ahead(&lease, &plan, &table, &end).await;
+            let ran = attempts.compute(&lease, &plan, &table, &end).await;
             if let Err(Some(ran)) = sender.send(ran) {
-                attempts.clear(left(&plan, ran)).await;
+                attempts.give_up(&plan, ran).await;
             }
         });
         Some(kept)
     }
 
-    async fn run_ahead(&self, lease: &Lease, plan: &PlanAnswer, table: &Copied, end: &End) -> Option<Ran> {
+    async fn compute(
+        self: &Arc<Self>,
+        lease: &Lease,
+        plan: &Arc<PlanAnswer>,
+        table: &Copied,
+        end: &End,
+    ) -> Option<Ran> {
         let step = plan.steps.get(lease.step as usize)?;
-        let ran = match self.run_step(lease, plan, step, Arguments::Copied(table), end).await {
+        let mut ran = match self.run_step(lease, plan, step, Arguments::Copied(table), end).await {
             Ok(ran) => ran,
             Err(trouble) => {
                 tracing::debug!(step = step.name, "not run ahead: {trouble:?}");
                 return None;
             }
         };
-        if stands_for_an_attempt(&ran.conversation.ending) {
-            return Some(ran);
+        if !stands_for_an_attempt(&ran.conversation.ending) {
+            self.give_up(plan, ran).await;
+            return None;
         }
-        self.clear(left(plan, ran)).await;
-        None
+        self.copy_table(lease, plan, step, &mut ran).await;
+        Some(ran)
+    }
+
+    fn read_ahead(self: &Arc<Self>, lease: Lease, plan: &Arc<PlanAnswer>, table: &Copied, most: usize) -> Option<Kept> {
+        let (attempts, of_plan, table, of_step) = (Arc::clone(self), Arc::clone(plan), table.clone(), lease.clone());
+        let reading = async move { attempts.reading(&of_step, &of_plan, &table).await };
+        self.ahead.add(&lease, Begun::Reading(tokio::spawn(reading)), most)
     }
 
     /// Says what came of the table for which a step was begun.
@@ -204,33 +244,53 @@ impl<H: Hub> Attempts<H> {
         });
     }
 
-    /// What came of the step of a lease, where it was begun ahead.
-    pub(crate) async fn ran_ahead(&self, lease: &Lease, end: &End) -> Result<Option<Ran>, Trouble> {
-        let Some(mut begun) = self.ahead.take(lease) else { return Ok(None) };
+    /// What there is for a lease.
+    pub(crate) async fn prepared(&self, lease: &Lease, end: &End) -> Result<Prepared, Trouble> {
+        let (mut ran, begun) = match self.ahead.take(lease) {
+            None => return Ok(Prepared::Nothing),
+            Some(Begun::Reading(reading)) => {
+                let read = reading.await.ok().flatten();
+                tracing::debug!(is_read = read.is_some(), "the argument was read ahead");
+                return Ok(read.map_or(Prepared::Nothing, Prepared::Read));
+            }
+            Some(Begun::Step { plan, ran, stop }) => (ran, (plan, stop)),
+        };
         self.shared.held.note(lease.token, StepIs::Running);
-        let ran = tokio::select! {
-            ran = &mut begun.ran => Some(ran.ok().flatten()),
+        let done = tokio::select! {
+            ran = &mut ran => Some(ran.ok().flatten()),
             () = end.wait() => None,
         };
         self.shared.held.note(lease.token, StepIs::Idle);
-        match ran {
-            Some(ran) => {
-                tracing::debug!(was_run = ran.is_some(), "the step was begun ahead");
-                Ok(ran)
+        let Some(done) = done else {
+            let (plan, stop) = begun;
+            self.dispose(Begun::Step { plan, ran, stop }).await;
+            return Err(Trouble::Stopped);
+        };
+        tracing::debug!(was_run = done.is_some(), "the step was begun ahead");
+        Ok(done.map_or(Prepared::Nothing, |ran| Prepared::Ran(Box::new(ran))))
+    }
+
+    /// Stops what nobody wants.
+    async fn dispose(&self, begun: Begun) {
+        match begun {
+            Begun::Step { plan, ran, stop } => {
+                stop.cancel();
+                if let Ok(Some(ran)) = ran.await {
+                    self.give_up(&plan, ran).await;
+                }
             }
-            None => {
-                self.dispose(begun).await;
-                Err(Trouble::Stopped)
-            }
+            Begun::Reading(reading) => drop(reading.await),
         }
     }
 
-    /// Stops a step that nobody wants.
-    async fn dispose(&self, begun: Begun) {
-        begun.stop.cancel();
-        if let Ok(Some(ran)) = begun.ran.await {
-            self.clear(left(&begun.plan, ran)).await;
+    /// Sees to what is left of a step that nobody wants, and of what was begun for its table.
+    async fn give_up(&self, plan: &PlanAnswer, mut ran: Ran) {
+        if let Some(kept) = ran.copied.take().and_then(|(_, kept)| kept)
+            && let Some(Begun::Reading(reading)) = self.ahead.remove(&kept)
+        {
+            drop(reading.await);
         }
+        self.clear(Left { rest: ran.conversation.rest, bundle: plan.bundle, scratch: ran.scratch }).await;
     }
 
     /// Stops all that no lease came for: none will come.
@@ -243,13 +303,16 @@ impl<H: Hub> Attempts<H> {
     }
 }
 
-/// Whether a step only computes: a database in memory, which is not connected to anything.
-fn has_no_effects(step: &Step) -> bool {
-    let Runtime { environment, secrets, connection, .. } = &step.settings.runtime;
-    matches!(step.language, Language::Sqlite3 | Language::Duckdb)
-        && environment.is_empty()
-        && secrets.is_empty()
-        && connection.is_none()
+/// Whether a step can be begun: it computes only, by a database in memory that is not connected to anything, or it is one of Python's,
+/// whose code has to wait. What it is to know of its attempt alone nothing of it knows yet.
+fn can_be_begun(step: &Step) -> bool {
+    let Runtime { environment, secrets, connection, isolation, .. } = &step.settings.runtime;
+    let is_of_kind = match step.language {
+        Language::Sqlite3 | Language::Duckdb => true,
+        Language::Python => isolation.is_none(),
+        Language::Postgres => false,
+    };
+    is_of_kind && environment.is_empty() && secrets.is_empty() && connection.is_none()
 }
 
 /// Whether this would have come of an attempt under a lease too. For all that may have to do with the moment, the attempt runs by itself.
@@ -259,8 +322,4 @@ fn stands_for_an_attempt(ending: &Ending) -> bool {
         Ending::Answer(EndFrame::Error(error)) => error.kind != ErrorKind::Away,
         _ => false,
     }
-}
-
-fn left(plan: &PlanAnswer, ran: Ran) -> Left {
-    Left { rest: ran.conversation.rest, bundle: plan.bundle, scratch: ran.scratch }
 }

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, Kept, Prepared};
 use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
 use crate::bytecode::{self, Bytecode};
@@ -83,6 +83,8 @@ pub(crate) struct Ran {
     pub(crate) conversation: Conversation,
     /// The table it returned, as it was stored so far while it was written.
     pub(crate) following: Option<Following>,
+    /// The table it returned, as soon as it is at hand, and what was begun for it.
+    pub(crate) copied: Option<(Copied, Option<Kept>)>,
     pub(crate) scratch: Scratch,
     pub(crate) declared: Declared,
 }
@@ -182,9 +184,10 @@ impl<H: Hub> Attempts<H> {
         if step.language == Language::Python && step.settings.runtime.isolation == Some(protocol::Isolation::Shared) {
             return self.run_shared(lease, &plan, step, end).await;
         }
-        let ran = match self.ran_ahead(lease, end).await? {
-            Some(ran) => ran,
-            None => self.run_step(lease, &plan, step, Arguments::Leased, end).await?,
+        let ran = match self.prepared(lease, end).await? {
+            Prepared::Ran(ran) => *ran,
+            Prepared::Read(scratch) => self.run_in(scratch, (lease, &plan, step), Arguments::Leased, end).await?,
+            Prepared::Nothing => self.run_step(lease, &plan, step, Arguments::Leased, end).await?,
         };
         self.conclude(lease, &plan, step, ran, end).await
     }
@@ -198,8 +201,19 @@ impl<H: Hub> Attempts<H> {
         arguments: Arguments<'_>,
         end: &End,
     ) -> Result<Ran, Trouble> {
+        let scratch = self.filled_scratch(lease, plan, end).await?;
+        self.run_in(scratch, (lease, plan, step), arguments, end).await
+    }
+
+    /// The same, in this folder.
+    async fn run_in(
+        &self,
+        mut scratch: Scratch,
+        (lease, plan, step): (&Lease, &PlanAnswer, &Step),
+        arguments: Arguments<'_>,
+        end: &End,
+    ) -> Result<Ran, Trouble> {
         let engines = self.engines(lease, step, end).await?;
-        let mut scratch = self.filled_scratch(lease, plan, end).await?;
         let place = scratch.take_place();
         let root = self.root_in(&scratch);
         let seen_root = scratch.seen(&root);
@@ -222,7 +236,7 @@ impl<H: Hub> Attempts<H> {
         let live = matches!(arguments, Arguments::Leased).then(|| self.live_log(lease)).flatten();
         let log = self.log(live, &declared);
         let (conversation, following) = self.converse(&assignment, inputs, place, (&declared, log), end).await?;
-        Ok(Ran { conversation, following, scratch, declared })
+        Ok(Ran { conversation, following, copied: None, scratch, declared })
     }
 
     /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or

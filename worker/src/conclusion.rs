@@ -28,22 +28,18 @@ impl<H: Hub> Attempts<H> {
         ran: Ran,
         end: &End,
     ) -> Result<Done, Trouble> {
-        let Ran { conversation, following, scratch, declared } = ran;
+        let mut ran = ran;
+        self.copy_table(lease, plan, step, &mut ran).await;
+        let Ran { conversation, copied, following: _, scratch, declared } = ran;
         let Conversation { ending, log, rest } = conversation;
         let ending = ending::by_log(ending, &log);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
+        let (copied, ahead) = copied.map_or((None, None), |(table, ahead)| (Some(table), ahead));
         let outcome = match ending::by_bound(ending, bounds) {
             Ending::Answer(EndFrame::Result(result)) => {
                 let folder = scratch.values();
-                let copied = self.copied(&result, &folder, writer(step)).await;
-                let copied = copied.map(|table| table.followed(following));
-                let ahead = copied.as_ref().and_then(|table| self.begin_ahead(lease, plan, table));
                 let effort = if ahead.is_some() { Effort::Spare } else { Effort::Full };
-                let outcome = self.outcome(lease, result, &folder, (copied.as_ref(), effort), end).await;
-                if let Some(kept) = ahead {
-                    self.note_ahead(kept, &outcome);
-                }
-                outcome
+                self.outcome(lease, result, &folder, (copied.as_ref(), effort), end).await
             }
             Ending::Stopped => Err(Trouble::Stopped),
             Ending::Exit(Exit::Lost) => {
@@ -61,6 +57,9 @@ impl<H: Hub> Attempts<H> {
             Ending::Fault(error) if is_shortage(&error) => Err(self.shortage(&error)),
             other => Err(Trouble::Step(ending::error(other, step, lease))),
         };
+        if let Some(kept) = ahead {
+            self.note_ahead(kept, &outcome);
+        }
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(Trouble::Step(error)) => Outcome::Error(error),
@@ -70,6 +69,25 @@ impl<H: Hub> Attempts<H> {
         };
         let left = Some(Left { rest, bundle: plan.bundle, scratch });
         Ok(Done { outcome: declared.hide(outcome), log: self.keep_log(lease, log, end).await, left })
+    }
+
+    /// Copies the table that a step returned, where it did and there is room, and begins what takes it next.
+    pub(crate) async fn copy_table(
+        self: &Arc<Self>,
+        lease: &Lease,
+        plan: &Arc<PlanAnswer>,
+        step: &Step,
+        ran: &mut Ran,
+    ) {
+        let Ending::Answer(EndFrame::Result(result)) = &ran.conversation.ending else { return };
+        if ran.copied.is_some() {
+            return;
+        }
+        if let Some(table) = self.copied(result, &ran.scratch.values(), writer(step)).await {
+            let table = table.followed(ran.following.take());
+            let ahead = self.begin_ahead(lease, plan, &table);
+            ran.copied = Some((table, ahead));
+        }
     }
 
     /// A copy of the table that a step returned, where it did and there is room.

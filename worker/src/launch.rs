@@ -57,18 +57,23 @@ impl Launch {
         Some(command)
     }
 
-    /// The first line for a forked process: where it runs. Variables that are no UTF-8 cannot be told.
-    pub(crate) fn line(&self) -> Vec<u8> {
-        let environment: BTreeMap<&str, &str> =
-            self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
+    /// Numbers of resources with their soft and hard limits, as a forked process sets them itself.
+    pub(crate) fn bounds(&self) -> Vec<(u32, u64, u64)> {
         let mut bounds = self.enclosed.as_ref().map_or_else(Vec::new, |(_, cell)| resources(cell));
         let of_files = nix::sys::resource::Resource::RLIMIT_NOFILE as u32;
         if !bounds.iter().any(|(resource, ..)| *resource == of_files) {
             // A warm interpreter needs more for itself than each of its forks.
             bounds.extend(descriptors::given_limit().map(|(soft, hard)| (of_files, soft, hard)));
         }
+        bounds
+    }
+
+    /// The first line for a forked process: where it runs. Variables that are no UTF-8 cannot be told.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let environment: BTreeMap<&str, &str> =
+            self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
         let mut launch = serde_json::json!({
-            "folder": self.folder.to_string_lossy(), "environment": environment, "bounds": bounds,
+            "folder": self.folder.to_string_lossy(), "environment": environment, "bounds": self.bounds(),
         });
         // In a cell of its own the fork steps into a fence that is there already.
         let alone = self.enclosed.as_ref().map(|(_, cell)| cell).filter(|cell| !cell.walls.namespaces);
@@ -79,7 +84,6 @@ impl Launch {
     }
 }
 
-/// Numbers of resources with their soft and hard limits, as a forked process sets them itself.
 fn resources(cell: &Cell) -> Vec<(u32, u64, u64)> {
     let resources = cell.bounds.resources(u64::from(cell.walls.namespaces));
     resources.into_iter().map(|(resource, soft, hard)| (resource as u32, soft, hard)).collect()

@@ -4,7 +4,7 @@
 //! - `slots`, `memory`, `descriptors`: how many attempts there is room for.
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`, `start`: one lease from its inputs to its outcome, and how its process comes to be.
-//! - `conclusion`: what comes of it. `ahead`: steps that are begun before there is a lease for them.
+//! - `conclusion`: what comes of it. `ahead`: steps that are begun before there is a lease for them. `reading`: arguments read likewise.
 //! - `bundles`, `bytecode`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in. `groups`: bounds for all of them together.
@@ -56,6 +56,7 @@ mod patience;
 mod process;
 mod python;
 mod quota;
+mod reading;
 mod redact;
 mod runner;
 mod scratch;

@@ -16,6 +16,9 @@ _ANSWER = 3
 """Descriptor of a step's way back to the worker: the one after its standard streams."""
 _INPUT = 4
 """Descriptor of a step's input, until that is read."""
+_FIRST_BYTES = 8_192
+_AHEAD = b'{"ahead":'
+"""How the line begins that may come before those of the step."""
 _SOON_MS = 25
 """How long a fork that waits for its step does nothing else."""
 _PR_SET_PDEATHSIG = 1
@@ -65,8 +68,7 @@ class Step:
                 if self._waiting is not None and not _comes_soon():
                     self._waiting()
             frame = self._settle_in(self._listen())
-            if self._begun is not None:
-                self._begun()
+            self._begin()
             start.run_and_exit(streams.Channel(_ANSWER), frame)
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
@@ -141,9 +143,36 @@ class Step:
 
     def _listen(self):
         """Waits for the step, and reads what it is."""
-        given = streams.read_all(_INPUT)
+        given = os.read(_INPUT, _FIRST_BYTES)
+        if given.startswith(_AHEAD):
+            given = self._read_ahead(given)
+        given += streams.read_all(_INPUT)
         os.close(_INPUT)
         return given
+
+    def _read_ahead(self, given):
+        """Reads what the step to come takes, as a line before it says; returns what is after that line."""
+        line, end, rest = given.partition(b"\n")
+        while not end:
+            part = os.read(_INPUT, _FIRST_BYTES)
+            if not part:
+                return b""
+            line, end, rest = (line + part).partition(b"\n")
+        try:
+            from . import ahead
+
+            told = frames.parse(line)["ahead"]
+            self._bounds.apply(told["bounds"])
+            ahead.read(told["frame"], self._begin)
+        except BaseException:
+            pass  # The step reads it itself then, and says what is wrong.
+        return rest
+
+    def _begin(self):
+        """Begins, once, what modules begin that are there."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun()
 
     def _settle_in(self, given):
         """Takes on what the first line of the input says; returns the second, the start frame."""

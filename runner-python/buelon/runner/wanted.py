@@ -47,6 +47,13 @@ def _form_of_text(text, names):
     return _FORMS.get((module.__name__ if isinstance(module, types.ModuleType) else root, name))
 
 
+def form_of_words(root, name, meanings):
+    """The same for words of a text, whose imported names mean what ``meanings`` tells."""
+    whole = f"{meanings.get(root, root)}.{name}" if root else meanings.get(name, "")
+    module, _, name = whole.rpartition(".")
+    return _FORMS.get((module.partition(".")[0], name))
+
+
 def of_file(form, path, parameter):
     """The table in a file that holds an Arrow IPC stream."""
     if form == "polars":

@@ -98,6 +98,23 @@ impl Place {
         }
     }
 
+    /// The same, and tells that process what it can read before there is a step for it. It has heard nothing yet, and takes so much at once.
+    pub(crate) fn told(self, line: Vec<u8>) -> Self {
+        match self.stand_by() {
+            Self::Process { link, process, wanted, since } => {
+                let told = async move {
+                    let _ = wanted.send(());
+                    let (process, pipes) = process.await.map_err(io::Error::other)??;
+                    nix::unistd::write(&pipes.stdin, &line)?;
+                    Ok((process, pipes))
+                };
+                let (wanted, _) = oneshot::channel();
+                Self::Process { link, process: tokio::spawn(told), wanted, since }
+            }
+            cell @ Self::Cell(_) => cell,
+        }
+    }
+
     /// Whose forks begin in it.
     pub(crate) fn of(&self) -> WarmId {
         match self {

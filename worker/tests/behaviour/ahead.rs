@@ -34,7 +34,7 @@ fn returned(fleet: &Fleet) -> Vec<PathBuf> {
 }
 
 /// How many processes were given a file and have not been cleared away.
-fn inputs(fleet: &Fleet) -> usize {
+pub fn inputs(fleet: &Fleet) -> usize {
     files(fleet, "input").len()
 }
 

@@ -10,6 +10,7 @@ mod logs;
 mod preload;
 mod processes;
 mod python_steps;
+mod reading;
 mod sandbox;
 mod shared;
 mod sql_steps;

@@ -1,0 +1,123 @@
+"""A process that waits for its step reads what the step will take."""
+
+import json
+import os
+import resource
+
+import pandas
+import pyarrow
+import pyarrow.ipc
+import pytest
+from test_preload import loaded
+from test_warm import Worker, answer_of
+
+from buelon.runner import ahead
+
+OTHER = pyarrow.table({"n": [4], "word": ["other"]})
+TABLE = pyarrow.table({"n": [1, 2, None], "word": ["a", "ü", "c"]})
+FORMS = {
+    "def step(rows): pass": None,
+    "def step(): pass": None,
+    "def step(*rows): pass": None,
+    "def step(rows: list[dict], more: 'pandas.DataFrame' = None): pass": None,
+    "def step(frame: 'pandas.DataFrame'): pass": "pandas",
+    "def step(mut, frame: 'pandas.DataFrame'): pass": "pandas",
+    "async def step(frame: '\"polars.DataFrame\"'): pass": "polars",
+    "import pandas as pd\ndef step(frame: pd.DataFrame, /): pass": "pandas",
+    "import pandas as pd\ndef step(frame: 'pd.DataFrame'): pass": "pandas",
+    "import pyarrow.compute\ndef step(frame: pyarrow.Table): pass": "pyarrow",
+    "from polars import DataFrame as Frame\ndef step(frame: Frame): pass": "polars",
+    "from __future__ import annotations\nfrom . import x\ndef step(frame: pyarrow.Table): pass": "pyarrow",
+    "def step(frame: pandas.DataFrame | None): pass": None,
+    "def step(rows): pass\ndef step(frame: 'pyarrow.Table'): pass": "pyarrow",
+}
+
+
+@pytest.mark.parametrize("text, form", FORMS.items())
+def test_the_form_is_that_of_the_text(text, form):
+    assert ahead.form_of(text, "step") == form
+
+
+@pytest.mark.parametrize("text", ["step = len", "from other import step", "@wrapped\ndef step(x): pass", "class step: pass"])
+def test_what_is_not_written_plainly_is_not_guessed(text):
+    with pytest.raises(LookupError):
+        ahead.form_of(text, "step")
+
+
+class Reader(Worker):
+    """A worker that tells processes what to read before it has steps for them."""
+
+    def returned(self, annotation, order="early", told=True, **changes):
+        """What a step returns that takes a table. Before it takes it, another one comes in the place of the file."""
+        path = self.folder / "input-0.arrow"
+        write(path, TABLE)
+        write(self.folder / "other.arrow", OTHER)
+        code = (
+            f"import os\nos.replace({str(self.folder / 'other.arrow')!r}, {str(path)!r})\n"
+            f"def step(table{annotation}):\n"
+            "    rows = table if type(table) is list else getattr(table, 'to_pylist', getattr(table, 'to_dicts', None))\n"
+            "    rows = rows() if callable(rows) else table.to_dict('records') if rows is None else rows\n"
+            "    return [type(table).__module__.partition('.')[0], [row['word'] for row in rows]]"
+        )
+        self.line, self.path = told, path
+        self.changes = {"bounds": [], "code": code, **changes}
+        _, answer = self.fork(code, order=order)
+        frame = answer_of(answer)
+        self.hear_end()
+        return json.loads(frame["value"]["place"]["json"]) if frame.get("status") == "success" else frame
+
+    def input(self, code, variables=None):
+        launch, start, _ = super().input(code, variables).split(b"\n")
+        frame = {**json.loads(start), "inputs": [{"arrow_file": str(self.path)}]}
+        lines = launch + b"\n" + json.dumps(frame).encode() + b"\n"
+        if not self.line:
+            return lines
+        told = {**frame, "code": {"text": {"text": self.changes["code"], "script": "x.bue", "line": 1}}}
+        ahead = {"ahead": {"frame": told, "bounds": self.changes["bounds"]}}
+        return json.dumps(ahead, separators=(",", ":")).encode() + b"\n" + lines
+
+
+def write(path, table):
+    with pyarrow.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    site = os.path.dirname(os.path.dirname(pandas.__file__))
+    worker = Reader(tmp_path_factory.mktemp("steps"), f"import sys; sys.path.append({site!r}); ")
+    assert loaded(worker, "pandas", "polars", "pyarrow").startswith("loaded ")
+    yield worker
+    worker.close()
+
+
+WORDS, OTHERS = TABLE["word"].to_pylist(), OTHER["word"].to_pylist()
+
+
+@pytest.mark.parametrize("order", ["early", "fork"])
+@pytest.mark.parametrize(
+    "annotation, module",
+    [("", "builtins"), (": 'pandas.DataFrame'", "pandas"), (": 'polars.DataFrame'", "polars"), (": 'pyarrow.Table'", "pyarrow")],
+)
+def test_a_step_gets_the_table_that_was_read_before_it_was_there(worker, annotation, module, order):
+    assert worker.returned(annotation, order) == [module, WORDS]
+    assert worker.returned(annotation, order, told=False) == [module, OTHERS]
+
+
+def test_what_was_guessed_or_read_wrong_is_read_by_the_step(worker):
+    plain, pandas_ = "def step(table): pass", "def step(table: 'pandas.DataFrame'): pass"
+    assert worker.returned(": 'pandas.DataFrame'", code=plain) == ["pandas", OTHERS]
+    assert worker.returned("", code=pandas_) == ["builtins", OTHERS]
+    for code in ("def step(table", "step = print", "def step(table: 'pandas.DataFrame"):
+        assert worker.returned("", code=code) == ["builtins", OTHERS]
+    assert worker.returned("", bounds=[["no", "limit"]]) == ["builtins", OTHERS]
+
+
+def test_the_bounds_of_the_step_hold_while_its_table_is_read(worker):
+    limit = resource.RLIMIT_NOFILE, 3, 3
+    assert worker.returned("", bounds=[limit])["kind"] == "input"
+
+
+def test_a_line_may_come_in_pieces(worker):
+    long = "#" + "x" * 30_000 + "\n"
+    assert worker.returned("", code=long + "def step(table): pass") == ["builtins", WORDS]

@@ -1,0 +1,60 @@
+//! Arguments that are read ahead: the process in which a Python step will run reads its table before there is a lease for it. It waits
+//! already, forked from the interpreter that the step was last forked from, and reads in the form that the step's text asks for; no code
+//! of the step runs.
+
+use bucket::value::Copied;
+use protocol::api::{Lease, PlanAnswer};
+use serde_json::json;
+
+use crate::assignment::Assignment;
+use crate::attempt::Attempts;
+use crate::hub::Hub;
+use crate::orphans::Mark;
+use crate::scratch::Scratch;
+
+/// Most that such a process is told. Its pipe is empty and takes this at once, with the step that comes after it.
+const LINE_BYTES_MAX: usize = 32 * 1_024;
+
+impl<H: Hub> Attempts<H> {
+    /// A folder in which a process reads the table; `None` where none waits for such a step, or it may see no file of ours.
+    pub(crate) async fn reading(&self, lease: &Lease, plan: &PlanAnswer, table: &Copied) -> Option<Scratch> {
+        self.enclosure.other_identity()?;
+        if !self.enclosure.leaves_nothing() || !self.scratches.can_serve_again() {
+            return None;
+        }
+        let interpreter = self.interpreters.last((lease.plan, lease.step))?;
+        let mut scratch = self.scratches.take_filled(plan.bundle, Some(interpreter))?;
+        let Some(place) = scratch.take_place().filter(|place| place.of() == interpreter) else {
+            self.scratches.give_back(plan.bundle, scratch);
+            return None;
+        };
+        let line = self.reading_line(lease, plan, &scratch, table).await.filter(|line| line.len() <= LINE_BYTES_MAX);
+        scratch.keep_place(match line {
+            Some(line) => place.told(line),
+            None => place,
+        });
+        Some(scratch)
+    }
+
+    /// What the process is told.
+    async fn reading_line(
+        &self,
+        lease: &Lease,
+        plan: &PlanAnswer,
+        scratch: &Scratch,
+        table: &Copied,
+    ) -> Option<Vec<u8>> {
+        let config = &self.shared.config;
+        let step = plan.steps.get(lease.step as usize)?;
+        let place = (self.root_in(scratch), scratch);
+        let own = self.environments.own();
+        let assignment = Assignment::new(lease, (plan, step), place, own, &config.engines);
+        let input = table.materialize(&scratch.inputs(), 0).await.ok()?;
+        let frame = assignment.start_frame(vec![assignment.seen_input(input)], config).ok()?;
+        let mark = Mark::new(protocol::Digest::of(&lease.token.0).to_string());
+        let bounds = self.launch(&assignment, &mark).ok()?.bounds();
+        let mut line = serde_json::to_vec(&json!({"ahead": {"frame": frame, "bounds": bounds}})).ok()?;
+        line.push(b'\n');
+        Some(line)
+    }
+}

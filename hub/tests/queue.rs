@@ -21,6 +21,7 @@ async fn a_chain_runs_step_by_step_and_hands_its_values_on(on: On) {
     assert_eq!(texts(&b), [r#"{"z": 1, "a": 12345678901234567890123}"#]);
     rig.succeed(&b, "2").await;
     let c = rig.next_of("c").await;
+    assert_eq!([a.next_job, b.next_job, c.next_job], [Some(b.job), Some(c.job), None]);
     rig.succeed(&c, "3").await;
     let view = rig.run(&run).await;
     assert_eq!(view.state, RunState::Succeeded);

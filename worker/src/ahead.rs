@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bucket::value::Copied;
+use bucket::value::{Copied, Effort};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::EndFrame;
 use protocol::plan::Runtime;
@@ -22,6 +22,7 @@ use crate::attempt::{Arguments, Attempts, End, Ran};
 use crate::done::Left;
 use crate::held::StepIs;
 use crate::hub::Hub;
+use crate::patience::key;
 use crate::scratch::Scratch;
 use crate::step_process::Ending;
 use crate::trouble::Trouble;
@@ -167,14 +168,29 @@ impl<H: Hub> Attempts<H> {
         }
         let mut token = [0; 16];
         getrandom::fill(&mut token).ok()?;
-        let lease = Lease { token: LeaseToken(token), step: index, inputs: Vec::new(), ..before.clone() };
+        let lease = Lease {
+            token: LeaseToken(token),
+            job: before.next_job.unwrap_or(before.job),
+            attempt: 1,
+            step: index,
+            inputs: Vec::new(),
+            next_job: None,
+            ..before.clone()
+        };
         match step.language {
             Language::Python => self.read_ahead(lease, plan, table, most),
-            _ => self.run_ahead(lease, plan, table, most),
+            _ => self.run_ahead((lease, before.next_job.is_some()), plan, table, most),
         }
     }
 
-    fn run_ahead(self: &Arc<Self>, lease: Lease, plan: &Arc<PlanAnswer>, table: &Copied, most: usize) -> Option<Kept> {
+    /// Begins a SQL step. Where its job is known, what it returns is stored as what came of that.
+    fn run_ahead(
+        self: &Arc<Self>,
+        (lease, has_job): (Lease, bool),
+        plan: &Arc<PlanAnswer>,
+        table: &Copied,
+        most: usize,
+    ) -> Option<Kept> {
         let stop = CancellationToken::new();
         let (sender, ran) = oneshot::channel();
         let begun = Begun::Step { plan: Arc::clone(plan), ran, stop: stop.clone() };
@@ -182,7 +198,14 @@ impl<H: Hub> Attempts<H> {
         let (attempts, plan, table) = (Arc::clone(self), Arc::clone(plan), table.clone());
         tokio::spawn(async move {
             let end = End { revoked: stop, handed_back: CancellationToken::new() };
-            let ran = attempts.compute(&lease, &plan, &table, &end).await;
+            let mut ran = attempts.compute(&lease, &plan, &table, &end).await;
+            if let Some(ran) = ran.as_mut().filter(|_| has_job) {
+                tokio::select! {
+                    () = attempts.store_ahead(&lease, ran) => {}
+                    () = end.revoked.cancelled() => {}
+                    () = tokio::time::sleep(attempts.shared.config.limits.ahead_kept) => {}
+                }
+            }
             if let Err(Some(ran)) = sender.send(ran) {
                 attempts.give_up(&plan, ran).await;
             }
@@ -213,6 +236,17 @@ impl<H: Hub> Attempts<H> {
         Some(ran)
     }
 
+    /// Stores the table that a step has returned as what came of its job's first attempt, which it most likely will be.
+    async fn store_ahead(&self, lease: &Lease, ran: &mut Ran) {
+        let Ending::Answer(EndFrame::Result(result)) = &ran.conversation.ending else { return };
+        let (Some(output), Some((table, _))) = (&result.value, &ran.copied) else { return };
+        let folder = ran.scratch.values();
+        let stored = self.values.store_copied(&key(lease), output, &folder, Some(table), Effort::Spare).await;
+        // What is wrong with it, or with the bucket, the attempt says.
+        ran.stored = stored.ok().map(|value| (lease.job, value));
+    }
+
+    /// Has the process of a Python step read its argument.
     fn read_ahead(self: &Arc<Self>, lease: Lease, plan: &Arc<PlanAnswer>, table: &Copied, most: usize) -> Option<Kept> {
         let (attempts, of_plan, table, of_step) = (Arc::clone(self), Arc::clone(plan), table.clone(), lease.clone());
         let reading = async move { attempts.reading(&of_step, &of_plan, &table).await };

@@ -13,7 +13,7 @@ use bucket::Bucket;
 use bucket::value::{Accepted, Copied, Following, ValueLimits, Values};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{ErrorFrame, Input};
-use protocol::{Language, Outcome, Step};
+use protocol::{JobId, Language, Outcome, Step, ValueRef};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -85,6 +85,8 @@ pub(crate) struct Ran {
     pub(crate) following: Option<Following>,
     /// The table it returned, as soon as it is at hand, and what was begun for it.
     pub(crate) copied: Option<(Copied, Option<Kept>)>,
+    /// The same, where it was stored already as what came of this job's first attempt.
+    pub(crate) stored: Option<(JobId, ValueRef)>,
     pub(crate) scratch: Scratch,
     pub(crate) declared: Declared,
 }
@@ -236,7 +238,7 @@ impl<H: Hub> Attempts<H> {
         let live = matches!(arguments, Arguments::Leased).then(|| self.live_log(lease)).flatten();
         let log = self.log(live, &declared);
         let (conversation, following) = self.converse(&assignment, inputs, place, (&declared, log), end).await?;
-        Ok(Ran { conversation, following, copied: None, scratch, declared })
+        Ok(Ran { conversation, following, copied: None, stored: None, scratch, declared })
     }
 
     /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or

@@ -30,17 +30,21 @@ impl<H: Hub> Attempts<H> {
     ) -> Result<Done, Trouble> {
         let mut ran = ran;
         self.copy_table(lease, plan, step, &mut ran).await;
-        let Ran { conversation, copied, following: _, scratch, declared } = ran;
+        let Ran { conversation, copied, stored, following: _, scratch, declared } = ran;
+        let stored = stored.filter(|(job, _)| (*job, 1) == (lease.job, lease.attempt)).map(|(_, value)| value);
         let Conversation { ending, log, rest } = conversation;
         let ending = ending::by_log(ending, &log);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);
         let (copied, ahead) = copied.map_or((None, None), |(table, ahead)| (Some(table), ahead));
         let outcome = match ending::by_bound(ending, bounds) {
-            Ending::Answer(EndFrame::Result(result)) => {
-                let folder = scratch.values();
-                let effort = if ahead.is_some() { Effort::Spare } else { Effort::Full };
-                self.outcome(lease, result, &folder, (copied.as_ref(), effort), end).await
-            }
+            Ending::Answer(EndFrame::Result(result)) => match stored {
+                Some(value) => Ok(Outcome::Success { value, priority: result.priority }),
+                None => {
+                    let folder = scratch.values();
+                    let effort = if ahead.is_some() { Effort::Spare } else { Effort::Full };
+                    self.outcome(lease, result, &folder, (copied.as_ref(), effort), end).await
+                }
+            },
             Ending::Stopped => Err(Trouble::Stopped),
             Ending::Exit(Exit::Lost) => {
                 Err(Trouble::Away("the interpreter that the step was forked from has ended".to_owned()))

@@ -191,9 +191,10 @@ fn classify(error: ValueError, kind: ErrorKind) -> Failure {
         Failure::Final(Trouble::Step(StepError::new(kind, error.to_string())))
     }
 }
+
 /// Where the value of an attempt goes. A queue that was restored counts attempts anew, so the number alone would not tell one from an
 /// older one; the token does, of which no more is shown than that takes.
-fn key(lease: &Lease) -> String {
+pub(crate) fn key(lease: &Lease) -> String {
     let mark = Digest::of(&lease.token.0).to_string();
     format!("runs/{}/{}/{}-{}", lease.run, lease.job, lease.attempt, &mark[..8])
 }

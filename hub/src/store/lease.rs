@@ -231,6 +231,8 @@ fn wire(change: &mut Change<'_>, Claim { job, shared, .. }: &Claim) -> Result<Le
         priority: job.priority,
         inputs,
         shared: *shared,
+        // The jobs of a chain are numbered one after another.
+        next_job: (job.followers > 0).then(|| job_id(job.id + 1)),
     })
 }
 

@@ -54,6 +54,9 @@ pub struct Lease {
     /// Whether it takes a place for steps that share an interpreter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
+    /// The job of the next step in its chain, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_job: Option<JobId>,
 }
 
 /// What a worker needs to know of a plan; never changes for a digest, so it may be kept.

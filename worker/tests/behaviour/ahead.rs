@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bue_worker::Config;
 use protocol::api::Lease;
-use protocol::{ErrorKind, Outcome, ValueRef};
+use protocol::{Digest, ErrorKind, JobId, Outcome, Place, ValueRef};
 
 use crate::fake_hub::{Fleet, Work, python, sqlite, until};
 
@@ -85,10 +85,50 @@ async fn the_step_that_takes_a_table_runs_while_it_is_stored_and_what_came_of_it
     assert!(value.starts_with(r#"[{"n":20000,"#), "{value}");
     assert_eq!(mark_in(&value), Some(mark.clone()));
     // Its retry has a process of its own.
-    let again = Lease { attempt: 2, job: protocol::JobId(77), ..leased };
+    let again = Lease { attempt: 2, job: JobId(77), ..leased };
     fleet.give(Lease { token: protocol::LeaseToken([7; 16]), ..again.clone() });
     let value = json(&fleet, &value_of(&fleet, &again).await).await;
     assert!(value.starts_with(r#"[{"n":20000,"#) && mark_in(&value) != Some(mark), "{value}");
+}
+
+/// The keys of all values that are stored for a job.
+fn objects(fleet: &Fleet, lease: &Lease) -> Vec<String> {
+    let prefix = format!("runs/{}/{}", lease.run, lease.job);
+    let entries = std::fs::read_dir(fleet.folder.path().join("bucket").join(&prefix)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+    let is_whole = |name: &String| name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    names.filter(is_whole).map(|name| format!("{prefix}/{name}")).collect()
+}
+
+/// The key of a value that is an object.
+fn key(value: &ValueRef) -> &str {
+    match &value.place {
+        Place::Object { key, .. } => key,
+        other => panic!("no object: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_a_step_returned_before_there_was_a_lease_is_stored_as_that_of_its_jobs_first_attempt() {
+    let own = |lease: &Lease| {
+        let mark = Digest::of(&lease.token.0).to_string();
+        format!("runs/{}/{}/{}-{}", lease.run, lease.job, lease.attempt, &mark[..8])
+    };
+    for (attempt, other_job) in [(1, false), (2, false), (1, true)] {
+        let fleet = Fleet::with(patient);
+        let all = sqlite("SELECT n, n * 2 AS double, text FROM orders");
+        let (table, second) = first(&fleet, python(TABLE), all).await;
+        until("it is stored", || !objects(&fleet, &second).is_empty()).await;
+        let job = if other_job { JobId(77) } else { second.job };
+        let leased = Lease { inputs: vec![table], attempt, job, ..second };
+        fleet.give(leased.clone());
+        let value = value_of(&fleet, &leased).await;
+        let stored = objects(&fleet, &leased);
+        assert!(stored.iter().any(|stored| stored == key(&value)), "{stored:?}");
+        // That of another job, or of a further attempt, is not taken for it.
+        assert_eq!(key(&value) == own(&leased), (attempt, other_job) != (1, false), "{value:?}");
+        assert!(json(&fleet, &value).await.ends_with(r#"{"n":19999,"double":39998,"text":"row 19999"}]"#));
+    }
 }
 
 #[tokio::test]

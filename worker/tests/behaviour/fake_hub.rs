@@ -384,6 +384,7 @@ impl Fleet {
             priority: 0,
             inputs: work.inputs,
             shared: false,
+            next_job: None,
         }
     }
 
@@ -399,6 +400,7 @@ impl Fleet {
         plan.steps.push(step);
         plan.next = vec![Some(1), None];
         drop(plans);
+        let first = Lease { next_job: Some(second.job), ..first };
         self.give(first.clone());
         let second = Lease { plan: first.plan, step: 1, ..second };
         [first, second]

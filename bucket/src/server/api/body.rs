@@ -12,7 +12,7 @@ use tokio_util::io::ReaderStream;
 
 use super::Api;
 use super::checksums::Expected;
-use crate::server::folder::{Draft, Folder, FolderError, Object};
+use crate::server::folder::{Draft, Folder, FolderError, Object, ObjectInfo, Target};
 
 /// Bytes that are gathered before they go to the disk.
 const PIECE_BYTES: usize = 1 << 20;
@@ -34,6 +34,10 @@ struct Incoming {
 }
 
 impl Incoming {
+    fn begin(folder: &Folder, bytes_max: u64, hasher: ChecksumHasher) -> Result<Self, FolderError> {
+        Ok(Self { draft: folder.draft(bytes_max)?, hasher })
+    }
+
     fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
         self.hasher.update(piece);
         self.draft.write(piece)
@@ -55,7 +59,7 @@ impl Api {
         }
         let hasher = expected.hasher();
         let folder = Arc::clone(&self.folder);
-        let begin = move |folder: &Folder| Ok(Incoming { draft: folder.draft(bytes_max)?, hasher });
+        let begin = move |folder: &Folder| Incoming::begin(folder, bytes_max, hasher);
         let mut incoming = None;
         let mut begin = Some(begin);
         let mut gathered = BytesMut::new();
@@ -86,6 +90,32 @@ impl Api {
         }
     }
 
+    /// Receives a content that is small and writes it as the object of its target, at one go.
+    pub(super) async fn receive_small(
+        &self,
+        mut body: Option<StreamingBlob>,
+        announced: u64,
+        expected: Expected,
+        target: Target,
+    ) -> S3Result<(ObjectInfo, Checksum)> {
+        let mut content = BytesMut::new();
+        while let Some(piece) = self.next_piece(&mut body).await? {
+            content.extend_from_slice(&piece);
+            if content.len() as u64 > announced {
+                return Err(s3_error!(IncompleteBody));
+            }
+        }
+        let (folder, bytes_max) = (Arc::clone(&self.folder), self.limits.object_bytes_max);
+        let written = tokio::task::spawn_blocking(move || {
+            folder.check_target(&target.bucket, &target.key)?;
+            let mut incoming = Incoming::begin(&folder, bytes_max, expected.hasher())?;
+            incoming.write(&content)?;
+            let Received { draft, md5, checksum } = finish(incoming, Some(announced), expected)?;
+            Ok((folder.publish(draft, &target, hex::encode(md5))?, checksum))
+        });
+        written.await.map_err(S3Error::internal_error)?
+    }
+
     async fn next_piece(&self, body: &mut Option<StreamingBlob>) -> S3Result<Option<Bytes>> {
         let Some(body) = body else { return Ok(None) };
         match tokio::time::timeout(self.limits.body_timeout, body.next()).await {
@@ -114,8 +144,26 @@ fn broken_body(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
     }
 }
 
-/// A range of an object's content as a body.
-pub(super) async fn send(object: &Object, start: u64, length: u64) -> S3Result<StreamingBlob> {
+/// The length of a content that is received at one go.
+pub(super) fn small(content_length: Option<i64>) -> Option<u64> {
+    let length = content_length.and_then(|length| u64::try_from(length).ok())?;
+    (length <= PIECE_BYTES as u64).then_some(length)
+}
+
+/// Opens an object, and reads its content where that is small.
+pub(super) fn open_and_read(folder: &Folder, bucket: &str, key: &str) -> Result<(Object, Option<Bytes>), FolderError> {
+    let object = folder.read(bucket, key)?;
+    let is_small = object.bytes <= WHOLE_BYTES_MAX;
+    let content = is_small.then(|| object.read_range(0, object.bytes as usize)).transpose()?;
+    Ok((object, content.map(Bytes::from)))
+}
+
+/// A range of an object's content, which may have been read, as a body.
+pub(super) async fn send(object: &Object, read: Option<Bytes>, start: u64, length: u64) -> S3Result<StreamingBlob> {
+    if let Some(content) = read {
+        let piece = content.slice(start as usize..(start + length) as usize);
+        return Ok(StreamingBlob::from(s3s::Body::from(piece)));
+    }
     if length <= WHOLE_BYTES_MAX {
         let object = object.clone();
         let piece = tokio::task::spawn_blocking(move || object.read_range(start, length as usize)).await;

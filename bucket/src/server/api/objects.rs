@@ -4,7 +4,7 @@ use s3s::dto::*;
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
 use super::Api;
-use super::body::{Received, send};
+use super::body::{Received, open_and_read, send, small};
 use super::checksums::Expected;
 use super::conditions::{ReadConditions, etag, modified, write_condition};
 use crate::server::folder::{Attributes, Object, Target};
@@ -60,10 +60,16 @@ impl Api {
             announced: announced(input.checksum_algorithm.as_ref(), trailing.as_ref()),
             trailing,
         };
-        self.check_target(&target).await?;
-        let received = self.receive(input.body, input.content_length, expected).await?;
-        let Received { draft, md5, checksum } = received;
-        let info = self.with_folder(move |folder| folder.publish(draft, &target, hex::encode(md5))).await?;
+        let (info, checksum) = match small(input.content_length) {
+            Some(length) => self.receive_small(input.body, length, expected, target).await?,
+            None => {
+                self.check_target(&target).await?;
+                let received = self.receive(input.body, input.content_length, expected).await?;
+                let Received { draft, md5, checksum } = received;
+                let info = self.with_folder(move |folder| folder.publish(draft, &target, hex::encode(md5))).await?;
+                (info, checksum)
+            }
+        };
         Ok(PutObjectOutput {
             e_tag: Some(etag(&info)),
             checksum_crc32: checksum.checksum_crc32,
@@ -86,7 +92,8 @@ impl Api {
     }
 
     pub(super) async fn get_object(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
-        let object = self.open(input.bucket, input.key).await?;
+        let (bucket, key) = (input.bucket, input.key);
+        let (object, content) = self.with_folder(move |folder| open_and_read(folder, &bucket, &key)).await?;
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -95,7 +102,7 @@ impl Api {
         };
         conditions.check(&object.info)?;
         let range = range(input.range, &object)?;
-        let body = send(&object, range.start, range.length).await?;
+        let body = send(&object, content, range.start, range.length).await?;
         let attributes = object.info.attributes.clone();
         Ok(GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),

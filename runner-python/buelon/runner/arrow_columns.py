@@ -3,6 +3,9 @@
 import json
 import struct
 from functools import lru_cache
+from io import BytesIO, StringIO
+from itertools import repeat
+from operator import sub
 
 from .failures import standard
 
@@ -17,8 +20,16 @@ _PER_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
 _INTEGERS = {(8, True): "b", (8, False): "B", (16, True): "h", (16, False): "H", (32, True): "i", (32, False): "I"}
 _INTEGERS.update({(64, True): "q", (64, False): "Q"})
 _SEPARATOR = b"\n"
-_EVEN_MIN, _WIDTH_MAX = 64, 64
-"""Fewer texts, and longer ones, are cut out by their places."""
+_EVEN_MIN, EVEN_MAX = 64, 64
+"""Fewer texts, and longer ones, are not looked at for whether they all have one length."""
+_PARTED_MAX = 14
+"""Length of texts, all the same, up to which it is the quickest to put separators between them."""
+_MEAN_MAX, _IN_TURN_MAX = 64, 1 << 20
+"""Length of ASCII texts, on the average and of all, up to which they are read one behind the other, which takes two thirds of the
+time of cutting each out by its place, and four times their memory.
+"""
+_BOOLS = bytes(ord("1")) + b"\1" + bytes(255 - ord("1"))
+"""The byte of a bool, by its digit."""
 _UUID_GROUPS = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
 
 
@@ -103,17 +114,20 @@ class Reader:
 
     def texts(self, field, count):
         form = "q" if field.kind == _LARGE_TEXT else "i"
-        places = self._buffer()
+        places, data = self._buffer(), bytes(self._buffer())
         width = _width(places, form, count)
-        data = bytes(self._buffer())
-        if width and data.isascii() and _SEPARATOR not in data:
+        # A character is a byte: most text is like this, and is decoded once.
+        is_ascii = data.isascii()
+        if is_ascii and 0 < width <= _PARTED_MAX and _SEPARATOR not in data:
             return _parted(data[: width * count], width)
+        is_read_in_turn = not is_ascii or len(data) <= min(count * _MEAN_MAX, _IN_TURN_MAX)
+        if width and is_read_in_turn:
+            return _in_turn(data, is_ascii, repeat(width, count))
         offsets = list(struct.unpack_from(f"<{count + 1}{form}", places)) if count else [0]
-        if data.isascii():
-            # A character is a byte: most text is like this, and is decoded once.
-            text = str(data, "ascii")
-            return [text[start:end] for start, end in zip(offsets, offsets[1:])]
-        return [str(data[start:end], "utf-8") for start, end in zip(offsets, offsets[1:])]
+        if is_read_in_turn:
+            return _in_turn(data[offsets[0] :], is_ascii, map(sub, offsets[1:], offsets))
+        text = str(data, "ascii")
+        return [text[start:end] for start, end in zip(offsets, offsets[1:])]
 
     def binaries(self, field, count):
         b64encode = standard("base64").b64encode
@@ -235,12 +249,12 @@ def _width(places, form, count):
     if count < _EVEN_MIN:
         return 0
     start, width = struct.unpack_from(f"<2{form}", places)
-    expected = _even(form, count, width) if start == 0 and 0 < width <= _WIDTH_MAX else None
+    expected = even_places(form, count, width) if start == 0 and 0 < width <= EVEN_MAX else None
     return width if expected is not None and places[: len(expected)] == expected else 0
 
 
 @lru_cache(maxsize=8)
-def _even(form, count, width):
+def even_places(form, count, width):
     """The places of texts of one length."""
     return struct.pack(f"<{count + 1}{form}", *range(0, count * width + 1, width))
 
@@ -257,17 +271,33 @@ def _parted(data, width):
     return str(parted[:-1], "ascii").split(str(_SEPARATOR, "ascii"))
 
 
+def _in_turn(data, is_ascii, lengths):
+    """Texts of these lengths, in bytes, that lie one behind the other."""
+    try:
+        if is_ascii:
+            return list(map(StringIO(str(data, "ascii"), newline="\n").read, lengths))
+        return list(map(bytes.decode, map(BytesIO(data).read, lengths)))
+    except OverflowError:
+        raise IndexError("a text ends far behind all of them") from None
+
+
 def records(names, columns, count):
     """A dict for each row."""
     if not columns:
         return [{} for _ in range(count)]
     if len(names) > count:
         return [dict(zip(names, values)) for values in zip(*columns)]
-    # Written out as a literal: such a dict is made in its size, and takes half the time of one that grows.
+    return _maker(tuple(names))(zip(*columns))
+
+
+@lru_cache(maxsize=8)
+def _maker(names):
+    """Makes a dict with these names of each tuple of values. Written out as a literal: such a dict is made in its size, and takes
+    half the time of one that grows.
+    """
     values = [f"v{place}" for place in range(len(names))]
     items = ", ".join(f"{name!r}: {value}" for name, value in zip(names, values))
-    make = eval(f"lambda rows: [{{{items}}} for {', '.join(values)}, in rows]")
-    return make(zip(*columns))
+    return eval(f"lambda rows: [{{{items}}} for {', '.join(values)}, in rows]")
 
 
 def _without_form(field, what):
@@ -309,8 +339,8 @@ def _out_of_calendar(field):
 
 def _bits(data, count):
     """The first bits of a bitmap, the lowest of each byte first."""
-    bits = bin(int.from_bytes(bytes(data[: (count + 7) // 8]) + b"\1", "little"))[:2:-1]
-    return [bit == "1" for bit in bits[:count]]
+    digits = bin(int.from_bytes(bytes(data[: (count + 7) // 8]) + b"\1", "little"))[:2:-1]
+    return memoryview(digits[:count].encode("ascii").translate(_BOOLS)).cast("?").tolist()
 
 
 def _decimal(number, scale):

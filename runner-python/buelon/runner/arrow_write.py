@@ -8,6 +8,7 @@ import struct
 from itertools import accumulate
 
 from . import flatbuffers as fb
+from .arrow_columns import EVEN_MAX, even_places
 
 BATCH_ROWS_MAX = 16_384
 BATCH_BYTES_MAX = 8 << 20
@@ -20,6 +21,9 @@ _TYPE_NULL, _TYPE_INT, _TYPE_FLOAT, _TYPE_TEXT, _TYPE_BOOL = 1, 2, 3, 5, 6
 _TEXT_BYTES_MAX = 2**31 - 1
 _DIGITS = b"01" + bytes(254)
 """The digit of a bool, by its byte."""
+
+NOT_HELD = (UnicodeEncodeError, struct.error)
+"""What is raised where columns cannot hold a value."""
 
 _TYPES = {
     "null": (_TYPE_NULL, {}),
@@ -35,10 +39,15 @@ _TYPES = {
 def write(path, columns):
     """Writes the columns (see ``columns.Column``), all of one length, into a file.
 
-    Raises ``UnicodeEncodeError`` where a text holds half of a surrogate pair.
+    Raises one of ``NOT_HELD`` where a text holds half of a surrogate pair, or a whole number has more than 64 bits.
     """
     with open(path, "wb") as file:
-        _write(file, columns)
+        try:
+            _write(file, columns)
+        except NOT_HELD:
+            # What is there is no table, and what is written instead may need the room.
+            file.truncate(0)
+            raise
 
 
 def _write(file, columns):
@@ -120,10 +129,26 @@ def _text(values):
     text = "".join(values)
     # As many characters as bytes: most text is like this, and needs no look at each value.
     items = values if text.isascii() else [value.encode("utf-8") for value in values]
-    offsets = list(accumulate(map(len, items), initial=0))
-    if offsets[-1] > _TEXT_BYTES_MAX:
+    whole = text if items is values else b"".join(items)
+    if len(whole) > _TEXT_BYTES_MAX:
         raise ValueError("more than 2 GiB of text in one batch of a table")
-    return _packed("i", offsets), text.encode("ascii") if items is values else b"".join(items)
+    if _are_even(items, whole):
+        places = even_places("i", len(items), len(items[0]))
+    else:
+        places = _packed("i", list(accumulate(map(len, items), initial=0)))
+    return places, text.encode("ascii") if whole is text else whole
+
+
+def _are_even(items, whole):
+    """Whether texts, which are also there as a whole, have one length, as dates and codes have.
+
+    Where they do, what is put between them stands at every place of that length: to look there is quicker than to ask each for
+    its length. Texts with line ends in them are not looked at.
+    """
+    width, separator = len(items[0]), "\n" if type(whole) is str else b"\n"
+    if not 0 < width <= EVEN_MAX or width * len(items) != len(whole) or separator in whole:
+        return False
+    return separator.join(items)[width :: width + 1] == separator * (len(items) - 1)
 
 
 def _bits(values):

@@ -1,7 +1,7 @@
 """Finds out whether a list of dicts is a table that columns can hold without any loss.
 
 It is when there are enough rows to be worth it, all have the same keys in the same order, and each column holds,
-beside None, values of one type only.
+beside None, values of one type only. That no whole number has more than 64 bits is left to whoever writes them to find out.
 """
 
 import sys
@@ -9,14 +9,15 @@ from itertools import chain
 
 ROWS_MIN = 64
 
-_ROWS_AT_ONCE = 4_096
-"""Rows whose keys and values are in one list while they are looked at: few enough to stay in a processor's cache."""
+_VALUES_AT_ONCE = 8_192
+"""Keys, and values, that are in one list while they are looked at: few enough to stay in a processor's cache."""
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _UNSIGNED_MAX = 2**64 - 1
 _EXACT_INTEGER_MAX = 2**53
 """Whole numbers up to this size are exact as 64-bit floats."""
 _INFINITY = float("inf")
 _NONE = type(None)
+_KINDS = {int: "int", float: "float", bool: "bool", str: "str"}
 
 
 class Column:
@@ -33,7 +34,7 @@ class Column:
 
 
 def of_records(value, rows_min=ROWS_MIN):
-    """The columns of a list of records, or None where it is no such list."""
+    """The columns of a list of records, or None where it is no such list. Their whole numbers may have more than 64 bits."""
     if type(value) is not list or len(value) < rows_min or type(value[0]) is not dict or not value[0]:
         return None
     names = tuple(value[0])
@@ -45,8 +46,8 @@ def of_records(value, rows_min=ROWS_MIN):
     if lists is None:
         return None
     columns = []
-    for name, values in zip(names, lists):
-        column = _column(name, values)
+    for name, (values, kinds) in zip(names, lists):
+        column = _column(name, values, kinds)
         if column is None:
             return None
         columns.append(column)
@@ -54,27 +55,34 @@ def of_records(value, rows_min=ROWS_MIN):
 
 
 def _values(records, names):
-    """The values of each key, in a list; None unless all records have these keys in this order.
+    """The values of each key, in a list, and their types, in a set; None unless all records have these keys in this order.
 
     All keys of many records in one list are the names again and again. That tells it: in a record with more of them one would
-    be there twice, and where none has more, none has fewer.
+    be there twice, and where none has more, none has fewer. So it is with the types, in most tables.
     """
     width = len(names)
-    expected = list(names) * _ROWS_AT_ONCE
-    lists = [[] for _ in names]
-    for start in range(0, len(records), _ROWS_AT_ONCE):
-        part = records[start : start + _ROWS_AT_ONCE]
-        keys = list(chain.from_iterable(part))
-        if keys != (expected if len(part) == _ROWS_AT_ONCE else list(names) * len(part)):
+    rows = min(len(records), max(ROWS_MIN, _VALUES_AT_ONCE // width))
+    first_kinds = list(map(type, records[0].values()))
+    expected, expected_kinds = list(names) * rows, first_kinds * rows
+    lists = [([], {kind}) for kind in first_kinds]
+    are_alike = True
+    for start in range(0, len(records), rows):
+        part = records[start : start + rows]
+        if len(part) < rows:
+            expected, expected_kinds = list(names) * len(part), first_kinds * len(part)
+        if list(chain.from_iterable(part)) != expected:
             return None
         values = list(chain.from_iterable(map(dict.values, part)))
-        for place, of_name in enumerate(lists):
-            of_name += values[place::width]
+        are_alike = are_alike and list(map(type, values)) == expected_kinds
+        for place, (of_name, kinds) in enumerate(lists):
+            part_of_name = values[place::width]
+            of_name += part_of_name
+            if not are_alike:
+                kinds.update(map(type, part_of_name))
     return lists
 
 
-def _column(name, values):
-    kinds = set(map(type, values))
+def _column(name, values, kinds):
     has_none = _NONE in kinds
     kinds.discard(_NONE)
     if not kinds:
@@ -82,17 +90,10 @@ def _column(name, values):
     if len(kinds) > 1:
         return None
     kind = kinds.pop()
-    if kind is int:
-        present = [value for value in values if value is not None] if has_none else values
-        return Column(name, "int", values, has_none) if min(present) >= _INT_MIN and max(present) <= _INT_MAX else None
-    if kind is float:
-        if not has_none and _are_finite(values):
-            return Column(name, "float", values, has_none=False)
+    if kind is float and not _are_finite(filter(None, values) if has_none else values):
         return Column(name, "float", [_finite(value) for value in values])
-    if kind is bool:
-        return Column(name, "bool", values, has_none)
-    if kind is str:
-        return Column(name, "str", values, has_none)
+    if kind in _KINDS:
+        return Column(name, _KINDS[kind], values, has_none)
     convert = _text_conversion(kind)
     if convert is None:
         return None

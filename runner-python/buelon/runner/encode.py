@@ -31,8 +31,8 @@ def encode(value, folder, inline_bytes_max, value_bytes_max):
 
 
 def _encode(value, folder, inline_bytes_max, value_bytes_max):
+    path = os.path.join(folder, ARROW_NAME)
     if type(value) not in _KINDS:
-        path = os.path.join(folder, ARROW_NAME)
         written = foreign.write_table(value, path)
         if type(written) is int:
             return _table(path, written, value_bytes_max)
@@ -40,18 +40,24 @@ def _encode(value, folder, inline_bytes_max, value_bytes_max):
             return _document(written, folder, inline_bytes_max, value_bytes_max)
         if hasattr(value, "__next__"):
             value = list(value)
-    table = columns.of_records(value)
-    if table is not None:
-        from . import arrow_write
-
-        path = os.path.join(folder, ARROW_NAME)
-        try:
-            arrow_write.write(path, table)
-        except UnicodeEncodeError:
-            # As a document it is refused with the place of the text.
-            return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
+    if _is_written_as_table(value, path):
         return _table(path, len(value), value_bytes_max)
     return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
+
+
+def _is_written_as_table(value, path):
+    """Writes a list of records into the file where columns hold it as it is, and tells whether they do."""
+    table = columns.of_records(value)
+    if table is None:
+        return False
+    from . import arrow_write
+
+    try:
+        arrow_write.write(path, table)
+    except arrow_write.NOT_HELD:
+        # As a document half of a surrogate pair is refused with its place, and a whole number may have any size.
+        return False
+    return True
 
 
 def _table(path, rows, bytes_max):

@@ -172,8 +172,8 @@ def _write_records(frame, path):
         return records
     try:
         arrow_write.write(path, table)
-    except UnicodeEncodeError:
-        # As a list of dicts it is refused with the place of the text.
+    except arrow_write.NOT_HELD:
+        # In a list of dicts half of a surrogate pair is refused with its place, and a whole number may have any size.
         return records
     return len(frame)
 

@@ -240,6 +240,17 @@ def test_a_pandas_table_needs_no_pyarrow(tmp_path, monkeypatch):
         encoded(pandas.DataFrame([[1, 2]], columns=["a", "a"]), tmp_path)
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+def test_whole_numbers_of_any_size_are_kept_without_pyarrow(number, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for rest in ([1], [None], range(20_000)):
+        values = [*rest, number]
+        frame = pandas.DataFrame({"n": pandas.Series(values, dtype=object)})
+        output = encode.encode(frame, str(tmp_path), 10**9, 10**9)
+        assert (output["kind"], output["length"]) == ("list", len(values))
+        assert json.loads(output["place"]["json"]) == [{"n": value} for value in values]
+
+
 @pytest.mark.parametrize("has_pyarrow", [True, False])
 def test_what_the_index_of_a_pandas_table_says_is_kept(tmp_path, monkeypatch, has_pyarrow):
     if not has_pyarrow:
@@ -424,8 +435,58 @@ def test_texts_of_one_length_are_what_they_were(kind, tmp_path):
         "long": [day * 10 for day in days],
         "last": [*days[:-1], "longer than all others"],
         "empty": [""] * 20_000,
+        "id": [str(uuid.UUID(int=n)) for n in range(20_000)],
+        "windows": ["\r\n" * (n % 4) for n in range(20_000)],
+        "bytes": ["ä" if n % 3 else "ab" for n in range(20_000)],
+        "some": [f"ä{n}" if n % 3 else None for n in range(20_000)],
+        "longer": ["x" * (n % 200) for n in range(20_000)],
     }
     table = pyarrow.table({name: pyarrow.array(values, kind) for name, values in columns.items()})
     for part in (table, table.slice(3), table.slice(17, 70), table.slice(5, 63), table.slice(9, 1)):
         rows, _ = read_back(part, tmp_path)
         assert rows == part.to_pylist()
+
+
+@pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string()])
+def test_many_texts_in_one_batch_are_what_they_were(kind, tmp_path):
+    columns = {
+        "id": [f"{n:030}" for n in range(50_000)],
+        "uneven": ["x" * (n % 50) for n in range(50_000)],
+        "umlaut": ["ä" * (n % 30) for n in range(50_000)],
+    }
+    table = pyarrow.table({name: pyarrow.array(values, kind) for name, values in columns.items()})
+    write(tmp_path, table)
+    assert arrow_read.read(str(tmp_path / "value.arrow")) == table.to_pylist()
+
+
+@pytest.mark.parametrize("text", ["abc", "äb", "ä\nb" * 30])
+def test_other_readers_accept_texts_of_one_length(text, tmp_path):
+    for other in (text, text[::-1], text[:-1] + "\n", text[1:], text + "ä", None):
+        value = [{"s": other if i == 9_000 else text} for i in range(10_000)]
+        encoded(value, tmp_path)
+        table = pyarrow.ipc.open_stream(tmp_path / "value.arrow").read_all()
+        table.validate(full=True)
+        assert table.to_pylist() == value
+
+
+@pytest.mark.parametrize("count", range(71))
+def test_bools_of_other_writers_are_read_in_any_number(count, tmp_path):
+    bools = [n * 7 % 3 == 0 for n in range(count)]
+    gaps = [None if n % 5 == 2 else n % 2 == 0 for n in range(count)]
+    lists = [bools[:n] for n in range(count)]
+    table = pyarrow.table({"b": pyarrow.array(bools, pyarrow.bool_()), "g": pyarrow.array(gaps, pyarrow.bool_()), "l": lists})
+    write(tmp_path, table)
+    rows = arrow_read.read(str(tmp_path / "value.arrow"))
+    assert rows == [{"b": bools[n], "g": gaps[n], "l": lists[n]} for n in range(count)]
+    assert all(type(row["b"]) is bool for row in rows)
+
+
+def test_places_of_texts_that_are_out_of_any_range_are_a_clear_error(tmp_path):
+    write(tmp_path, pyarrow.table({"s": pyarrow.array(["abc", "d", "ef"], pyarrow.large_string())}))
+    data = (tmp_path / "value.arrow").read_bytes()
+    places = struct.pack("<4q", 0, 3, 4, 6)
+    assert data.count(places) == 1
+    damaged = struct.pack("<4q", 0, -(2**63), 2**63 - 1, 6)
+    (tmp_path / "value.arrow").write_bytes(data.replace(places, damaged))
+    with pytest.raises(ValueError, match="damaged"):
+        arrow_read.read(str(tmp_path / "value.arrow"))

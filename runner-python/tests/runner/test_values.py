@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from buelon.runner import arrow_read, columns, decode, encode, start
+from buelon.runner import arrow_read, arrow_write, columns, decode, encode, start
 from buelon.runner.failures import Failure
 from buelon.runner.values import plain
 
@@ -141,6 +141,71 @@ def test_records_that_columns_cannot_hold_without_loss_stay_json(change, tmp_pat
     assert back == value
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**200])
+@pytest.mark.parametrize("place", [0, 16_384, 19_999])
+@pytest.mark.parametrize("gap", [None, 5])
+def test_whole_numbers_of_more_than_64_bits_stay_json(number, place, gap, tmp_path):
+    value = [{"n": gap if i % 3 else i, "s": f"a{i}"} for i in range(20_000)]
+    value[place]["n"] = number
+    back, output = through(value, tmp_path, inline_bytes_max=1_000)
+    assert output == {"kind": "list", "length": 20_000, "place": {"json_file": "value.json"}}
+    assert back == value
+    assert (tmp_path / "value.arrow").stat().st_size == 0, "a part of a table takes room beside the document"
+
+
+def test_a_list_that_is_no_table_in_the_end_is_told_as_any_list(tmp_path):
+    value = [{"n": i, "s": f"a{i}"} for i in range(20_000)]
+    value[19_999]["n"] = 2**63
+    size = len(json.dumps(value, separators=(",", ":")))
+    with pytest.raises(Failure, match=f"takes {size} bytes, over the limit of 1000"):
+        encode.encode(value, str(tmp_path), 100, 1_000)
+    value[18_000]["s"] = "half \ud800"
+    with pytest.raises(Failure, match="after '.*half ' holds half of a surrogate pair"):
+        through(value, tmp_path)
+
+
+@pytest.mark.parametrize("odd", [None, "1", True, 1.0, 2, [1], {}])
+@pytest.mark.parametrize("place", [0, 2_047, 2_048, 4_999])
+def test_each_value_of_long_tables_keeps_its_type(odd, place, tmp_path):
+    value = [{"n": i, "x": i / 3, "even": i % 2 == 0, "s": "x"} for i in range(5_000)]
+    for name in value[0]:
+        changed = value.copy()
+        changed[place] = {**value[place], name: odd}
+        back, output = through(changed, tmp_path)
+        is_table = odd is None or type(odd) is type(value[0][name])
+        assert output["kind"] == ("table" if is_table else "list")
+        assert back == changed
+        assert [type(item) for item in back[place].values()] == [type(item) for item in changed[place].values()]
+
+
+def test_subclasses_are_the_plain_values_they_hold(tmp_path):
+    class Name(str):
+        pass
+
+    class Number(int):
+        pass
+
+    for odd in (Name("x"), Number(1)):
+        back, output = through([{"v": type(odd).__base__(odd)}] * 5_000 + [{"v": odd}], tmp_path)
+        assert output["kind"] == "list" and {type(row["v"]) for row in back} == {type(odd).__base__}
+
+
+@pytest.mark.parametrize("width", [1, 7, 100, 700])
+def test_one_key_too_many_or_too_few_is_seen_in_tables_of_any_width(width, tmp_path):
+    value = [{f"c{place}": place * i for place in range(width)} for i in range(max(70, 20_000 // width))]
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "table" and back == value
+    for place in (0, 66, len(value) - 1):
+        for change in ({"further": 1}, {"c0": None}, {"c0": 2**64}):
+            changed = value.copy()
+            changed[place] = {**value[place], **change}
+            back, output = through(changed, tmp_path)
+            assert output["kind"] == ("table" if change == {"c0": None} else "list") and back == changed
+        changed[place] = dict(list(value[place].items())[1:])
+        back, output = through(changed, tmp_path)
+        assert output["kind"] == "list" and back == changed
+
+
 @pytest.mark.parametrize("names", [["even", "x", "n", "name", "gap"], ["n", "x", "even", "name"], []])
 def test_records_with_keys_of_their_own_keep_them(names, tmp_path):
     value = rows(64)
@@ -156,6 +221,48 @@ def test_text_comes_back_wherever_it_is_no_ascii(odd, place, tmp_path):
     value[place]["s"] = odd
     back, output = through(value, tmp_path)
     assert output["kind"] == "table" and back == value
+
+
+TEXTS = {
+    "empty": lambda i: "",
+    "letter": lambda i: chr(97 + i % 26),
+    "day": lambda i: f"2026-{i % 12 + 1:02}-{i % 28 + 1:02}",
+    "fourteen": lambda i: f"{i:014}",
+    "fifteen": lambda i: f"{i:015}",
+    "id": lambda i: str(uuid.UUID(int=i)),
+    "long": lambda i: f"{i:064}",
+    "longer": lambda i: f"{i:065}",
+    "lines": lambda i: f"{i % 100:02}\n",
+    "windows": lambda i: f"{i % 100:02}\r\n\r",
+    "uneven": lambda i: "x" * (i % 5),
+    # As many characters as if all had those of the first one.
+    "balanced": lambda i: "xx" if i % 2 == 0 else ("x" if i % 4 == 1 else "xxx"),
+    "umlaut": lambda i: f"ä{i % 10}",
+    # As many characters in each, and not as many bytes; and the other way around.
+    "one umlaut": lambda i: "äb" if i % 3 else "ab",
+    "bytes": lambda i: "ä" if i % 3 else "ab",
+    "faces": lambda i: "\U0001f600" if i % 3 else "four",
+    "umlaut lines": lambda i: "ä\r\n" if i % 3 else "\n" * 4,
+    "gaps": lambda i: None if i % 7 == 0 else "2026-01-02",
+    "gaps and empty": lambda i: None if i % 7 == 0 else "",
+    "long and short": lambda i: "x" * 5_000 if i % 500 == 0 else "y",
+}
+
+
+@pytest.mark.parametrize("count", [64, 65, 16_384, 16_385, 20_000])
+def test_texts_of_one_length_and_of_several_come_back(count, tmp_path):
+    value = [{name: make(i) for name, make in TEXTS.items()} for i in range(count)]
+    back, output = through(value, tmp_path)
+    assert output["kind"] == "table" and back == value
+
+
+def test_bools_come_back_in_any_number(tmp_path):
+    for count in range(1, 71):
+        value = [{"b": i * 7 % 3 == 0, "all": True, "gap": None if i % 5 == 2 else i % 2 == 0} for i in range(count)]
+        arrow_write.write(str(tmp_path / "value.arrow"), columns.of_records(value, rows_min=1))
+        back = arrow_read.read(str(tmp_path / "value.arrow"))
+        assert back == value
+        assert [list(map(type, row.values())) for row in back] == [list(map(type, row.values())) for row in value]
 
 
 def test_numbers_that_json_does_not_have_are_none_in_a_table(tmp_path):

@@ -48,6 +48,8 @@ from . import arrow_read, arrow_write, cells, forked, preload, start, streams  #
 from .practice import practise
 
 _MESSAGE_BYTES_MAX = 1_024
+_BLOCK_BYTES = 4 << 20
+"""Size of a block of memory that comes again and again while tables are read."""
 _DESCRIPTORS = 5
 _DESCRIPTORS_WITHOUT_CELL = 3
 _TOO_MANY = "too many files are open in the warm interpreter"
@@ -74,6 +76,7 @@ def main():
         sys.dont_write_bytecode = True
     _open_logs()
     streams.flush_when_asked_to_end()
+    _keep_blocks()
     practise()
     step.practise()
     threads = _threads()
@@ -88,6 +91,13 @@ def _share():
     """What is there now stays: moved out of the collector's sight, its pages are shared with all forks."""
     gc.collect()
     gc.freeze()
+
+
+def _keep_blocks():
+    """Has the C library keep blocks of up to this size for the next ones, which it would else give back to the system and have cleared
+    again: it does so for blocks as large as the largest that was ever given back.
+    """
+    bytes(_BLOCK_BYTES)
 
 
 def _threads():

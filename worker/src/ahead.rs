@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use bucket::value::{Copied, Effort};
 use protocol::api::{Lease, PlanAnswer};
-use protocol::frame::EndFrame;
+use protocol::frame::{EndFrame, Input};
 use protocol::plan::Runtime;
-use protocol::{Digest, ErrorKind, Language, LeaseToken, Outcome, Place, RunId, Step};
+use protocol::{Digest, ErrorKind, JobId, Language, LeaseToken, Outcome, Place, RunId, Step, ValueRef};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::attempt::{Arguments, Attempts, End, Ran};
 use crate::done::Left;
@@ -33,7 +34,7 @@ const IDLE_MIN: Duration = Duration::from_millis(5);
 /// What one worker has begun ahead.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +57,7 @@ struct Entry {
     _gone: DropGuard,
 }
 
-/// What was begun ahead.
+/// What was begun ahead; dropping it stops it.
 #[derive(Debug)]
 enum Begun {
     /// A SQL step.
@@ -64,10 +65,19 @@ enum Begun {
         plan: Arc<PlanAnswer>,
         /// `None`: nothing that could stand for an attempt came of it.
         ran: oneshot::Receiver<Option<Ran>>,
-        stop: CancellationToken,
+        stop: DropGuard,
     },
-    /// A process that reads the argument of a Python step, in its folder; `None`: there is none.
-    Reading(JoinHandle<Option<Scratch>>),
+    /// A process that reads the argument of a Python step; `None`: there is none.
+    Reading(JoinHandle<Option<Read>>),
+}
+
+/// An argument that a process has been told to read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// The folder in which it waits.
+    pub(crate) scratch: Scratch,
+    /// The file it reads: it stays as it is.
+    pub(crate) input: Input,
 }
 
 /// What there is for a lease.
@@ -75,21 +85,57 @@ enum Begun {
 pub(crate) enum Prepared {
     /// Its step has run.
     Ran(Box<Ran>),
-    /// A process has read the argument, in this folder.
-    Read(Scratch),
+    /// A process reads the argument.
+    Read(Read),
     Nothing,
 }
 
-/// Names what was begun ahead, while it is kept.
+/// A table that a step returned, on its way to be stored before there is a lease; dropping it ends that.
+#[derive(Debug)]
+pub(crate) struct Storing {
+    /// The job whose first attempt it is stored for.
+    job: JobId,
+    value: AbortOnDropHandle<Option<ValueRef>>,
+}
+
+/// Names what was begun ahead; it goes with this.
 #[derive(Debug)]
 pub(crate) struct Kept {
     number: u64,
     gone: CancellationToken,
+    state: Arc<Mutex<State>>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // What goes with it may have begun something itself: it is not dropped under the lock.
+        drop(remove(&self.state, self.number));
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remove(state: &Mutex<State>, number: u64) -> Option<Begun> {
+    let mut state = lock(state);
+    let place = state.begun.iter().position(|entry| entry.number == number)?;
+    Some(state.begun.swap_remove(place).begun)
+}
+
+impl Storing {
+    /// What the value of a lease is stored as; `None`: it is not.
+    pub(crate) async fn value_of(self, lease: &Lease) -> Option<ValueRef> {
+        if (self.job, 1) != (lease.job, lease.attempt) {
+            return None;
+        }
+        self.value.await.ok().flatten()
+    }
 }
 
 impl Ahead {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn add(&self, lease: &Lease, begun: Begun, most: usize) -> Option<Kept> {
@@ -103,7 +149,7 @@ impl Ahead {
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
         state.begun.push(Entry { number, run, plan, step, argument: None, begun, _gone });
-        Some(Kept { number, gone })
+        Some(Kept { number, gone, state: Arc::clone(&self.state) })
     }
 
     /// Says where the argument of a step is.
@@ -124,12 +170,6 @@ impl Ahead {
         };
         let mut state = self.lock();
         let place = state.begun.iter().position(is_meant)?;
-        Some(state.begun.swap_remove(place).begun)
-    }
-
-    fn remove(&self, kept: &Kept) -> Option<Begun> {
-        let mut state = self.lock();
-        let place = state.begun.iter().position(|entry| entry.number == kept.number)?;
         Some(state.begun.swap_remove(place).begun)
     }
 
@@ -193,18 +233,14 @@ impl<H: Hub> Attempts<H> {
     ) -> Option<Kept> {
         let stop = CancellationToken::new();
         let (sender, ran) = oneshot::channel();
-        let begun = Begun::Step { plan: Arc::clone(plan), ran, stop: stop.clone() };
+        let begun = Begun::Step { plan: Arc::clone(plan), ran, stop: stop.clone().drop_guard() };
         let kept = self.ahead.add(&lease, begun, most)?;
         let (attempts, plan, table) = (Arc::clone(self), Arc::clone(plan), table.clone());
         tokio::spawn(async move {
             let end = End { revoked: stop, handed_back: CancellationToken::new() };
             let mut ran = attempts.compute(&lease, &plan, &table, &end).await;
             if let Some(ran) = ran.as_mut().filter(|_| has_job) {
-                tokio::select! {
-                    () = attempts.store_ahead(&lease, ran) => {}
-                    () = end.revoked.cancelled() => {}
-                    () = tokio::time::sleep(attempts.shared.config.limits.ahead_kept) => {}
-                }
+                ran.storing = attempts.store_ahead(&lease, ran);
             }
             if let Err(Some(ran)) = sender.send(ran) {
                 attempts.give_up(&plan, ran).await;
@@ -237,20 +273,30 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// Stores the table that a step has returned as what came of its job's first attempt, which it most likely will be.
-    async fn store_ahead(&self, lease: &Lease, ran: &mut Ran) {
-        let Ending::Answer(EndFrame::Result(result)) = &ran.conversation.ending else { return };
-        let (Some(output), Some((table, _))) = (&result.value, &ran.copied) else { return };
-        let folder = ran.scratch.values();
-        let stored = self.values.store_copied(&key(lease), output, &folder, Some(table), Effort::Spare).await;
-        // What is wrong with it, or with the bucket, the attempt says.
-        ran.stored = stored.ok().map(|value| (lease.job, value));
+    fn store_ahead(&self, lease: &Lease, ran: &Ran) -> Option<Storing> {
+        let Ending::Answer(EndFrame::Result(result)) = &ran.conversation.ending else { return None };
+        let ((table, _), output) = (ran.copied.as_ref()?, result.value.clone()?);
+        let (values, table, folder, key) = (self.values.clone(), table.clone(), ran.scratch.values(), key(lease));
+        let patience = self.shared.config.limits.ahead_kept;
+        let value = tokio::spawn(async move {
+            let stored = values.store_copied(&key, &output, &folder, Some(&table), Effort::Spare);
+            // What is wrong with it, or with the bucket, the attempt says.
+            tokio::time::timeout(patience, stored).await.ok()?.ok()
+        });
+        Some(Storing { job: lease.job, value: AbortOnDropHandle::new(value) })
     }
 
     /// Has the process of a Python step read its argument.
     fn read_ahead(self: &Arc<Self>, lease: Lease, plan: &Arc<PlanAnswer>, table: &Copied, most: usize) -> Option<Kept> {
         let (attempts, of_plan, table, of_step) = (Arc::clone(self), Arc::clone(plan), table.clone(), lease.clone());
-        let reading = async move { attempts.reading(&of_step, &of_plan, &table).await };
-        self.ahead.add(&lease, Begun::Reading(tokio::spawn(reading)), most)
+        let (kept, is_kept) = oneshot::channel();
+        let reading = tokio::spawn(async move {
+            is_kept.await.ok()?;
+            attempts.reading(&of_step, &of_plan, &table).await
+        });
+        let added = self.ahead.add(&lease, Begun::Reading(reading), most)?;
+        let _ = kept.send(());
+        Some(added)
     }
 
     /// Says what came of the table for which a step was begun.
@@ -272,7 +318,7 @@ impl<H: Hub> Attempts<H> {
                 () = tokio::time::sleep(patience.unwrap_or_default()) => {}
                 () = kept.gone.cancelled() => return,
             }
-            if let Some(begun) = attempts.ahead.remove(&kept) {
+            if let Some(begun) = remove(&kept.state, kept.number) {
                 attempts.dispose(begun).await;
             }
         });
@@ -308,7 +354,7 @@ impl<H: Hub> Attempts<H> {
     async fn dispose(&self, begun: Begun) {
         match begun {
             Begun::Step { plan, ran, stop } => {
-                stop.cancel();
+                drop(stop);
                 if let Ok(Some(ran)) = ran.await {
                     self.give_up(&plan, ran).await;
                 }
@@ -317,14 +363,11 @@ impl<H: Hub> Attempts<H> {
         }
     }
 
-    /// Sees to what is left of a step that nobody wants, and of what was begun for its table.
-    async fn give_up(&self, plan: &PlanAnswer, mut ran: Ran) {
-        if let Some(kept) = ran.copied.take().and_then(|(_, kept)| kept)
-            && let Some(Begun::Reading(reading)) = self.ahead.remove(&kept)
-        {
-            drop(reading.await);
-        }
-        self.clear(Left { rest: ran.conversation.rest, bundle: plan.bundle, scratch: ran.scratch }).await;
+    /// Sees to what is left of a step that nobody wants. What was begun for its table goes with it.
+    async fn give_up(&self, plan: &PlanAnswer, ran: Ran) {
+        let Ran { conversation, scratch, copied, storing, .. } = ran;
+        drop((copied, storing));
+        self.clear(Left { rest: conversation.rest, bundle: plan.bundle, scratch }).await;
     }
 
     /// Stops all that no lease came for: none will come.

@@ -13,12 +13,12 @@ use bucket::Bucket;
 use bucket::value::{Accepted, Copied, Following, ValueLimits, Values};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{ErrorFrame, Input};
-use protocol::{JobId, Language, Outcome, Step, ValueRef};
+use protocol::{Language, Outcome, Step};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::ahead::{Ahead, Kept, Prepared};
+use crate::ahead::{Ahead, Kept, Prepared, Read, Storing};
 use crate::assignment::{self, Assignment};
 use crate::bundles::Bundles;
 use crate::bytecode::{self, Bytecode};
@@ -73,6 +73,8 @@ impl End {
 pub(crate) enum Arguments<'table> {
     /// The references in its lease.
     Leased,
+    /// A file that the process of the step reads already.
+    Read(&'table Input),
     /// What the step before has returned: there is no lease yet.
     Copied(&'table Copied),
 }
@@ -85,8 +87,8 @@ pub(crate) struct Ran {
     pub(crate) following: Option<Following>,
     /// The table it returned, as soon as it is at hand, and what was begun for it.
     pub(crate) copied: Option<(Copied, Option<Kept>)>,
-    /// The same, where it was stored already as what came of this job's first attempt.
-    pub(crate) stored: Option<(JobId, ValueRef)>,
+    /// The same, where it is stored already as what came of a job's first attempt.
+    pub(crate) storing: Option<Storing>,
     pub(crate) scratch: Scratch,
     pub(crate) declared: Declared,
 }
@@ -188,7 +190,9 @@ impl<H: Hub> Attempts<H> {
         }
         let ran = match self.prepared(lease, end).await? {
             Prepared::Ran(ran) => *ran,
-            Prepared::Read(scratch) => self.run_in(scratch, (lease, &plan, step), Arguments::Leased, end).await?,
+            Prepared::Read(Read { scratch, input }) => {
+                self.run_in(scratch, (lease, &plan, step), Arguments::Read(&input), end).await?
+            }
             Prepared::Nothing => self.run_step(lease, &plan, step, Arguments::Leased, end).await?,
         };
         self.conclude(lease, &plan, step, ran, end).await
@@ -235,10 +239,10 @@ impl<H: Hub> Attempts<H> {
         let mut declared = self.declared(lease, step, end).await?;
         declared.redactor = declared.redactor.or_else(|| engines_of_step::redactor(engines, step));
         // What is begun ahead is nobody's attempt yet.
-        let live = matches!(arguments, Arguments::Leased).then(|| self.live_log(lease)).flatten();
+        let live = (!matches!(arguments, Arguments::Copied(_))).then(|| self.live_log(lease)).flatten();
         let log = self.log(live, &declared);
         let (conversation, following) = self.converse(&assignment, inputs, place, (&declared, log), end).await?;
-        Ok(Ran { conversation, following, copied: None, stored: None, scratch, declared })
+        Ok(Ran { conversation, following, copied: None, storing: None, scratch, declared })
     }
 
     /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or
@@ -369,6 +373,9 @@ impl<H: Hub> Attempts<H> {
         end: &End,
     ) -> Result<Vec<Input>, Trouble> {
         let folder = assignment.scratch.inputs();
+        if let Arguments::Read(input) = arguments {
+            return Ok(vec![assignment.seen_input(input.clone())]);
+        }
         if let Arguments::Copied(table) = arguments {
             let input = table.materialize(&folder, 0).await.map_err(|error| Trouble::Away(error.to_string()))?;
             return Ok(vec![assignment.seen_input(input)]);

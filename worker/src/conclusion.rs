@@ -30,8 +30,14 @@ impl<H: Hub> Attempts<H> {
     ) -> Result<Done, Trouble> {
         let mut ran = ran;
         self.copy_table(lease, plan, step, &mut ran).await;
-        let Ran { conversation, copied, stored, following: _, scratch, declared } = ran;
-        let stored = stored.filter(|(job, _)| (*job, 1) == (lease.job, lease.attempt)).map(|(_, value)| value);
+        let Ran { conversation, copied, storing, following: _, scratch, declared } = ran;
+        let stored = match storing {
+            Some(storing) => tokio::select! {
+                value = storing.value_of(lease) => value,
+                () = end.wait() => None,
+            },
+            None => None,
+        };
         let Conversation { ending, log, rest } = conversation;
         let ending = ending::by_log(ending, &log);
         let bounds = self.enclosure.bounds(step, &self.shared.config.limits);

@@ -57,6 +57,11 @@ impl Launch {
         Some(command)
     }
 
+    /// The variables that can be told.
+    pub(crate) fn told_environment(&self) -> BTreeMap<&str, &str> {
+        self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect()
+    }
+
     /// Numbers of resources with their soft and hard limits, as a forked process sets them itself.
     pub(crate) fn bounds(&self) -> Vec<(u32, u64, u64)> {
         let mut bounds = self.enclosed.as_ref().map_or_else(Vec::new, |(_, cell)| resources(cell));
@@ -70,10 +75,8 @@ impl Launch {
 
     /// The first line for a forked process: where it runs. Variables that are no UTF-8 cannot be told.
     pub(crate) fn line(&self) -> Vec<u8> {
-        let environment: BTreeMap<&str, &str> =
-            self.environment.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?))).collect();
         let mut launch = serde_json::json!({
-            "folder": self.folder.to_string_lossy(), "environment": environment, "bounds": self.bounds(),
+            "folder": self.folder.to_string_lossy(), "environment": self.told_environment(), "bounds": self.bounds(),
         });
         // In a cell of its own the fork steps into a fence that is there already.
         let alone = self.enclosed.as_ref().map(|(_, cell)| cell).filter(|cell| !cell.walls.namespaces);

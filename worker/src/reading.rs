@@ -4,8 +4,10 @@
 
 use bucket::value::Copied;
 use protocol::api::{Lease, PlanAnswer};
+use protocol::frame::Input;
 use serde_json::json;
 
+use crate::ahead::Read;
 use crate::assignment::Assignment;
 use crate::attempt::Attempts;
 use crate::hub::Hub;
@@ -17,7 +19,7 @@ const LINE_BYTES_MAX: usize = 32 * 1_024;
 
 impl<H: Hub> Attempts<H> {
     /// A folder in which a process reads the table; `None` where none waits for such a step, or it may see no file of ours.
-    pub(crate) async fn reading(&self, lease: &Lease, plan: &PlanAnswer, table: &Copied) -> Option<Scratch> {
+    pub(crate) async fn reading(&self, lease: &Lease, plan: &PlanAnswer, table: &Copied) -> Option<Read> {
         self.enclosure.other_identity()?;
         if !self.enclosure.leaves_nothing() || !self.scratches.can_serve_again() {
             return None;
@@ -28,33 +30,38 @@ impl<H: Hub> Attempts<H> {
             self.scratches.give_back(plan.bundle, scratch);
             return None;
         };
-        let line = self.reading_line(lease, plan, &scratch, table).await.filter(|line| line.len() <= LINE_BYTES_MAX);
-        scratch.keep_place(match line {
-            Some(line) => place.told(line),
-            None => place,
-        });
-        Some(scratch)
+        match self.reading_line(lease, plan, &scratch, table).await {
+            Some((input, line)) if line.len() <= LINE_BYTES_MAX => {
+                scratch.keep_place(place.told(line));
+                Some(Read { scratch, input })
+            }
+            _ => {
+                scratch.keep_place(place);
+                self.scratches.give_back(plan.bundle, scratch);
+                None
+            }
+        }
     }
 
-    /// What the process is told.
+    /// The file with the table, and what the process is told of it.
     async fn reading_line(
         &self,
         lease: &Lease,
         plan: &PlanAnswer,
         scratch: &Scratch,
         table: &Copied,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Input, Vec<u8>)> {
         let config = &self.shared.config;
         let step = plan.steps.get(lease.step as usize)?;
         let place = (self.root_in(scratch), scratch);
         let own = self.environments.own();
         let assignment = Assignment::new(lease, (plan, step), place, own, &config.engines);
         let input = table.materialize(&scratch.inputs(), 0).await.ok()?;
-        let frame = assignment.start_frame(vec![assignment.seen_input(input)], config).ok()?;
+        let frame = assignment.start_frame(vec![assignment.seen_input(input.clone())], config).ok()?;
         let mark = Mark::new(protocol::Digest::of(&lease.token.0).to_string());
-        let bounds = self.launch(&assignment, &mark).ok()?.bounds();
-        let mut line = serde_json::to_vec(&json!({"ahead": {"frame": frame, "bounds": bounds}})).ok()?;
-        line.push(b'\n');
-        Some(line)
+        let launch = self.launch(&assignment, &mark).ok()?;
+        let (environment, bounds) = (launch.told_environment(), launch.bounds());
+        let told = json!({"ahead": {"frame": frame, "environment": environment, "bounds": bounds}});
+        Some((input, format!("{told}\n").into_bytes()))
     }
 }

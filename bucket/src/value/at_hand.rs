@@ -107,7 +107,7 @@ fn own(looked_at: &File, file: &File) -> io::Result<()> {
 }
 
 /// Removes what is in the place of a file to be: written over, it would be another's, where it was lent.
-fn make_way(target: &Path) -> io::Result<()> {
+pub(super) fn make_way(target: &Path) -> io::Result<()> {
     match std::fs::remove_file(target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

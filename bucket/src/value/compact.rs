@@ -14,6 +14,7 @@ use protocol::ValueKind;
 use tempfile::{SpooledData, SpooledTempFile};
 
 use super::ValueError;
+use super::at_hand::make_way;
 use super::encode::{Encoder, Fault, Paged, encode_all, helpers_max};
 use super::pages::{Page, Pages};
 use super::shape::Shape;
@@ -111,7 +112,9 @@ pub(super) fn fault_of(fault: Fault, folder: &Path) -> ValueError {
 pub(super) fn unfold(stored: File, target: &Path) -> Result<File, ValueError> {
     let in_target = |source| ValueError::io(target, source);
     let reader = table::read_stream(BufReader::with_capacity(1 << 20, stored))?;
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(target).map_err(in_target)?;
+    // What is there already may be somebody else's under another name.
+    make_way(target).map_err(in_target)?;
+    let file = File::options().read(true).write(true).create_new(true).open(target).map_err(in_target)?;
     let out = BufWriter::with_capacity(1 << 20, &file);
     let mut writer = StreamWriter::try_new(out, &reader.schema()).map_err(TableError::from)?;
     for batch in reader {

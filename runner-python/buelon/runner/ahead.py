@@ -5,6 +5,7 @@ reads the table itself.
 """
 
 import sys
+import warnings
 
 from . import wanted
 
@@ -15,10 +16,14 @@ _read = {}
 
 
 def read(frame, begin):
-    """Reads the argument of a start frame. ``begin`` begins what modules begin that are there already."""
+    """Reads the argument of a start frame. ``begin`` begins what modules begin that are there already.
+
+    Of a table of pandas it reads what that is made of: how pandas makes it the step may still set.
+    """
     ((kind, path),) = frame["inputs"][0].items()
     form = form_of(_text_of(frame["code"]), frame["function"])
-    if kind != "arrow_file" or (form is not None and form not in sys.modules):
+    library = "pyarrow" if form == "pandas" else form
+    if kind != "arrow_file" or not {form, library} <= {None, *sys.modules}:
         return
     if form is None:
         from . import arrow_read
@@ -26,7 +31,7 @@ def read(frame, begin):
         _read[path] = form, arrow_read.read(path)
     else:
         begin()
-        _read[path] = form, wanted.of_file(form, path, "")
+        _read[path] = form, wanted.of_file(library, path, "")
 
 
 def taken(form, path):
@@ -40,7 +45,10 @@ def form_of(text, function):
 
     Raises ``LookupError`` where the text does not define the function plainly.
     """
-    tree = compile(text, "", "exec", _ONLY_TREE, dont_inherit=True)
+    with warnings.catch_warnings():
+        # What is to be said of the text is said when it is run.
+        warnings.simplefilter("ignore")
+        tree = compile(text, "", "exec", _ONLY_TREE, dont_inherit=True)
     found = [part for part in tree.body if getattr(part, "name", None) == function and hasattr(part, "args")]
     if not found or found[-1].decorator_list:
         raise LookupError(function)

@@ -38,10 +38,8 @@ def _in_form(entry, form, name):
     if kind != "arrow_file":
         return wanted.of_value(form, decode(entry), name)
     is_read, table = _read_ahead(form, content)
-    if is_read:
-        return table
     try:
-        return wanted.of_file(form, content, name)
+        return wanted.of_read(form, table, name) if is_read else wanted.of_file(form, content, name)
     except Failure:
         raise
     except BaseException as error:

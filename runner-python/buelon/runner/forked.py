@@ -162,6 +162,7 @@ class Step:
             from . import ahead
 
             told = frames.parse(line)["ahead"]
+            self._take_on(told["environment"])
             self._bounds.apply(told["bounds"])
             ahead.read(told["frame"], self._begin)
         except BaseException:
@@ -193,7 +194,7 @@ class Step:
                 os.environ[name] = value
         for name in own:
             if name not in environment:
-                del os.environ[name]
+                os.environ.pop(name, None)
 
 
 def _comes_soon():

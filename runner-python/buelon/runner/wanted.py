@@ -65,11 +65,16 @@ def of_file(form, path, parameter):
         return of_value(form, arrow_read.read(path), parameter)
     with pyarrow.memory_map(path) as source:
         table = pyarrow.ipc.open_stream(source).read_all()
-    if form == "pyarrow":
+    return of_read(form, table, parameter)
+
+
+def of_read(form, table, parameter):
+    """A table that was read: by pyarrow, for pandas."""
+    if form != "pandas":
         return table
     from . import in_pandas
 
-    return in_pandas.of_arrow(_imported(form, parameter), pyarrow, table)
+    return in_pandas.of_arrow(_imported(form, parameter), _imported("pyarrow", parameter), table)
 
 
 def of_value(form, value, parameter):

@@ -73,7 +73,8 @@ class Reader(Worker):
         if not self.line:
             return lines
         told = {**frame, "code": {"text": {"text": self.changes["code"], "script": "x.bue", "line": 1}}}
-        ahead = {"ahead": {"frame": told, "bounds": self.changes["bounds"]}}
+        environment = json.loads(launch)["environment"]
+        ahead = {"ahead": {"frame": told, "environment": environment, "bounds": self.changes["bounds"]}}
         return json.dumps(ahead, separators=(",", ":")).encode() + b"\n" + lines
 
 
@@ -111,6 +112,11 @@ def test_what_was_guessed_or_read_wrong_is_read_by_the_step(worker):
     for code in ("def step(table", "step = print", "def step(table: 'pandas.DataFrame"):
         assert worker.returned("", code=code) == ["builtins", OTHERS]
     assert worker.returned("", bounds=[["no", "limit"]]) == ["builtins", OTHERS]
+
+
+def test_what_is_odd_in_a_text_is_not_said_when_it_is_only_looked_at(recwarn):
+    assert ahead.form_of("word = '\\d'\ndef step(frame: 'polars.DataFrame'): pass", "step") == "polars"
+    assert not recwarn.list
 
 
 def test_the_bounds_of_the_step_hold_while_its_table_is_read(worker):

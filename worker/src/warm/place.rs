@@ -105,8 +105,11 @@ impl Place {
                 let told = async move {
                     let _ = wanted.send(());
                     let (process, pipes) = process.await.map_err(io::Error::other)??;
-                    nix::unistd::write(&pipes.stdin, &line)?;
-                    Ok((process, pipes))
+                    // A pipe that takes only a part of it, as where there are too many of them, is of no use.
+                    match nix::unistd::write(&pipes.stdin, &line)? {
+                        written if written == line.len() => Ok((process, pipes)),
+                        _ => Err(io::ErrorKind::WriteZero.into()),
+                    }
                 };
                 let (wanted, _) = oneshot::channel();
                 Self::Process { link, process: tokio::spawn(told), wanted, since }

@@ -159,6 +159,16 @@ async fn what_no_lease_comes_for_goes() {
 }
 
 #[tokio::test]
+async fn what_was_begun_for_a_table_that_nobody_wants_goes_with_it() {
+    let fleet = Fleet::with(|config| config.limits.ahead_kept = Duration::from_millis(300));
+    let all = sqlite("SELECT n, n * 2 AS double, text FROM orders");
+    let leases = fleet.add_longer_chain(python(TABLE), all, sqlite(ENDLESS));
+    value_of(&fleet, &leases[0]).await;
+    until("the third step has begun", || inputs(&fleet) > 1).await;
+    until("all processes and folders go", || inputs(&fleet) == 0 && returned(&fleet).is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_ends_stops_what_was_begun() {
     let fleet = Fleet::with(patient);
     first(&fleet, python(TABLE), sqlite(ENDLESS)).await;

@@ -406,6 +406,24 @@ impl Fleet {
         [first, second]
     }
 
+    /// The same with a step more.
+    pub fn add_longer_chain(&self, first: Work, second: Work, third: Work) -> [Lease; 2] {
+        let Work { language, function, source, settings, .. } = third;
+        let leases = [self.add_held(first), self.add_held(second)];
+        let plan_of = |lease: &Lease| self.hub.plans.lock().unwrap().get(&lease.plan).unwrap().clone();
+        let (mut plan, mut others) = (plan_of(&leases[0]), plan_of(&leases[1]));
+        plan.sources.append(&mut others.sources);
+        plan.sources.push(source);
+        plan.steps.extend(others.steps.into_iter().map(|step| Step { name: "next".to_owned(), source: 1, ..step }));
+        plan.steps.push(Step { name: "last".to_owned(), language, function, source: 2, settings, line: 3 });
+        plan.next = vec![Some(1), Some(2), None];
+        self.hub.plans.lock().unwrap().insert(leases[0].plan, plan);
+        let [first, second] = leases;
+        let first = Lease { next_job: Some(second.job), ..first };
+        self.give(first.clone());
+        [first, second]
+    }
+
     /// Makes a lease available.
     pub fn give(&self, lease: Lease) {
         self.hub.available.lock().unwrap().push_back(lease);

@@ -14,8 +14,8 @@ use crate::sandbox::here;
 /// A table that is too large to travel inside of a settlement.
 const TABLE: &str = "def step():\n    return [{'n': n, 'text': f'row {n}'} for n in range(20_000)]\n";
 /// Says whether the table was read before, and what is in it.
-const TAKE: &str =
-    "import sys\ndef step(rows):\n    return ['buelon.runner.ahead' in sys.modules, len(rows), rows[-1]['text']]\n";
+const TAKE: &str = "import sys\nahead = sys.modules.get('buelon.runner.ahead')\nread = bool(ahead and ahead._read)\n\
+    def step(rows):\n    return [read, len(rows), rows[-1]['text']]\n";
 
 fn patient(config: &mut Config) {
     here(config);
@@ -132,15 +132,37 @@ async fn a_job_that_takes_another_table_is_given_that() {
 async fn what_was_read_for_nobody_goes() {
     let mut chain = Chain::start(python(TAKE), |config| {
         here(config);
-        config.limits.ahead_kept = Duration::from_millis(1);
+        config.limits.ahead_kept = Duration::from_millis(300);
     })
     .await;
-    for _ in 0..10 {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
         chain.table().await;
+        if crate::ahead::inputs(&chain.fleet) > 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing is read");
     }
     until("its files go", || crate::ahead::inputs(&chain.fleet) == 0).await;
-    let table = chain.table().await;
-    assert!([READ, NOT_READ].contains(&chain.take(table).await.as_str()));
+    // Others have its room.
+    chain.until_read().await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_read_stays_as_it_was_when_the_worker_has_no_room_for_it_any_more() {
+    let mut chain = Chain::start(python(TAKE), |config| {
+        patient(config);
+        // For one of them.
+        config.limits.tables_bytes_max = 700_000;
+    })
+    .await;
+    chain.until_read().await;
+    for _ in 0..5 {
+        let tables = [chain.table().await, chain.table().await];
+        for table in tables {
+            assert!([READ, NOT_READ].contains(&chain.take(table).await.as_str()));
+        }
+    }
 }
 
 #[tokio::test]

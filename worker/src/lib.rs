@@ -5,7 +5,7 @@
 //! - `hub`, `http_hub`: what a worker asks of a hub, and the hub that is reached over HTTP.
 //! - `attempt`, `start`: one lease from its inputs to its outcome, and how its process comes to be.
 //! - `conclusion`: what comes of it. `ahead`: steps that are begun before there is a lease for them. `reading`: arguments read likewise.
-//! - `bundles`, `bytecode`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
+//! - `bundles`, `bytecode`, `folders`, `scratch`, `tree`: the files a step sees, the folder it sees them in, and how that goes.
 //! - `process`, `orphans`, `quota`: child processes, their end, and what they leave on disk.
 //! - `enclosure`: the sandbox that steps run in. `groups`: bounds for all of them together.
 //! - `warm`, `interpreters`: the interpreters that steps are forked from.
@@ -38,6 +38,7 @@ mod ending;
 mod engines;
 mod engines_of_step;
 mod environments;
+mod folders;
 mod follow;
 mod groups;
 mod held;

@@ -33,6 +33,21 @@ class Column:
         """Whether there may be None among the values."""
 
 
+def are_written(value, path, rows_min=ROWS_MIN):
+    """Writes a list of records as a table into a file where columns hold it as it is, and tells whether they do."""
+    table = of_records(value, rows_min)
+    if table is None:
+        return False
+    from . import arrow_write
+
+    try:
+        arrow_write.write(path, table)
+    except arrow_write.NOT_HELD:
+        # As plain data half of a surrogate pair is refused with its place, and a whole number may have any size.
+        return False
+    return True
+
+
 def of_records(value, rows_min=ROWS_MIN):
     """The columns of a list of records, or None where it is no such list. Their whole numbers may have more than 64 bits."""
     if type(value) is not list or len(value) < rows_min or type(value[0]) is not dict or not value[0]:

@@ -40,24 +40,9 @@ def _encode(value, folder, inline_bytes_max, value_bytes_max):
             return _document(written, folder, inline_bytes_max, value_bytes_max)
         if hasattr(value, "__next__"):
             value = list(value)
-    if _is_written_as_table(value, path):
+    if columns.are_written(value, path):
         return _table(path, len(value), value_bytes_max)
     return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
-
-
-def _is_written_as_table(value, path):
-    """Writes a list of records into the file where columns hold it as it is, and tells whether they do."""
-    table = columns.of_records(value)
-    if table is None:
-        return False
-    from . import arrow_write
-
-    try:
-        arrow_write.write(path, table)
-    except arrow_write.NOT_HELD:
-        # As a document half of a surrogate pair is refused with its place, and a whole number may have any size.
-        return False
-    return True
 
 
 def _table(path, rows, bytes_max):

@@ -167,15 +167,7 @@ def _write_records(frame, path):
     from .values import plain as all_plain
 
     records = all_plain(_rows_of_pandas(frame))
-    table = columns.of_records(records, rows_min=1)
-    if table is None:
-        return records
-    try:
-        arrow_write.write(path, table)
-    except arrow_write.NOT_HELD:
-        # In a list of dicts half of a surrogate pair is refused with its place, and a whole number may have any size.
-        return records
-    return len(frame)
+    return len(frame) if columns.are_written(records, path, rows_min=1) else records
 
 
 def _rows_of_pandas(frame):

@@ -47,7 +47,7 @@ async fn value_of(fleet: &Fleet, lease: &Lease) -> ValueRef {
 
 /// Has the first step run, and says what it returned.
 async fn first(fleet: &Fleet, first: Work, second: Work) -> (ValueRef, Lease) {
-    let [first, second] = fleet.add_chain(first, second);
+    let [first, second] = fleet.add_chain([first, second]);
     (value_of(fleet, &first).await, second)
 }
 
@@ -162,7 +162,7 @@ async fn what_no_lease_comes_for_goes() {
 async fn what_was_begun_for_a_table_that_nobody_wants_goes_with_it() {
     let fleet = Fleet::with(|config| config.limits.ahead_kept = Duration::from_millis(300));
     let all = sqlite("SELECT n, n * 2 AS double, text FROM orders");
-    let leases = fleet.add_longer_chain(python(TABLE), all, sqlite(ENDLESS));
+    let leases = fleet.add_chain([python(TABLE), all, sqlite(ENDLESS)]);
     value_of(&fleet, &leases[0]).await;
     until("the third step has begun", || inputs(&fleet) > 1).await;
     until("all processes and folders go", || inputs(&fleet) == 0 && returned(&fleet).is_empty()).await;

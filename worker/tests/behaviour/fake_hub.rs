@@ -388,40 +388,32 @@ impl Fleet {
         }
     }
 
-    /// Makes a step available that another one of its plan follows; the lease of that one comes back too, which nobody is given.
-    pub fn add_chain(&self, first: Work, second: Work) -> [Lease; 2] {
-        let settings = second.settings.clone();
-        let (language, function, source) = (second.language, second.function.clone(), second.source.clone());
-        let (first, second) = (self.add_held(first), self.add_held(second));
+    /// Makes the first step of a chain available; the leases of the others come back too, which nobody is given.
+    pub fn add_chain<const N: usize>(&self, works: [Work; N]) -> [Lease; N] {
+        let leases = works.map(|work| self.add_held(work));
+        let jobs: Vec<JobId> = leases.iter().map(|lease| lease.job).collect();
         let mut plans = self.hub.plans.lock().unwrap();
-        let plan = plans.get_mut(&first.plan).unwrap();
-        plan.sources.push(source);
-        let step = Step { name: "next".to_owned(), language, function, source: 1, settings, line: 2 };
-        plan.steps.push(step);
-        plan.next = vec![Some(1), None];
+        let mut chain = plans[&leases[0].plan].clone();
+        for (number, lease) in (0..).zip(&leases).skip(1) {
+            let PlanAnswer { sources, steps, .. } = plans[&lease.plan].clone();
+            chain.sources.extend(sources);
+            chain.steps.extend(steps.into_iter().map(|step| Step {
+                name: format!("next {number}"),
+                source: number,
+                ..step
+            }));
+        }
+        chain.next = (1..N as u32).map(Some).chain([None]).collect();
+        let plan = leases[0].plan;
+        plans.insert(plan, chain);
         drop(plans);
-        let first = Lease { next_job: Some(second.job), ..first };
-        self.give(first.clone());
-        let second = Lease { plan: first.plan, step: 1, ..second };
-        [first, second]
-    }
-
-    /// The same with a step more.
-    pub fn add_longer_chain(&self, first: Work, second: Work, third: Work) -> [Lease; 2] {
-        let Work { language, function, source, settings, .. } = third;
-        let leases = [self.add_held(first), self.add_held(second)];
-        let plan_of = |lease: &Lease| self.hub.plans.lock().unwrap().get(&lease.plan).unwrap().clone();
-        let (mut plan, mut others) = (plan_of(&leases[0]), plan_of(&leases[1]));
-        plan.sources.append(&mut others.sources);
-        plan.sources.push(source);
-        plan.steps.extend(others.steps.into_iter().map(|step| Step { name: "next".to_owned(), source: 1, ..step }));
-        plan.steps.push(Step { name: "last".to_owned(), language, function, source: 2, settings, line: 3 });
-        plan.next = vec![Some(1), Some(2), None];
-        self.hub.plans.lock().unwrap().insert(leases[0].plan, plan);
-        let [first, second] = leases;
-        let first = Lease { next_job: Some(second.job), ..first };
-        self.give(first.clone());
-        [first, second]
+        let mut steps = 0..;
+        let leases = leases.map(|lease| {
+            let step = steps.next().unwrap();
+            Lease { plan, step, next_job: jobs.get(step as usize + 1).copied(), ..lease }
+        });
+        self.give(leases[0].clone());
+        leases
     }
 
     /// Makes a lease available.

@@ -34,7 +34,7 @@ struct Chain {
 impl Chain {
     async fn start(take: Work, change: impl FnOnce(&mut Config)) -> Self {
         let fleet = Fleet::with(change);
-        let leases = fleet.add_chain(python(TABLE), take);
+        let leases = fleet.add_chain([python(TABLE), take]);
         let mut chain = Self { fleet, leases, count: 0, taken: 0 };
         let table = chain.settled(&chain.leases[0].clone()).await;
         // From now on it is known which interpreter the second step is forked from.

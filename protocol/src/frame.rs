@@ -1,7 +1,7 @@
 //! Lines exchanged with the process that runs one step: newline-delimited JSON, one frame a line.
 //!
 //! The worker writes one [`StartFrame`] to the standard input of the process and reads one [`EndFrame`] from
-//! its standard output. Everything the step itself prints goes to standard error, which is the log. Values too large
+//! its standard output, before which some [`DraftFrame`]s may come. Everything the step itself prints goes to standard error, which is the log. Values too large
 //! for a line cross as files in the folder that the start frame names.
 //!
 //! `runner-python/buelon/runner/frames.py` mirrors this file.
@@ -163,6 +163,16 @@ pub enum Input {
     JsonFile(PathBuf),
     /// A file that holds one Arrow IPC stream: a table.
     ArrowFile(PathBuf),
+}
+
+/// Lines from the process before its last: how far it has written the table that it will return. There are none of a small one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DraftFrame {
+    /// Name of the file in the folder for values: of an Arrow IPC stream.
+    pub draft: String,
+    /// Bytes at its begin that stay as they are.
+    pub bytes: u64,
 }
 
 /// Last line from the process.

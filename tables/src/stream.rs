@@ -68,26 +68,40 @@ impl Framing {
     /// # Errors
     /// [`TableError::Malformed`] where they do not hold together.
     pub fn advance(&mut self, mut stream: impl Read + Seek, bytes: u64) -> Result<u64, TableError> {
-        while !self.is_over && self.position < bytes {
-            stream.seek(SeekFrom::Start(self.position)).map_err(|error| malformed(error.to_string()))?;
-            let Some(next) = next_message(&mut stream, bytes - self.position)? else { break };
-            let Next { metadata, bytes: head } = next;
-            if metadata.is_empty() {
-                (self.position, self.is_over) = (self.position + head, true);
-                break;
+        loop {
+            let before = self.position;
+            if self.step(&mut stream, bytes)? == before {
+                return Ok(before);
             }
-            let message = root_as_message(&metadata).map_err(|error| malformed(error.to_string()))?;
-            let rows = self.rows_of(&message)?;
-            let body = u64::try_from(message.bodyLength()).map_err(|_| malformed("a message has a negative size"))?;
-            let end = self.position.checked_add(head).and_then(|start| start.checked_add(body));
-            let Some(end) = end.filter(|end| *end <= bytes) else { break };
-            self.rows = self.rows.saturating_add(rows);
-            if self.rows > ROWS_MAX {
-                return Err(malformed(format!("it claims more than {ROWS_MAX} rows")));
-            }
-            self.messages += 1;
-            self.position = end;
         }
+    }
+
+    /// The same for the next message alone.
+    ///
+    /// # Errors
+    /// As those of `advance`.
+    pub fn step(&mut self, mut stream: impl Read + Seek, bytes: u64) -> Result<u64, TableError> {
+        if self.is_over || self.position >= bytes {
+            return Ok(self.position);
+        }
+        stream.seek(SeekFrom::Start(self.position)).map_err(|error| malformed(error.to_string()))?;
+        let Some(next) = next_message(&mut stream, bytes - self.position)? else { return Ok(self.position) };
+        let Next { metadata, bytes: head } = next;
+        if metadata.is_empty() {
+            (self.position, self.is_over) = (self.position + head, true);
+            return Ok(self.position);
+        }
+        let message = root_as_message(&metadata).map_err(|error| malformed(error.to_string()))?;
+        let rows = self.rows_of(&message)?;
+        let body = u64::try_from(message.bodyLength()).map_err(|_| malformed("a message has a negative size"))?;
+        let end = self.position.checked_add(head).and_then(|start| start.checked_add(body));
+        let Some(end) = end.filter(|end| *end <= bytes) else { return Ok(self.position) };
+        self.rows = self.rows.saturating_add(rows);
+        if self.rows > ROWS_MAX {
+            return Err(malformed(format!("it claims more than {ROWS_MAX} rows")));
+        }
+        self.messages += 1;
+        self.position = end;
         Ok(self.position)
     }
 

@@ -1,5 +1,5 @@
 //! What is begun ahead: while a table that a step returned is on its way to the bucket and to the hub, the SQL step that takes it next
-//! computes already, or the process of the Python step that takes it next reads it already. When the hub gives that step out, what came
+//! computes already, or the process of the Python step that takes it next reads it already, one of a SQL step even as it is written. When the hub gives that step out, what came
 //! of it is there.
 //!
 //! Nothing hangs on it. A SQL step has no effects, and no code of a Python step runs before there is a lease for it; an outcome counts
@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bucket::value::{Copied, Effort};
+use bucket::value::{Copied, Effort, Growing, Values};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, Input};
 use protocol::plan::Runtime;
@@ -24,6 +24,7 @@ use crate::done::Left;
 use crate::held::StepIs;
 use crate::hub::Hub;
 use crate::patience::key;
+use crate::reading::Source;
 use crate::scratch::Scratch;
 use crate::step_process::Ending;
 use crate::trouble::Trouble;
@@ -194,6 +195,28 @@ impl<H: Hub> Attempts<H> {
         plan: &Arc<PlanAnswer>,
         table: &Copied,
     ) -> Option<Kept> {
+        let (lease, language) = self.follower(before, plan)?;
+        match language {
+            Language::Python => self.read_ahead(lease, plan, Source::Whole(table.clone())),
+            _ => self.run_ahead((lease, before.next_job.is_some()), plan, table),
+        }
+    }
+
+    /// Has the process of a Python step read the table that a step still writes, likewise.
+    pub(crate) fn begin_reading(
+        self: &Arc<Self>,
+        before: &Lease,
+        plan: &Arc<PlanAnswer>,
+        table: impl FnOnce(&Values) -> Option<Growing>,
+    ) -> Option<(Growing, Kept)> {
+        let (lease, _) = self.follower(before, plan).filter(|(_, language)| *language == Language::Python)?;
+        let growing = table(&self.values)?;
+        let kept = self.read_ahead(lease, plan, Source::Growing(growing.clone()))?;
+        Some((growing, kept))
+    }
+
+    /// The lease that there will be for the step that takes what a step returns, and what that is written in, if it may be begun.
+    fn follower(&self, before: &Lease, plan: &PlanAnswer) -> Option<(Lease, Language)> {
         let shared = &self.shared;
         let most = shared.config.limits.ahead_max;
         let index = plan.next.get(before.step as usize).copied().flatten()?;
@@ -217,10 +240,7 @@ impl<H: Hub> Attempts<H> {
             next_job: None,
             ..before.clone()
         };
-        match step.language {
-            Language::Python => self.read_ahead(lease, plan, table, most),
-            _ => self.run_ahead((lease, before.next_job.is_some()), plan, table, most),
-        }
+        Some((lease, step.language))
     }
 
     /// Begins a SQL step. Where its job is known, what it returns is stored as what came of that.
@@ -229,12 +249,11 @@ impl<H: Hub> Attempts<H> {
         (lease, has_job): (Lease, bool),
         plan: &Arc<PlanAnswer>,
         table: &Copied,
-        most: usize,
     ) -> Option<Kept> {
         let stop = CancellationToken::new();
         let (sender, ran) = oneshot::channel();
         let begun = Begun::Step { plan: Arc::clone(plan), ran, stop: stop.clone().drop_guard() };
-        let kept = self.ahead.add(&lease, begun, most)?;
+        let kept = self.ahead.add(&lease, begun, self.shared.config.limits.ahead_max)?;
         let (attempts, plan, table) = (Arc::clone(self), Arc::clone(plan), table.clone());
         tokio::spawn(async move {
             let end = End { revoked: stop, handed_back: CancellationToken::new() };
@@ -287,14 +306,14 @@ impl<H: Hub> Attempts<H> {
     }
 
     /// Has the process of a Python step read its argument.
-    fn read_ahead(self: &Arc<Self>, lease: Lease, plan: &Arc<PlanAnswer>, table: &Copied, most: usize) -> Option<Kept> {
-        let (attempts, of_plan, table, of_step) = (Arc::clone(self), Arc::clone(plan), table.clone(), lease.clone());
+    fn read_ahead(self: &Arc<Self>, lease: Lease, plan: &Arc<PlanAnswer>, table: Source) -> Option<Kept> {
+        let (attempts, of_plan, of_step) = (Arc::clone(self), Arc::clone(plan), lease.clone());
         let (kept, is_kept) = oneshot::channel();
         let reading = tokio::spawn(async move {
             is_kept.await.ok()?;
             attempts.reading(&of_step, &of_plan, &table).await
         });
-        let added = self.ahead.add(&lease, Begun::Reading(reading), most)?;
+        let added = self.ahead.add(&lease, Begun::Reading(reading), self.shared.config.limits.ahead_max)?;
         let _ = kept.send(());
         Some(added)
     }

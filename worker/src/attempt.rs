@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bucket::Bucket;
-use bucket::value::{Accepted, Copied, Following, ValueLimits, Values};
+use bucket::value::{Accepted, Copied, ValueLimits, Values};
 use protocol::api::{Lease, PlanAnswer};
-use protocol::frame::{ErrorFrame, Input};
+use protocol::frame::{DraftFrame, ErrorFrame, Input};
 use protocol::{Language, Outcome, Step};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use crate::done::Done;
 use crate::enclosure::{self, Enclosure};
 use crate::engines_of_step;
 use crate::environments::Environments;
+use crate::follow::{Followed, Written};
 use crate::held::StepIs;
 use crate::hub::Hub;
 use crate::interpreters::Interpreters;
@@ -82,8 +83,8 @@ pub(crate) enum Arguments<'table> {
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) conversation: Conversation,
-    /// The table it returned, as it was stored so far while it was written.
-    pub(crate) following: Option<Following>,
+    /// What was made of the table it returned while that was written.
+    pub(crate) written: Written,
     /// The table it returned, as soon as it is at hand, and what was begun for it.
     pub(crate) copied: Option<(Copied, Option<Kept>)>,
     /// The same, where it is stored already as what came of a job's first attempt.
@@ -199,9 +200,9 @@ impl<H: Hub> Attempts<H> {
 
     /// Runs the process of a step to its end, or to its answer.
     pub(crate) async fn run_step(
-        &self,
+        self: &Arc<Self>,
         lease: &Lease,
-        plan: &PlanAnswer,
+        plan: &Arc<PlanAnswer>,
         step: &Step,
         arguments: Arguments<'_>,
         end: &End,
@@ -212,9 +213,9 @@ impl<H: Hub> Attempts<H> {
 
     /// The same, in this folder.
     async fn run_in(
-        &self,
+        self: &Arc<Self>,
         mut scratch: Scratch,
-        (lease, plan, step): (&Lease, &PlanAnswer, &Step),
+        (lease, plan, step): (&Lease, &Arc<PlanAnswer>, &Step),
         arguments: Arguments<'_>,
         end: &End,
     ) -> Result<Ran, Trouble> {
@@ -240,8 +241,8 @@ impl<H: Hub> Attempts<H> {
         // What is begun ahead is nobody's attempt yet.
         let live = (!matches!(arguments, Arguments::Copied(_))).then(|| self.live_log(lease)).flatten();
         let log = self.log(live, &declared);
-        let (conversation, following) = self.converse(&assignment, inputs, place, (&declared, log), end).await?;
-        Ok(Ran { conversation, following, copied: None, storing: None, scratch, declared })
+        let (conversation, written) = self.converse(&assignment, plan, inputs, place, (&declared, log), end).await?;
+        Ok(Ran { conversation, written, copied: None, storing: None, scratch, declared })
     }
 
     /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or
@@ -312,13 +313,14 @@ impl<H: Hub> Attempts<H> {
     }
 
     async fn converse(
-        &self,
+        self: &Arc<Self>,
         assignment: &Assignment<'_>,
+        plan: &Arc<PlanAnswer>,
         inputs: Vec<Input>,
         place: Option<Place>,
         (declared, mut log): (&Declared, Log),
         end: &End,
-    ) -> Result<(Conversation, Option<Following>), Trouble> {
+    ) -> Result<(Conversation, Written), Trouble> {
         let limits = &self.shared.config.limits;
         let mut frame = with_statements(assignment.start_frame(inputs, &self.shared.config)?);
         if let Some(duckdb) = &mut frame.duckdb {
@@ -342,17 +344,18 @@ impl<H: Hub> Attempts<H> {
         self.shared.held.note(assignment.lease.token, StepIs::Running);
         // In a cell, whatever it may still do goes with the cell or is seen.
         let is_lasting = interpreter.is_none() || !self.enclosure.leaves_nothing();
-        let terms = Terms { timeout, is_lasting, limits };
-        let mut following = None;
+        let (step, folder, followed) = (assignment.step, assignment.scratch.values(), Followed::default());
+        let written = |said: &DraftFrame| self.follow_draft(step, &folder, said, &followed);
+        let terms = Terms { timeout, is_lasting, limits, written: &written };
         let conversation = tokio::select! {
             conversation = step_process::run(started, input, terms, end, log, filled) => conversation,
-            never = self.follow(assignment, &mut following) => match never {},
+            never = self.follow((assignment.lease, plan, step), &folder, &followed) => match never {},
         };
         self.shared.held.note(assignment.lease.token, StepIs::Idle);
         if !self.enclosure.has_own_root() {
             mark.sweep().await;
         }
-        Ok((Conversation { ending: self.seen_closer(conversation.ending), ..conversation }, following))
+        Ok((Conversation { ending: self.seen_closer(conversation.ending), ..conversation }, followed.into_inner()))
     }
 
     /// Nobody but the kernel kills a step's process in a cell, unless it does so itself.

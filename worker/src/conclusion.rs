@@ -4,15 +4,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bucket::value::{Copied, Effort, Writer};
+use bucket::value::{Copied, Effort, Following, Growing, Writer};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::{EndFrame, ResultFrame, Status};
 use protocol::{ErrorKind, Language, Outcome, Step, ValueRef};
 
+use crate::ahead::Kept;
 use crate::attempt::{Attempts, End, Ran, SHUTDOWN};
 use crate::descriptors::is_shortage;
 use crate::done::{Done, Left};
 use crate::ending;
+use crate::follow::Written;
 use crate::hub::Hub;
 use crate::process::Exit;
 use crate::step_process::{Conversation, Ending};
@@ -30,7 +32,7 @@ impl<H: Hub> Attempts<H> {
     ) -> Result<Done, Trouble> {
         let mut ran = ran;
         self.copy_table(lease, plan, step, &mut ran).await;
-        let Ran { conversation, copied, storing, following: _, scratch, declared } = ran;
+        let Ran { conversation, copied, storing, written: _, scratch, declared } = ran;
         let stored = match storing {
             Some(storing) => tokio::select! {
                 value = storing.value_of(lease) => value,
@@ -93,17 +95,27 @@ impl<H: Hub> Attempts<H> {
         if ran.copied.is_some() {
             return;
         }
-        if let Some(table) = self.copied(result, &ran.scratch.values(), writer(step)).await {
-            let table = table.followed(ran.following.take());
-            let ahead = self.begin_ahead(lease, plan, &table);
+        let Written { following, reading, .. } = std::mem::take(&mut ran.written);
+        if let Some(table) = self.copied(result, &ran.scratch.values(), writer(step), following).await {
+            let is_it = |(growing, _): &(Growing, Kept)| table.is(growing);
+            let ahead = match reading.filter(is_it) {
+                Some((_, kept)) => Some(kept),
+                None => self.begin_ahead(lease, plan, &table),
+            };
             ran.copied = Some((table, ahead));
         }
     }
 
     /// A copy of the table that a step returned, where it did and there is room.
-    pub(crate) async fn copied(&self, result: &ResultFrame, folder: &Path, writer: Writer) -> Option<Copied> {
+    pub(crate) async fn copied(
+        &self,
+        result: &ResultFrame,
+        folder: &Path,
+        writer: Writer,
+        following: Option<Following>,
+    ) -> Option<Copied> {
         match (&result.status, &result.value) {
-            (Status::Success, Some(output)) => self.values.copied(output, folder, writer).await,
+            (Status::Success, Some(output)) => self.values.copied(output, folder, writer, following).await,
             _ => None,
         }
     }
@@ -132,7 +144,7 @@ impl<H: Hub> Attempts<H> {
 }
 
 /// Programs for SQL are our own, and have written all when they answer; code of users may go on.
-fn writer(step: &Step) -> Writer {
+pub(crate) fn writer(step: &Step) -> Writer {
     match step.language {
         Language::Python => Writer::Unknown,
         Language::Sqlite3 | Language::Postgres | Language::Duckdb => Writer::Done,

@@ -244,7 +244,7 @@ impl Default for Limits {
             warm_max: 8,
             preloads_max: 6,
             idle_cells_max: 32,
-            stand_by_max: 2,
+            stand_by_max: 3,
             ahead_max: 2,
             ahead_kept: Duration::from_secs(5),
             memory_reserve_bytes: 128 * 1024 * 1024,

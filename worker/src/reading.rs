@@ -2,7 +2,7 @@
 //! already, forked from the interpreter that the step was last forked from, and reads in the form that the step's text asks for; no code
 //! of the step runs.
 
-use bucket::value::Copied;
+use bucket::value::{Copied, Growing};
 use protocol::api::{Lease, PlanAnswer};
 use protocol::frame::Input;
 use serde_json::json;
@@ -17,9 +17,18 @@ use crate::scratch::Scratch;
 /// Most that such a process is told. Its pipe is empty and takes this at once, with the step that comes after it.
 const LINE_BYTES_MAX: usize = 32 * 1_024;
 
+/// Where the table comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A step has returned it.
+    Whole(Copied),
+    /// A SQL step still writes it.
+    Growing(Growing),
+}
+
 impl<H: Hub> Attempts<H> {
     /// A folder in which a process reads the table; `None` where none waits for such a step, or it may see no file of ours.
-    pub(crate) async fn reading(&self, lease: &Lease, plan: &PlanAnswer, table: &Copied) -> Option<Read> {
+    pub(crate) async fn reading(&self, lease: &Lease, plan: &PlanAnswer, table: &Source) -> Option<Read> {
         self.enclosure.other_identity()?;
         if !self.enclosure.leaves_nothing() || !self.scratches.can_serve_again() {
             return None;
@@ -49,19 +58,24 @@ impl<H: Hub> Attempts<H> {
         lease: &Lease,
         plan: &PlanAnswer,
         scratch: &Scratch,
-        table: &Copied,
+        table: &Source,
     ) -> Option<(Input, Vec<u8>)> {
         let config = &self.shared.config;
         let step = plan.steps.get(lease.step as usize)?;
         let place = (self.root_in(scratch), scratch);
         let own = self.environments.own();
         let assignment = Assignment::new(lease, (plan, step), place, own, &config.engines);
-        let input = table.materialize(&scratch.inputs(), 0).await.ok()?;
+        let inputs = scratch.inputs();
+        let input = match table {
+            Source::Whole(table) => table.materialize(&inputs, 0).await,
+            Source::Growing(table) => table.materialize(&inputs, 0).await,
+        };
+        let (input, grows) = (input.ok()?, matches!(table, Source::Growing(_)));
         let frame = assignment.start_frame(vec![assignment.seen_input(input.clone())], config).ok()?;
         let mark = Mark::new(protocol::Digest::of(&lease.token.0).to_string());
         let launch = self.launch(&assignment, &mark).ok()?;
         let (environment, bounds) = (launch.told_environment(), launch.bounds());
-        let told = json!({"ahead": {"frame": frame, "environment": environment, "bounds": bounds}});
+        let told = json!({"ahead": {"frame": frame, "grows": grows, "environment": environment, "bounds": bounds}});
         Some((input, format!("{told}\n").into_bytes()))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use protocol::frame::{EndFrame, OutputPlace};
+use protocol::frame::{DraftFrame, EndFrame, OutputPlace};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
@@ -21,6 +21,8 @@ use crate::warm::KeptCell;
 
 /// What every pipe takes at once.
 const ATOMIC_BYTES: usize = nix::libc::PIPE_BUF;
+/// Bytes for which there is room where a line begins.
+const LINE_BYTES: usize = 4 * 1_024;
 /// Most bytes of a log that are read at once.
 const CHUNK_BYTES: usize = 16 * 1_024;
 
@@ -91,12 +93,13 @@ impl Rest {
 }
 
 /// What a conversation is held to.
-#[derive(Debug)]
 pub(crate) struct Terms<'w> {
     pub(crate) timeout: Duration,
     /// Whether what the process leaves behind must be gone before its outcome counts.
     pub(crate) is_lasting: bool,
     pub(crate) limits: &'w Limits,
+    /// Called whenever the process says how far it has written the table that it will return.
+    pub(crate) written: &'w (dyn Fn(&DraftFrame) + Sync),
 }
 
 /// Gives a process that has just been started its input, and waits for its answer and its end: not for its end where it has
@@ -109,7 +112,7 @@ pub(crate) async fn run(
     mut log: Log,
     filled: impl Future<Output = Excess>,
 ) -> Conversation {
-    let Terms { timeout, is_lasting, limits } = terms;
+    let Terms { timeout, is_lasting, limits, written } = terms;
     let (process, pipes) = match started {
         Ok(started) => started,
         Err(error) => return Conversation { ending: Ending::Fault(error), log, rest: Rest::Cell(None) },
@@ -118,7 +121,7 @@ pub(crate) async fn run(
     let feeding = feed(stdin, input);
     let mut printed = Printed { pipe: stderr, chunk: Vec::new() };
     let ending = tokio::select! {
-        ending = converse(&process, &mut stdout, limits) => ending,
+        ending = converse(&process, &mut stdout, limits, written) => ending,
         never = printed.collect(&mut log) => match never {},
         () = tokio::time::sleep(timeout) => Ending::Timeout,
         () = end.wait() => Ending::Stopped,
@@ -155,8 +158,21 @@ fn feed(stdin: OwnedFd, input: Vec<u8>) -> Option<JoinHandle<()>> {
 }
 
 /// Reads the answer; where there is none, the process's end is the answer.
-async fn converse(process: &Process, stdout: &mut pipe::Receiver, limits: &Limits) -> Ending {
-    match read_line(stdout, limits.frame_bytes_max).await {
+async fn converse(
+    process: &Process,
+    stdout: &mut pipe::Receiver,
+    limits: &Limits,
+    written: &(dyn Fn(&DraftFrame) + Sync),
+) -> Ending {
+    let mut lines = Lines { pipe: stdout, rest: Vec::new() };
+    let mut line = lines.next(limits.frame_bytes_max).await;
+    while let Ok(Line::Whole(said)) = &line
+        && let Ok(draft) = serde_json::from_slice(said)
+    {
+        written(&draft);
+        line = lines.next(limits.frame_bytes_max).await;
+    }
+    match line {
         Ok(Line::Whole(line)) => match serde_json::from_slice(&line) {
             Ok(frame) => Ending::Answer(frame),
             Err(_) => Ending::Garbage(excerpt(&line)),
@@ -209,22 +225,33 @@ enum Line {
     TooLong,
 }
 
-async fn read_line(stdout: &mut pipe::Receiver, bytes_max: usize) -> io::Result<Line> {
-    let mut line = Vec::with_capacity(4_096);
-    loop {
-        let before = line.len();
-        if stdout.read_buf(&mut line).await? == 0 {
-            return Ok(Line::Broken(line));
-        }
-        if let Some(place) = line[before..].iter().position(|byte| *byte == b'\n') {
-            line.truncate(before + place);
-            return Ok(if line.len() > bytes_max { Line::TooLong } else { Line::Whole(line) });
-        }
-        if line.len() > bytes_max {
-            return Ok(Line::TooLong);
-        }
-        if line.capacity() == line.len() {
-            line.reserve(line.len());
+/// What a process writes, line by line.
+struct Lines<'p> {
+    pipe: &'p mut pipe::Receiver,
+    /// What came with the line before.
+    rest: Vec<u8>,
+}
+
+impl Lines<'_> {
+    async fn next(&mut self, bytes_max: usize) -> io::Result<Line> {
+        let mut line = std::mem::take(&mut self.rest);
+        let mut looked_at = 0;
+        loop {
+            if let Some(place) = line[looked_at..].iter().position(|byte| *byte == b'\n') {
+                self.rest = line.split_off(looked_at + place + 1);
+                line.truncate(looked_at + place);
+                return Ok(if line.len() > bytes_max { Line::TooLong } else { Line::Whole(line) });
+            }
+            if line.len() > bytes_max {
+                return Ok(Line::TooLong);
+            }
+            looked_at = line.len();
+            if line.capacity() == line.len() {
+                line.reserve(line.len().max(LINE_BYTES));
+            }
+            if self.pipe.read_buf(&mut line).await? == 0 {
+                return Ok(Line::Broken(line));
+            }
         }
     }
 }

@@ -3,10 +3,13 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
+use nix::errno::Errno as LastError;
 use nix::fcntl::OFlag;
+use nix::libc;
 use nix::unistd::{getegid, geteuid};
 use rustix::fs::{copy_file_range, fstatvfs};
 use rustix::io::Errno;
@@ -43,18 +46,23 @@ impl AtHand {
     /// The file itself, which is found at `path` and to which nobody writes any more, where the disk has `room`; a copy of it, where it
     /// cannot be had.
     pub(super) fn taken(source: &File, bytes: u64, path: &Path, folder: &Path, room: u64) -> io::Result<Self> {
-        let file = tempfile::Builder::new().prefix(PREFIX).make_in(folder, |name| {
-            std::fs::hard_link(path, name)?;
-            let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(name);
-            opened.inspect_err(|_| drop(std::fs::remove_file(name)))
-        });
-        match file.and_then(|file| own(source, file.as_file()).map(|()| file)) {
+        match made_ours(source, path, folder) {
             Ok(file) => {
                 check_room(file.as_file(), room)?;
                 Ok(Self { file, bytes })
             }
             Err(_) => Self::copy_of(source, bytes, folder, room),
         }
+    }
+
+    /// The same for a file that somebody else may still write to; then it is an error.
+    pub(super) fn sealed(source: &File, bytes: u64, path: &Path, folder: &Path, room: u64) -> io::Result<Self> {
+        let file = made_ours(source, path, folder)?;
+        if is_written_to(file.as_file())? {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        check_room(file.as_file(), room)?;
+        Ok(Self { file, bytes })
     }
 
     /// Writes it into a file of its own.
@@ -91,6 +99,28 @@ fn check_room(file: &File, bytes: u64) -> io::Result<()> {
     let disk = fstatvfs(file)?;
     let is_there = disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes;
     if is_there { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+}
+
+/// A name of ours for the file at `path`, which is made ours if it is the one that was looked at.
+pub(super) fn made_ours(looked_at: &File, path: &Path, folder: &Path) -> io::Result<NamedTempFile> {
+    let file = tempfile::Builder::new().prefix(PREFIX).make_in(folder, |name| {
+        std::fs::hard_link(path, name)?;
+        let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(name);
+        opened.inspect_err(|_| drop(std::fs::remove_file(name)))
+    })?;
+    own(looked_at, file.as_file())?;
+    Ok(file)
+}
+
+/// Whether somebody has a file open to write to it, or has it in memory as such. The kernel tells by whether it gives a lease to read it.
+fn is_written_to(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open, and all that is passed are numbers.
+    let lease = |kind: libc::c_int| LastError::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) });
+    match lease(libc::F_RDLCK) {
+        Ok(_) => lease(libc::F_UNLCK).map(|_| false).map_err(io::Error::from),
+        Err(LastError::EAGAIN) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a file ours, if it is the one that was looked at: nobody else can open it to write any more.
@@ -154,6 +184,8 @@ fn copy_by_hand(source: &File, target: &File, start: u64, end: u64) -> io::Resul
 mod tests {
     use std::io::Write;
 
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
     use super::*;
 
     #[test]
@@ -212,6 +244,32 @@ mod tests {
         let crowded = AtHand::taken(&source, 7, &path, kept_in.path(), u64::MAX / 2);
         assert_eq!(crowded.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(names(), 0);
+    }
+
+    #[test]
+    fn a_file_that_somebody_can_still_write_to_is_not_taken() {
+        let (folder, kept_in) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("value.arrow");
+        std::fs::write(&path, "a table").unwrap();
+        let source = File::open(&path).unwrap();
+        let sealed = || AtHand::sealed(&source, 7, &path, kept_in.path(), 1);
+        let writer = OpenOptions::new().append(true).open(&path).unwrap();
+        assert_eq!(sealed().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(writer);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let writer = OpenOptions::new().read(true).append(true).open(&path).unwrap();
+        let (length, protection) = (std::num::NonZeroUsize::MIN, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE);
+        // SAFETY: nobody looks at this memory, which goes before the end.
+        let memory = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &writer, 0) }.unwrap();
+        drop(writer);
+        assert_eq!(sealed().unwrap_err().kind(), io::ErrorKind::ResourceBusy, "it is written to through memory");
+        // SAFETY: as above.
+        unsafe { munmap(memory, length.get()) }.unwrap();
+        let taken = sealed().unwrap();
+        assert_eq!(taken.file().unwrap().metadata().unwrap().ino(), source.metadata().unwrap().ino());
+        assert_eq!(taken.file().unwrap().metadata().unwrap().mode() & 0o777, READ_ONLY);
+        // Readers are no harm, and see to it again.
+        assert!(sealed().is_ok());
     }
 
     #[test]

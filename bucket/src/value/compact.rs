@@ -26,6 +26,9 @@ const PARALLEL_BYTES_MIN: u64 = 2 << 20;
 /// Stored tables up to this size are not written to a disk on their way.
 const IN_MEMORY_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of a message that are read at once with its head; the rest of a larger one goes straight to its place.
+const HEAD_BYTES: usize = 32 << 10;
+
 /// A table as it is stored.
 #[derive(Debug)]
 pub(super) struct Compact {
@@ -80,7 +83,7 @@ impl Encoded {
 
 /// Reads a stream to its end and encodes it, by this thread or by `helpers` of them.
 pub(super) fn encode(stream: impl Read, folder: &Path, helpers: usize) -> Result<Encoded, Fault> {
-    let reader = table::read_stream(BufReader::with_capacity(1 << 20, stream)).map_err(Fault::Table)?;
+    let reader = table::read_stream(BufReader::with_capacity(HEAD_BYTES, stream)).map_err(Fault::Table)?;
     let schema = reader.schema();
     let mut encoder = Encoder::new(&schema).map_err(Fault::Encode)?;
     let is_divisible = is_divisible(&schema);

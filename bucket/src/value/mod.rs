@@ -9,6 +9,7 @@ mod element;
 mod encode;
 mod error;
 mod follow;
+mod growing;
 mod head;
 mod hex_bytes;
 mod list;
@@ -33,6 +34,7 @@ use pages::Pages;
 
 pub use error::ValueError;
 pub use follow::Following;
+pub use growing::Growing;
 pub use materialize::Accepted;
 pub use store::{Copied, Effort, Writer};
 
@@ -128,6 +130,14 @@ impl Values {
     /// The same for a file at `path` to which nobody writes any more.
     fn taken(&self, source: &File, bytes: u64, path: &Path) -> Option<AtHand> {
         self.kept(bytes, |room| AtHand::taken(source, bytes, path, &self.folder, room))
+    }
+
+    /// The same for a file that users' code wrote, if it can no longer do so.
+    fn sealed(&self, source: &File, bytes: u64, path: &Path) -> Option<AtHand> {
+        if !self.lends || bytes > self.limits.tables_bytes_max {
+            return None;
+        }
+        AtHand::sealed(source, bytes, path, &self.folder, self.limits.tables_bytes_max).ok()
     }
 
     fn kept(&self, bytes: u64, keep: impl FnOnce(u64) -> io::Result<AtHand>) -> Option<AtHand> {

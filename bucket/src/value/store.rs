@@ -17,6 +17,7 @@ use super::at_hand::AtHand;
 use super::compact::{Compact, Content, compact};
 use super::element::index_key;
 use super::follow::Following;
+use super::growing::Growing;
 use super::materialize::input_path;
 use super::pages::Pages;
 use super::shape::Shape;
@@ -64,13 +65,13 @@ impl Copied {
         .await
     }
 
-    /// The same of a table that was followed while it was written.
+    /// Whether it is the table that was read as it grew.
     #[must_use]
-    pub fn followed(self, following: Option<Following>) -> Self {
-        Self { following: Arc::new(Mutex::new(following)), ..self }
+    pub fn is(&self, growing: &Growing) -> bool {
+        self.table.file().is_ok_and(|file| growing.is(&file))
     }
 
-    fn following(&self) -> Option<Following> {
+    pub(super) fn following(&self) -> Option<Following> {
         self.following.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -82,7 +83,7 @@ impl Values {
     /// # Errors
     /// [`ValueError::is_transient`] tells faults of the bucket and the machine from those of the value.
     pub async fn store(&self, key: &str, output: &Output, folder: &Path) -> Result<ValueRef, ValueError> {
-        let copied = self.copied(output, folder, Writer::Unknown).await;
+        let copied = self.copied(output, folder, Writer::Unknown, None).await;
         self.store_copied(key, output, folder, copied.as_ref(), Effort::Full).await
     }
 
@@ -106,8 +107,15 @@ impl Values {
     }
 
     /// Copies a table that a process returned, where it is no small one and the disk has room for it: nothing that the process still
-    /// does changes the copy. The file itself does as well, where it is known that the process writes to it no more.
-    pub async fn copied(&self, output: &Output, folder: &Path, writer: Writer) -> Option<Copied> {
+    /// does changes the copy. The file itself does as well, where it is known that the process writes to it no more. Of one that was
+    /// followed what has been made so far is kept.
+    pub async fn copied(
+        &self,
+        output: &Output,
+        folder: &Path,
+        writer: Writer,
+        following: Option<Following>,
+    ) -> Option<Copied> {
         let OutputPlace::ArrowFile(name) = &output.place else { return None };
         let file = open_output(folder, name).ok()?;
         let bytes = file.metadata().ok()?.len();
@@ -116,13 +124,22 @@ impl Values {
         }
         let (values, path) = (self.clone(), folder.join(name));
         let copied = blocking(move || {
-            Ok(match writer {
-                Writer::Unknown => values.at_hand(&file, bytes),
-                Writer::Done => values.taken(&file, bytes, &path),
+            if writer == Writer::Done {
+                return Ok(values.taken(&file, bytes, &path).map(|table| (table, following)));
+            }
+            let following = following.filter(|following| following.ends(&file, bytes));
+            Ok(match values.sealed(&file, bytes, &path) {
+                Some(table) => {
+                    // It may have been another while it was read.
+                    let is_whole = table.file().is_ok_and(|file| table::scan_stream(file, bytes).is_ok());
+                    Some((table, following.filter(|_| is_whole)))
+                }
+                // What is read of it from now on may be another.
+                None => values.at_hand(&file, bytes).map(|table| (table, None)),
             })
         });
-        let table = Arc::new(copied.await.ok().flatten()?);
-        Some(Copied { table, following: Arc::default() })
+        let (table, following) = copied.await.ok().flatten()?;
+        Some(Copied { table: Arc::new(table), following: Arc::new(Mutex::new(following)) })
     }
 
     async fn store_text(&self, key: &str, text: String) -> Result<ValueRef, ValueError> {

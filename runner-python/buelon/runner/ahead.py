@@ -13,31 +13,55 @@ _ONLY_TREE = 0x400
 """Has ``compile`` make nothing but the tree of a text: the flag that `ast` uses."""
 _read = {}
 """Tables that are read, by the names of their files, each with its form."""
+_frames = {}
+"""Of those for pandas, the frames, each with what was set when it was made, and what it leaves behind."""
 
 
-def read(frame, begin):
-    """Reads the argument of a start frame. ``begin`` begins what modules begin that are there already.
-
-    Of a table of pandas it reads what that is made of: how pandas makes it the step may still set.
-    """
+def read(frame, grows, begin):
+    """Reads the argument of a start frame, which may still be written. ``begin`` begins what modules begin that are there already."""
     ((kind, path),) = frame["inputs"][0].items()
     form = form_of(_text_of(frame["code"]), frame["function"])
     library = "pyarrow" if form == "pandas" else form
     if kind != "arrow_file" or not {form, library} <= {None, *sys.modules}:
         return
-    if form is None:
-        from . import arrow_read
+    from . import arrow_read
 
-        _read[path] = form, arrow_read.read(path)
+    if form is None:
+        _read[path] = form, arrow_read.read_as_it_grows(path) if grows else arrow_read.read(path)
     else:
+        if grows:
+            arrow_read.wait_for_end(path)
         begin()
         _read[path] = form, wanted.of_file(library, path, "")
+    if form == "pandas":
+        from . import in_pandas
+
+        before = in_pandas.came.get()
+        try:
+            frame = wanted.of_read(form, _read[path][1], "")
+            _frames[path] = in_pandas.settings(), frame, in_pandas.came.get()
+        finally:
+            in_pandas.came.set(before)
 
 
-def taken(form, path):
-    """Whether the table of a file is read in this form already, and the table."""
+def taken(form, path, parameter):
+    """Whether the table of a file is read in this form already, and the table.
+
+    How pandas makes a frame the step may have set by now; then it is made anew, of the table that is read.
+    """
     read_form, table = _read.pop(path, (0, None))
-    return read_form == form, table
+    frame = _frames.pop(path, None)
+    if read_form != form:
+        return False, None
+    if form != "pandas":
+        return True, table
+    from . import in_pandas
+
+    if frame is None or frame[0] != in_pandas.settings():
+        return True, wanted.of_read(form, table, parameter)
+    _, table, came = frame
+    in_pandas.came.set(came)
+    return True, table
 
 
 def form_of(text, function):

@@ -7,33 +7,72 @@ environment has it.
 
 import gc
 import mmap
+import os
 import struct
+import time
 
 from . import arrow_columns
 from .arrow_columns import Unsupported
 from .flatbuffers import Table
 
 _HEADER_SCHEMA, _HEADER_BATCH = 1, 3
+_PAUSE_SECONDS = 0.001
+"""How long nothing is looked for in a file that does not grow."""
 
 
 def read(path):
     """The rows of the stream in the file. Raises ``ValueError`` where it cannot be read."""
     with open(path, "rb") as file:
-        try:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:
-            raise ValueError("the table is empty of anything, even of a schema") from None
-    return of_stream(memoryview(data))
+        return of_stream(_mapped(file))
 
 
-def of_stream(view):
-    """The rows of a stream in memory."""
+def read_as_it_grows(path):
+    """The rows of a stream that is still being written, when it has its end."""
+    with open(path, "rb") as file:
+
+        def at_least(size_bytes):
+            while os.fstat(file.fileno()).st_size < size_bytes:
+                time.sleep(_PAUSE_SECONDS)
+            return _mapped(file)
+
+        return of_stream(at_least(1), at_least)
+
+
+def wait_for_end(path):
+    """Returns when a stream that is still being written has its end."""
+    with open(path, "rb") as file:
+        place = 0
+        while True:
+            head = _read_at_least(file, place, 8)
+            size = struct.unpack("<Ii", head)[1]
+            if size == 0:
+                return
+            place += 8 + size + Table.root(_read_at_least(file, place + 8, size)).number(3, "q")
+
+
+def _read_at_least(file, place, size_bytes):
+    while os.fstat(file.fileno()).st_size < place + size_bytes:
+        time.sleep(_PAUSE_SECONDS)
+    return os.pread(file.fileno(), size_bytes, place)
+
+
+def _mapped(file):
+    try:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except ValueError:
+        raise ValueError("the table is empty of anything, even of a schema") from None
+
+
+def of_stream(view, at_least=None):
+    """The rows of a stream in memory. Where it grows, ``at_least`` waits until it has so many bytes, and returns it."""
     has_collector = gc.isenabled()
     # All that is made here is kept: looking for garbage among it would take a tenth of the time.
     gc.disable()
     try:
-        return _rows(view)
+        return _rows(view, at_least)
     except Unsupported as error:
+        if at_least is not None:
+            raise ValueError("it is to be read as a whole") from None
         return _with_pyarrow(view, error)
     except (struct.error, IndexError) as error:
         raise ValueError(f"the table is damaged: {error}") from None
@@ -42,9 +81,9 @@ def of_stream(view):
             gc.enable()
 
 
-def _rows(view):
+def _rows(view, at_least=None):
     fields, rows = None, []
-    for message, body in _messages(view):
+    for message, body in _messages(view, at_least):
         kind = message.number(1, "B")
         header = message.table(2)
         if kind == _HEADER_SCHEMA:
@@ -74,23 +113,33 @@ def _batch(fields, header, body):
     return arrow_columns.records([field.name for field in fields], columns, count)
 
 
-def _messages(view):
+def _messages(view, at_least):
     """Each message with its body."""
     place = 0
-    while place + 8 <= len(view):
+    while True:
+        view = _reaching(view, place + 8, at_least)
+        if place + 8 > len(view):
+            return
         mark, size = struct.unpack_from("<Ii", view, place)
         if mark != 0xFFFFFFFF:
             raise ValueError("the table is damaged: a message does not begin where it should")
         if size == 0:
             return
         start = place + 8
-        message = Table.root(view[start : start + size])
-        length = message.number(3, "q")
         body = start + size
+        view = _reaching(view, body, at_least)
+        message = Table.root(view[start:body])
+        length = message.number(3, "q")
+        view = _reaching(view, body + length, at_least)
         if body + length > len(view):
             raise ValueError("the table is damaged: it ends in the middle")
         yield message, view[body : body + length]
         place = body + length
+
+
+def _reaching(view, end, at_least):
+    """The stream as far as this place, where it grows until it reaches that."""
+    return at_least(end) if end > len(view) and at_least is not None else view
 
 
 def _with_pyarrow(view, error):

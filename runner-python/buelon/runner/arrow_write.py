@@ -36,21 +36,21 @@ _TYPES = {
 }
 
 
-def write(path, columns):
-    """Writes the columns (see ``columns.Column``), all of one length, into a file.
+def write(draft, columns):
+    """Writes the columns (see ``columns.Column``), all of one length, into a file (see ``drafts.Draft``).
 
     Raises one of ``NOT_HELD`` where a text holds half of a surrogate pair, or a whole number has more than 64 bits.
     """
-    with open(path, "wb") as file:
+    with open(draft.path, "wb") as file:
         try:
-            _write(file, columns)
+            _write(file, columns, draft.written)
         except NOT_HELD:
             # What is there is no table, and what is written instead may need the room.
             file.truncate(0)
             raise
 
 
-def _write(file, columns):
+def _write(file, columns, written):
     file.write(_message(_HEADER_SCHEMA, _schema(columns), 0))
     rows = len(columns[0].values)
     start, count = 0, BATCH_ROWS_MAX
@@ -64,6 +64,8 @@ def _write(file, columns):
         file.write(_message(_HEADER_BATCH, header, size))
         file.writelines(buffers)
         start += count
+        file.flush()
+        written(file.tell())
     file.write(_CONTINUATION + bytes(4))
 
 

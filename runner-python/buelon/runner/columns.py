@@ -33,15 +33,15 @@ class Column:
         """Whether there may be None among the values."""
 
 
-def are_written(value, path, rows_min=ROWS_MIN):
-    """Writes a list of records as a table into a file where columns hold it as it is, and tells whether they do."""
+def are_written(value, draft, rows_min=ROWS_MIN):
+    """Writes a list of records as a table into a file (see ``drafts.Draft``) where columns hold it as it is, and tells whether they do."""
     table = of_records(value, rows_min)
     if table is None:
         return False
     from . import arrow_write
 
     try:
-        arrow_write.write(path, table)
+        arrow_write.write(draft, table)
     except arrow_write.NOT_HELD:
         # As plain data half of a surrogate pair is refused with its place, and a whole number may have any size.
         return False

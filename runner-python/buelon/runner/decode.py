@@ -37,9 +37,9 @@ def _in_form(entry, form, name):
     ((kind, content),) = entry.items()
     if kind != "arrow_file":
         return wanted.of_value(form, decode(entry), name)
-    is_read, table = _read_ahead(form, content)
     try:
-        return wanted.of_read(form, table, name) if is_read else wanted.of_file(form, content, name)
+        is_read, table = _read_ahead(form, content, name)
+        return table if is_read else wanted.of_file(form, content, name)
     except Failure:
         raise
     except BaseException as error:
@@ -49,10 +49,10 @@ def _in_form(entry, form, name):
         raise Failure("input", f"the argument `{name}` cannot be read: {error}") from None
 
 
-def _read_ahead(form, path):
+def _read_ahead(form, path, parameter):
     """Whether a table was read before its step was there, and the table."""
     ahead = sys.modules.get(f"{__package__}.ahead")
-    return ahead.taken(form, path) if ahead else (False, None)
+    return ahead.taken(form, path, parameter) if ahead else (False, None)
 
 
 def decode(entry):
@@ -60,7 +60,7 @@ def decode(entry):
     ((form, content),) = entry.items()
     if form == "json":
         return content
-    is_read, table = _read_ahead(None, content)
+    is_read, table = _read_ahead(None, content, "")
     if is_read:
         return table
     try:

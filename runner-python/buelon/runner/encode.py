@@ -4,7 +4,7 @@ import errno
 import json
 import os
 
-from . import columns, foreign, frames
+from . import columns, drafts, foreign, frames
 from .failures import Failure
 from .values import plain
 
@@ -18,10 +18,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _KINDS = {type(None): "null", bool: "bool", int: "number", float: "number", str: "string", list: "list", dict: "dict"}
 
 
-def encode(value, folder, inline_bytes_max, value_bytes_max):
-    """The output for ``value``, as a dict of the protocol. Raises ``Failure`` where it cannot be stored."""
+def encode(value, folder, inline_bytes_max, value_bytes_max, tell=None):
+    """The output for ``value``, as a dict of the protocol. Raises ``Failure`` where it cannot be stored.
+
+    ``tell`` takes lines for the worker, which say how far a table is written.
+    """
     try:
-        return _encode(value, folder, inline_bytes_max, value_bytes_max)
+        return _encode(value, folder, inline_bytes_max, value_bytes_max, tell)
     except OSError as error:
         # That of closing the file may hide the one of writing it.
         if any(getattr(part, "errno", None) in _NO_ROOM for part in (error, error.__context__)):
@@ -30,17 +33,18 @@ def encode(value, folder, inline_bytes_max, value_bytes_max):
         raise
 
 
-def _encode(value, folder, inline_bytes_max, value_bytes_max):
+def _encode(value, folder, inline_bytes_max, value_bytes_max, tell):
     path = os.path.join(folder, ARROW_NAME)
+    draft = drafts.Draft(path, ARROW_NAME, tell)
     if type(value) not in _KINDS:
-        written = foreign.write_table(value, path)
+        written = foreign.write_table(value, draft)
         if type(written) is int:
             return _table(path, written, value_bytes_max)
         if written is not None:
             return _document(written, folder, inline_bytes_max, value_bytes_max)
         if hasattr(value, "__next__"):
             value = list(value)
-    if columns.are_written(value, path):
+    if columns.are_written(value, draft):
         return _table(path, len(value), value_bytes_max)
     return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
 

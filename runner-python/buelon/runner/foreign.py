@@ -44,50 +44,52 @@ def _of_numpy(numpy, value):
     return True, scalar(item, lambda: "it")
 
 
-def write_table(value, path):
-    """Writes a table as an Arrow IPC stream and returns the number of its rows.
+def write_table(value, draft):
+    """Writes a table as an Arrow IPC stream into a file (see ``drafts.Draft``) and returns the number of its rows.
 
     Of a table that no columns hold as it is, it returns the rows as plain data; None for everything else.
     """
     arrow = _arrow_table(value)
     if arrow is not None:
-        return _write_arrow(arrow, path)
+        return _write_arrow(arrow, draft)
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(value, polars.DataFrame):
         # polars writes past any buffer of Python's.
-        with open(path, "w+b", buffering=0) as file:
+        with open(draft.path, "w+b", buffering=0) as file:
             try:
-                _write_polars(polars, value, file)
+                _write_polars(polars, value, file, draft.written)
             except OSError as error:
                 raise _numbered(error) from None
         return value.height
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
         arrow, frame = _of_pandas(value)
-        return _write_records(frame, path) if arrow is None else _write_arrow(arrow, path)
+        return _write_records(frame, draft) if arrow is None else _write_arrow(arrow, draft)
     return None
 
 
-def _write_arrow(table, path):
+def _write_arrow(table, draft):
     import pyarrow
 
-    with pyarrow.OSFile(path, "wb") as file:
-        _write_stream(pyarrow, table, file)
+    with pyarrow.OSFile(draft.path, "wb") as file:
+        _write_stream(pyarrow, table, file, draft.written)
     return table.num_rows
 
 
-def _write_stream(pyarrow, table, file):
+def _write_stream(pyarrow, table, file, written):
     import pyarrow.ipc
 
     with pyarrow.ipc.new_stream(file, table.schema) as writer:
-        writer.write_table(table, max_chunksize=_batch_rows(table.num_rows, table.nbytes))
+        for batch in table.to_batches(max_chunksize=_batch_rows(table.num_rows, table.nbytes)):
+            writer.write_batch(batch)
+            written(file.tell())
 
 
 def _batch_rows(rows, size_bytes):
     return max(1, min(_BATCH_ROWS_MAX, rows * _BATCH_BYTES_MAX // max(1, size_bytes)))
 
 
-def _write_polars(polars, frame, file):
+def _write_polars(polars, frame, file, written):
     """One stream of small batches: polars itself writes a frame as one batch, and a batch is read whole.
 
     It writes each part to the file by itself, as a stream. The schema at the begin of that comes to lie over the end of the part
@@ -114,6 +116,8 @@ def _write_polars(polars, frame, file):
             file.write(covered)
         else:
             schema_bytes = 8 + struct.unpack("<ii", file.read(8))[1]
+        # What the next part lies over is right again once that is there.
+        written(end - schema_bytes)
     file.seek(end)
     file.write(_END)
 
@@ -156,18 +160,18 @@ def _check_names(frame):
         names.add(name)
 
 
-def _write_records(frame, path):
+def _write_records(frame, draft):
     """Columns of plain values are a table also without pyarrow; others are a list of dicts."""
     from . import arrow_write
 
     names = [str(name) for name in frame.columns]
     if names and not len(frame):
-        arrow_write.write(path, [columns.Column(name, "null", []) for name in names])
+        arrow_write.write(draft, [columns.Column(name, "null", []) for name in names])
         return 0
     from .values import plain as all_plain
 
     records = all_plain(_rows_of_pandas(frame))
-    return len(frame) if columns.are_written(records, path, rows_min=1) else records
+    return len(frame) if columns.are_written(records, draft, rows_min=1) else records
 
 
 def _rows_of_pandas(frame):
@@ -204,7 +208,7 @@ def _records(value):
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(value, polars.DataFrame):
         texts = polars.col(polars.Categorical, polars.Enum).cast(polars.String)
-        return _rows(lambda file: _write_polars(polars, value.with_columns(texts), file))
+        return _rows(lambda file: _write_polars(polars, value.with_columns(texts), file, _untold))
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
         arrow, frame = _of_pandas(value)
@@ -216,7 +220,11 @@ def rows_of_arrow(table):
     """The rows of a pyarrow table as plain records. Raises ``Failure`` where it has a column that has no form there."""
     import pyarrow
 
-    return _rows(lambda file: _write_stream(pyarrow, table, file))
+    return _rows(lambda file: _write_stream(pyarrow, table, file, _untold))
+
+
+def _untold(_):
+    """Nobody waits for a stream in memory."""
 
 
 def _rows(write):

@@ -164,7 +164,7 @@ class Step:
             told = frames.parse(line)["ahead"]
             self._take_on(told["environment"])
             self._bounds.apply(told["bounds"])
-            ahead.read(told["frame"], self._begin)
+            ahead.read(told["frame"], told.get("grows", False), self._begin)
         except BaseException:
             pass  # The step reads it itself then, and says what is wrong.
         return rest

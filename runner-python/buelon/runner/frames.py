@@ -26,6 +26,11 @@ def parse_start(line):
     return frame
 
 
+def draft(name, size_bytes):
+    """How far the table is written that the step will return: bytes of its file that stay as they are."""
+    return {"draft": name, "bytes": size_bytes}
+
+
 def result(status, value, priority):
     """The step returned; ``value`` is an output (see ``output``) or None."""
     return {"type": "result", "status": status, "value": value, "priority": priority}

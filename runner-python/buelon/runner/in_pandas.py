@@ -7,6 +7,7 @@ times inside of which pandas would lose their zone or make numbers. All other co
 """
 
 import contextvars
+import sys
 
 from .columns import are_exact, are_in_64_bits
 
@@ -17,6 +18,22 @@ came = contextvars.ContextVar("came", default=())
 
 _UNHELD = (ValueError, TypeError, NotImplementedError, OverflowError)
 """What pyarrow raises for values that pandas, or Python, has no room for."""
+
+
+_SETTINGS = ("future.infer_string", "mode.string_storage")
+
+
+def settings():
+    """What is set of that by which pandas makes a frame of a table."""
+    return [_setting(sys.modules["pandas"], name) for name in _SETTINGS]
+
+
+def _setting(pandas, name):
+    try:
+        return pandas.get_option(name)
+    except (AttributeError, KeyError):
+        # Not every version has it.
+        return None
 
 
 def of_arrow(pandas, pyarrow, table):

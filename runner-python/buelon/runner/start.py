@@ -31,7 +31,7 @@ def run_and_exit(channel, line):
     """Runs the step of a start frame, answers, and ends the process. A step that exits, exits."""
     streams.forks.are_of_step = True
     try:
-        frame = run(line)
+        frame = run(line, channel.tell)
     except SystemExit as exit:
         _end_interpreter()
         os._exit(_exit_code(exit))
@@ -45,10 +45,10 @@ def answer(line):
     return frames.to_line(run(line))
 
 
-def run(line):
-    """The end frame for a start frame."""
+def run(line, tell=None):
+    """The end frame for a start frame. ``tell`` takes the lines that come before it."""
     try:
-        return _run(frames.parse_start(line))
+        return _run(frames.parse_start(line), tell)
     except Failure as failure:
         return frames.error(failure)
 
@@ -82,7 +82,7 @@ def _exit_code(exit):
     return 1
 
 
-def _run(frame):
+def _run(frame, tell):
     root = os.getcwd()
     failures.step_folders[:] = frame["path"]
     load.give_way(frame["path"])
@@ -96,7 +96,7 @@ def _run(frame):
         status, priority, data = returned.read(call.call(function, arguments))
         if status != "success":
             return frames.result(status, None, priority)
-        output = encode.encode(data, frame["values"], frame["inline_bytes_max"], frame["value_bytes_max"])
+        output = encode.encode(data, frame["values"], frame["inline_bytes_max"], frame["value_bytes_max"], tell)
         _kept.extend(value for value in (*arguments, data) if type(value) is list)
         return frames.result(status, output, priority)
     except (Failure, SystemExit):

@@ -24,10 +24,18 @@ class Channel:
         """Writes one line and closes the way: there is one answer. A process that the step forked stays silent."""
         if os.getpid() != self._process:
             os._exit(0)
+        self._write(line)
+        os.close(self._descriptor)
+
+    def tell(self, line):
+        """Writes a line that comes before the answer."""
+        if os.getpid() == self._process:
+            self._write(line)
+
+    def _write(self, line):
         rest = memoryview(line)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
-        os.close(self._descriptor)
 
 
 def read_all(descriptor=0):

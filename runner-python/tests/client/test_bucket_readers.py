@@ -112,3 +112,18 @@ def test_duckdb_reads_records_by_httpfs(service: Service) -> None:
     )
     url = f"s3://bue/{service.keys()['records']}"
     assert connection.execute(f"SELECT count(*), max(id) FROM read_json('{url}')").fetchone() == (2_000, 1_999)
+
+
+def test_contents_are_held_to_their_md5_and_etags_are_not_taken_for_one(service: Service) -> None:
+    client = service.client(service.secret_key)
+    right, wrong = "1B2M2Y8AsgTpgAmY7PhCfg==", "1B2M2Y8AsgTpgAmY7PhCfw=="
+    written = client.put_object(Bucket="bue", Key="md5", Body=b"", ContentMD5=right)
+    with pytest.raises(botocore.exceptions.ClientError, match="Content-MD5"):
+        client.put_object(Bucket="bue", Key="md5", Body=b"", ContentMD5=wrong)
+    assert "-1" in written["ETag"] == client.head_object(Bucket="bue", Key="md5")["ETag"]
+    other = client.put_object(Bucket="bue", Key="md5", Body=b"other")
+    assert other["ETag"] != written["ETag"]
+    with pytest.raises(botocore.exceptions.ClientError, match="PreconditionFailed"):
+        client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=written["ETag"])
+    client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=other["ETag"])
+    client.delete_object(Bucket="bue", Key="md5")

@@ -3,6 +3,8 @@
 import json
 import os
 import resource
+import threading
+import time
 
 import pandas
 import pyarrow
@@ -47,6 +49,8 @@ def test_what_is_not_written_plainly_is_not_guessed(text):
 class Reader(Worker):
     """A worker that tells processes what to read before it has steps for them."""
 
+    grows = False
+
     def returned(self, annotation, order="early", told=True, **changes):
         """What a step returns that takes a table. Before it takes it, another one comes in the place of the file."""
         path = self.folder / "input-0.arrow"
@@ -61,6 +65,9 @@ class Reader(Worker):
         )
         self.line, self.path = told, path
         self.changes = {"bounds": [], "code": code, **changes}
+        return self.result(code, order)
+
+    def result(self, code, order="early"):
         _, answer = self.fork(code, order=order)
         frame = answer_of(answer)
         self.hear_end()
@@ -74,13 +81,13 @@ class Reader(Worker):
             return lines
         told = {**frame, "code": {"text": {"text": self.changes["code"], "script": "x.bue", "line": 1}}}
         environment = json.loads(launch)["environment"]
-        ahead = {"ahead": {"frame": told, "environment": environment, "bounds": self.changes["bounds"]}}
+        ahead = {"ahead": {"frame": told, "grows": self.grows, "environment": environment, "bounds": self.changes["bounds"]}}
         return json.dumps(ahead, separators=(",", ":")).encode() + b"\n" + lines
 
 
-def write(path, table):
+def write(path, table, rows=None):
     with pyarrow.ipc.new_stream(path, table.schema) as writer:
-        writer.write_table(table)
+        writer.write_table(table, max_chunksize=rows)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +119,87 @@ def test_what_was_guessed_or_read_wrong_is_read_by_the_step(worker):
     for code in ("def step(table", "step = print", "def step(table: 'pandas.DataFrame"):
         assert worker.returned("", code=code) == ["builtins", OTHERS]
     assert worker.returned("", bounds=[["no", "limit"]]) == ["builtins", OTHERS]
+
+
+def test_a_frame_of_pandas_is_as_the_step_has_set_it(worker):
+    worker.path = worker.folder / "input-0.arrow"
+    write(worker.path, TABLE)
+    settings = {
+        "": ["str", "pyarrow"],
+        "pandas.set_option('display.width', 40)": ["str", "pyarrow"],
+        "pandas.set_option('mode.string_storage', 'python')": ["str", "python"],
+    }
+    for setting, kind in settings.items():
+        code = (
+            f"import pandas\nimport gc\n{setting}\n"
+            "frames = [id(part) for part in gc.get_objects() if type(part) is pandas.DataFrame]\n"
+            "def step(table: pandas.DataFrame):\n"
+            "    kind = table['word'].dtype\n"
+            "    return [str(kind), getattr(kind, 'storage', None), id(table) in frames, str(table['n'].dtype)]\n"
+        )
+        worker.changes = {"bounds": [], "code": code}
+        for worker.line in (True, False):
+            assert worker.result(code) == [*kind, worker.line and "mode" not in setting, "Int64"]
+
+
+def test_what_a_frame_leaves_behind_is_left_by_the_step_that_takes_it(worker):
+    for annotation, came in ((": pandas.DataFrame", [["n", "int64"], ["word", "string"]]), ("", [])):
+        code = (
+            f"import pandas\ndef step(table{annotation}):\n"
+            "    from buelon.runner import in_pandas\n"
+            "    return [[field.name, str(field.type)] for field in in_pandas.came.get()]\n"
+        )
+        told = "def step(table: 'pandas.DataFrame'): pass"
+        worker.path = worker.folder / "input-0.arrow"
+        write(worker.path, TABLE)
+        worker.line, worker.changes = True, {"bounds": [], "code": told}
+        assert worker.result(code) == came
+
+
+@pytest.mark.parametrize("annotation", ["", ": 'pandas.DataFrame'", ": 'polars.DataFrame'", ": 'pyarrow.Table'"])
+def test_a_table_is_read_while_it_is_written(worker, tmp_path, annotation):
+    write(tmp_path / "whole", pyarrow.table({"n": range(40_000), "word": [f"w {n}" for n in range(40_000)]}), rows=7_000)
+    stream = (tmp_path / "whole").read_bytes()
+    worker.path, worker.grows, worker.line = worker.folder / "grows.arrow", True, True
+    code = (
+        # Only who has read it by now has it.
+        f"import os\nos.unlink({str(worker.path)!r})\n"
+        f"def step(table{annotation}):\n"
+        "    words = [row['word'] for row in table] if type(table) is list else list(table['word'])\n"
+        "    return [type(table).__module__.partition('.')[0], len(words), str(words[-1])]"
+    )
+    worker.changes = {"bounds": [], "code": code}
+    # Whatever is there when it is looked at: nothing, a part of a head, of a body, all but the mark of the end.
+    places = [0, 5, 100, 1_000, len(stream) // 2, len(stream) - 8, len(stream)]
+    parts = [stream[start:end] for start, end in zip(places, places[1:])]
+
+    def grow():
+        with open(worker.path, "ab", buffering=0) as file:
+            for part in parts:
+                time.sleep(0.02)
+                file.write(part)
+
+    worker.path.write_bytes(b"")
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        module = annotation.partition(".")[0].strip(": '") or "builtins"
+        assert worker.result(code) == [module, 40_000, "w 39999"]
+    finally:
+        writer.join()
+        worker.grows = False
+
+
+def test_what_only_pyarrow_reads_is_read_when_it_is_whole(worker):
+    worker.path, worker.grows, worker.line = worker.folder / "grows.arrow", True, True
+    words = pyarrow.array(["a", "b", "a"]).dictionary_encode()
+    write(worker.path, pyarrow.table({"word": words}))
+    code = "def step(table):\n    return [row['word'] for row in table]"
+    worker.changes = {"bounds": [], "code": code}
+    try:
+        assert worker.result(code) == ["a", "b", "a"]
+    finally:
+        worker.grows = False
 
 
 def test_what_is_odd_in_a_text_is_not_said_when_it_is_only_looked_at(recwarn):

@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from buelon.runner import arrow_read, arrow_write, columns, decode, encode, start
+from buelon.runner import arrow_read, arrow_write, columns, decode, drafts, encode, start
 from buelon.runner.failures import Failure
 from buelon.runner.values import plain
 
@@ -259,7 +259,7 @@ def test_texts_of_one_length_and_of_several_come_back(count, tmp_path):
 def test_bools_come_back_in_any_number(tmp_path):
     for count in range(1, 71):
         value = [{"b": i * 7 % 3 == 0, "all": True, "gap": None if i % 5 == 2 else i % 2 == 0} for i in range(count)]
-        arrow_write.write(str(tmp_path / "value.arrow"), columns.of_records(value, rows_min=1))
+        arrow_write.write(drafts.Draft(str(tmp_path / "value.arrow"), "value.arrow", None), columns.of_records(value, rows_min=1))
         back = arrow_read.read(str(tmp_path / "value.arrow"))
         assert back == value
         assert [list(map(type, row.values())) for row in back] == [list(map(type, row.values())) for row in value]
@@ -325,7 +325,7 @@ def step(given):
         **{"values": str(tmp_path), "inline_bytes_max": 1_000, "value_bytes_max": 1_000},
     }
     monkeypatch.setattr(sys, "argv", [])
-    assert start._run(frame)["value"]["place"] == {"json": '["returned"]'}
+    assert start._run(frame, None)["value"]["place"] == {"json": '["returned"]'}
     arguments, returned = start._kept
     assert (arguments, returned) == (["given"], ["returned"]) and type(returned[0]).freed == []
 

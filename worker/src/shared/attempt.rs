@@ -60,7 +60,7 @@ impl<H: Hub> Attempts<H> {
         let outcome = match ending {
             Ended::Answer(EndFrame::Result(result)) => {
                 let folder = scratch.values();
-                let copied = self.copied(&result, &folder, Writer::Unknown).await;
+                let copied = self.copied(&result, &folder, Writer::Unknown, None).await;
                 match self.outcome(lease, result, &folder, (copied.as_ref(), Effort::Full), end).await {
                     Ok(outcome) => outcome,
                     Err(Trouble::Step(error)) => Outcome::Error(error),

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use bue_worker::Config;
 use protocol::api::Lease;
-use protocol::{JobId, LeaseToken, Outcome, ValueRef};
+use protocol::{JobId, LeaseToken, Outcome, Place, ValueKind, ValueRef};
+use serde_json::value::RawValue;
 
-use crate::fake_hub::{Fleet, Work, python, until};
+use crate::fake_hub::{Fleet, Work, python, sqlite, until};
 use crate::sandbox::here;
 
 /// A table that is too large to travel inside of a settlement.
@@ -33,8 +34,12 @@ struct Chain {
 
 impl Chain {
     async fn start(take: Work, change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(python(TABLE), take, change).await
+    }
+
+    async fn of(make: Work, take: Work, change: impl FnOnce(&mut Config)) -> Self {
         let fleet = Fleet::with(change);
-        let leases = fleet.add_chain([python(TABLE), take]);
+        let leases = fleet.add_chain([make, take]);
         let mut chain = Self { fleet, leases, count: 0, taken: 0 };
         let table = chain.settled(&chain.leases[0].clone()).await;
         // From now on it is known which interpreter the second step is forked from.
@@ -73,6 +78,23 @@ impl Chain {
         let values =
             bucket::value::Values::new(self.fleet.bucket.clone(), self.fleet.folder.path(), Default::default());
         values.read(&value, 1 << 30).await.unwrap().get().to_owned()
+    }
+
+    /// What the first step returns once more, and whether the table was lent to somebody before it had returned.
+    async fn growing(&mut self, last: &str) -> (Outcome, bool) {
+        let place = Place::Json(RawValue::from_string(format!(r#"[{{"last": "{last}"}}]"#)).unwrap());
+        let lease = self.fresh(0, vec![ValueRef { kind: ValueKind::List, length: None, place }]);
+        self.fleet.give(lease.clone());
+        let settled = self.fleet.hub.settlement(lease.job);
+        tokio::pin!(settled);
+        let mut is_lent = false;
+        loop {
+            tokio::select! {
+                biased;
+                settled = &mut settled => return (settled.outcome, is_lent),
+                () = tokio::time::sleep(Duration::from_millis(1)) => is_lent |= crate::ahead::inputs(&self.fleet) > 0,
+            }
+        }
     }
 
     /// Goes on until a table is read ahead: there must be a process that waits, and the worker must be known to be idle.
@@ -114,6 +136,66 @@ async fn the_process_of_a_step_has_read_its_table_and_has_run_no_code_of_it() {
     assert_eq!(ran(), before, "it ran although nobody had a lease for it");
     for table in tables {
         assert!([READ, NOT_READ].contains(&chain.take(table).await.as_str()));
+    }
+}
+
+/// Writes rows for a while. What it does at the last one the table tells that it takes.
+fn rows() -> Work {
+    let last =
+        "CASE (SELECT last FROM orders) WHEN 'refused' THEN json('no JSON') WHEN 'other' THEN n ELSE 'row ' || n END";
+    let rows = "WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 399999)";
+    let code = format!("{rows} SELECT n, CASE WHEN n = 399999 THEN {last} ELSE 'row ' || n END AS text FROM c");
+    sqlite(&code).input(r#"[{"last": "as the others"}]"#)
+}
+
+#[tokio::test]
+async fn a_table_of_a_sql_step_is_read_while_it_is_written() {
+    let mut chain = Chain::of(rows(), python(TAKE), patient).await;
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let (outcome, is_lent) = chain.growing("as the others").await;
+        let Outcome::Success { value, .. } = outcome else { panic!("not a success: {outcome:?}") };
+        let found = chain.take(value).await;
+        assert!(found.ends_with(r#",400000,"row 399999"]"#), "{found}");
+        if is_lent && found.starts_with("[true") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no table is read while it is written");
+    }
+}
+
+#[tokio::test]
+async fn no_table_is_read_while_it_is_written_where_nothing_is_to_be_begun_ahead() {
+    let mut chain = Chain::of(rows(), python(TAKE), |config| {
+        patient(config);
+        config.limits.ahead_max = 0;
+    })
+    .await;
+    for _ in 0..3 {
+        let (outcome, is_lent) = chain.growing("as the others").await;
+        assert!(matches!(outcome, Outcome::Success { .. }) && !is_lent, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_of_a_table_goes_where_the_step_does_not_come_to_its_end_or_writes_it_anew() {
+    let mut chain = Chain::of(rows(), python(TAKE), patient).await;
+    for last in ["refused", "other"] {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let (outcome, is_lent) = chain.growing(last).await;
+            if let Outcome::Success { value, .. } = outcome {
+                let found = chain.take(value).await;
+                assert!(last == "other" && found.ends_with(r#",400000,399999]"#), "{found}");
+            } else {
+                assert!(last == "refused" && matches!(outcome, Outcome::Error(_)), "{outcome:?}");
+            }
+            until("what it read goes", || crate::ahead::inputs(&chain.fleet) == 0).await;
+            if is_lent {
+                break;
+            }
+            assert!(Instant::now() < deadline, "no table is read while it is written");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use s3s::checksum::ChecksumHasher;
+use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3Error, S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -22,7 +23,6 @@ const WHOLE_BYTES_MAX: u64 = 256 << 10;
 /// A content that was received in full.
 pub(super) struct Received {
     pub draft: Draft,
-    pub md5: [u8; 16],
     /// The checksums that came with it, verified.
     pub checksum: Checksum,
 }
@@ -31,15 +31,23 @@ pub(super) struct Received {
 struct Incoming {
     draft: Draft,
     hasher: ChecksumHasher,
+    md5: Option<Md5>,
 }
 
 impl Incoming {
-    fn begin(folder: &Folder, bytes_max: u64, hasher: ChecksumHasher) -> Result<Self, FolderError> {
-        Ok(Self { draft: folder.draft(bytes_max)?, hasher })
+    fn begin(
+        folder: &Folder,
+        bytes_max: u64,
+        (hasher, md5): (ChecksumHasher, Option<Md5>),
+    ) -> Result<Self, FolderError> {
+        Ok(Self { draft: folder.draft(bytes_max)?, hasher, md5 })
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
         self.hasher.update(piece);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(piece);
+        }
         self.draft.write(piece)
     }
 }
@@ -57,9 +65,9 @@ impl Api {
         if announced.is_some_and(|length| length > bytes_max) {
             return Err(FolderError::TooLarge { bytes_max }.into());
         }
-        let hasher = expected.hasher();
+        let hashers = expected.hashers();
         let folder = Arc::clone(&self.folder);
-        let begin = move |folder: &Folder| Incoming::begin(folder, bytes_max, hasher);
+        let begin = move |folder: &Folder| Incoming::begin(folder, bytes_max, hashers);
         let mut incoming = None;
         let mut begin = Some(begin);
         let mut gathered = BytesMut::new();
@@ -108,10 +116,10 @@ impl Api {
         let (folder, bytes_max) = (Arc::clone(&self.folder), self.limits.object_bytes_max);
         let written = tokio::task::spawn_blocking(move || {
             folder.check_target(&target.bucket, &target.key)?;
-            let mut incoming = Incoming::begin(&folder, bytes_max, expected.hasher())?;
+            let mut incoming = Incoming::begin(&folder, bytes_max, expected.hashers())?;
             incoming.write(&content)?;
-            let Received { draft, md5, checksum } = finish(incoming, Some(announced), expected)?;
-            Ok((folder.publish(draft, &target, hex::encode(md5))?, checksum))
+            let Received { draft, checksum } = finish(incoming, Some(announced), expected)?;
+            Ok((publish(&folder, draft, &target)?, checksum))
         });
         written.await.map_err(S3Error::internal_error)?
     }
@@ -127,13 +135,19 @@ impl Api {
     }
 }
 
-fn finish(mut received: Incoming, announced: Option<u64>, expected: Expected) -> S3Result<Received> {
+fn finish(received: Incoming, announced: Option<u64>, expected: Expected) -> S3Result<Received> {
     if announced.is_some_and(|length| length != received.draft.bytes()) {
         return Err(s3_error!(IncompleteBody));
     }
-    let md5 = received.draft.take_md5();
-    let checksum = expected.verify(md5, received.hasher.finalize())?;
-    Ok(Received { draft: received.draft, md5, checksum })
+    let Incoming { draft, hasher, md5 } = received;
+    let checksum = expected.verify(md5.map(Md5::finalize), hasher.finalize())?;
+    Ok(Received { draft, checksum })
+}
+
+/// Makes what was received an object.
+pub(super) fn publish(folder: &Folder, mut draft: Draft, target: &Target) -> Result<ObjectInfo, FolderError> {
+    let etag = draft.take_etag();
+    folder.publish(draft, target, etag)
 }
 
 /// A content that does not have the checksum it was signed with, or that broke off.

@@ -56,12 +56,10 @@ impl Api {
             announced: announced(input.checksum_algorithm.as_ref(), trailing.as_ref()),
             trailing,
         };
-        let Received { draft, md5, checksum } = self.receive(input.body, input.content_length, expected).await?;
+        let Received { draft, checksum } = self.receive(input.body, input.content_length, expected).await?;
         let (id, bucket, key) = (input.upload_id, input.bucket, input.key);
         let etag = self
-            .with_folder(move |folder| {
-                folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft, hex::encode(md5))
-            })
+            .with_folder(move |folder| folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft))
             .await?;
         Ok(UploadPartOutput {
             e_tag: Some(ETag::Strong(etag)),
@@ -96,10 +94,9 @@ impl Api {
         let etag = self
             .with_folder(move |folder| {
                 let mut draft = folder.draft(bytes_max)?;
-                // Read rather than copied by the kernel, because the part needs its own MD5.
+                // Read rather than copied by the kernel, because the part needs its own ETag.
                 draft.write_range(&source, range.start, range.end - range.start)?;
-                let etag = hex::encode(draft.take_md5());
-                folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft, etag)
+                folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft)
             })
             .await?;
         let now = std::time::SystemTime::now().into();

@@ -4,7 +4,7 @@ use s3s::dto::*;
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
 use super::Api;
-use super::body::{Received, open_and_read, send, small};
+use super::body::{Received, open_and_read, publish, send, small};
 use super::checksums::Expected;
 use super::conditions::{ReadConditions, etag, modified, write_condition};
 use crate::server::folder::{Attributes, Object, Target};
@@ -65,8 +65,8 @@ impl Api {
             None => {
                 self.check_target(&target).await?;
                 let received = self.receive(input.body, input.content_length, expected).await?;
-                let Received { draft, md5, checksum } = received;
-                let info = self.with_folder(move |folder| folder.publish(draft, &target, hex::encode(md5))).await?;
+                let Received { draft, checksum } = received;
+                let info = self.with_folder(move |folder| publish(folder, draft, &target)).await?;
                 (info, checksum)
             }
         };

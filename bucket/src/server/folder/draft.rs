@@ -5,9 +5,9 @@ use std::io::{self, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use s3s::crypto::{Checksum, Md5};
 use tempfile::NamedTempFile;
 
+use super::etag::Sum;
 use super::object::{Attributes, Object, ObjectInfo, write_info};
 use super::sync::{is_absent, make_folders, sync_folder};
 use super::{Folder, FolderError};
@@ -42,7 +42,7 @@ pub(crate) enum Condition {
 /// An object that is being written.
 pub(crate) struct Draft {
     file: NamedTempFile,
-    md5: Md5,
+    sum: Sum,
     bytes: u64,
     bytes_max: u64,
 }
@@ -52,7 +52,7 @@ impl Folder {
     pub(crate) fn draft(&self, bytes_max: u64) -> Result<Draft, FolderError> {
         let drafts = self.drafts();
         let file = NamedTempFile::new_in(&drafts).map_err(|source| FolderError::io(&drafts, source))?;
-        Ok(Draft { file, md5: Md5::new(), bytes: 0, bytes_max })
+        Ok(Draft { file, sum: Sum::default(), bytes: 0, bytes_max })
     }
 
     /// Makes a draft the object of its target. When this returns, it survives a crash and a loss of power.
@@ -114,7 +114,7 @@ impl Draft {
     /// Appends to the content.
     pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
         self.grow(piece.len() as u64)?;
-        self.md5.update(piece);
+        self.sum.update(piece);
         self.file.write_all(piece).map_err(|source| FolderError::io(self.file.path(), source))
     }
 
@@ -131,7 +131,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Appends a range of another object's content, by the kernel where it can. The MD5 does not cover it.
+    /// Appends a range of another object's content, by the kernel where it can. The ETag does not cover it.
     pub(crate) fn append(&mut self, object: &Object, start: u64, length: u64) -> Result<(), FolderError> {
         self.grow(length)?;
         let mut source = &*object.file;
@@ -147,9 +147,9 @@ impl Draft {
         }
     }
 
-    /// MD5 of what was written; asked once, at the end.
-    pub(crate) fn take_md5(&mut self) -> [u8; 16] {
-        std::mem::replace(&mut self.md5, Md5::new()).finalize()
+    /// The ETag of what was written; asked once, at the end.
+    pub(crate) fn take_etag(&mut self) -> String {
+        std::mem::take(&mut self.sum).etag(1)
     }
 
     /// Bytes so far.

@@ -12,6 +12,7 @@
 
 mod draft;
 mod error;
+mod etag;
 mod layout;
 mod listing;
 mod object;

@@ -29,7 +29,7 @@ const INFO_BYTES_MAX: u64 = 64 << 10;
 /// What is known of an object besides its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ObjectInfo {
-    /// MD5 of the content as hex; of the parts' MD5s, with their number, where it was sent in parts.
+    /// What tells this content from others of its key; see `etag`.
     pub etag: String,
     /// When it was written: Unix time in milliseconds.
     pub modified_ms: i64,

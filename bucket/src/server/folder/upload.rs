@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use s3s::crypto::{Checksum, Md5};
 use serde::{Deserialize, Serialize};
 
 use super::draft::now_ms;
+use super::etag::Sum;
 use super::object::{Attributes, Object, ObjectInfo};
 use super::sync::{is_absent, make_folders, sync_folder};
 use super::{Condition, Draft, Folder, FolderError, Target};
@@ -66,11 +66,10 @@ impl Folder {
         id: &str,
         name: Upload<'_>,
         number: u32,
-        draft: Draft,
-        etag: String,
+        mut draft: Draft,
     ) -> Result<String, FolderError> {
         let (folder, _) = self.upload(id, name)?;
-        let info = ObjectInfo { etag, modified_ms: now_ms(), attributes: Attributes::default() };
+        let info = ObjectInfo { etag: draft.take_etag(), modified_ms: now_ms(), attributes: Attributes::default() };
         let file = draft.seal(&info)?;
         match file.persist(part_path(&folder, number)) {
             // Completed or aborted meanwhile.
@@ -93,15 +92,14 @@ impl Folder {
         let (folder, info) = self.upload(id, name)?;
         check_parts(&folder, parts)?;
         let mut draft = self.draft(bytes_max)?;
-        let mut md5 = Md5::new();
+        let mut etags = Sum::default();
         for name in parts {
             let part = open_part(&folder, name)?;
             draft.append(&part, 0, part.bytes)?;
-            md5.update(&hex::decode(&part.info.etag).unwrap_or_default());
+            etags.update(part.info.etag.as_bytes());
         }
-        let etag = format!("{}-{}", hex::encode(md5.finalize()), parts.len());
         let target = Target { bucket: info.bucket, key: info.key, attributes: info.attributes, condition };
-        let object = self.publish(draft, &target, etag)?;
+        let object = self.publish(draft, &target, etags.etag(parts.len()))?;
         // The object stands; what cannot be removed now is swept later.
         let _ = fs::remove_dir_all(&folder);
         Ok(object)

@@ -82,6 +82,7 @@ impl Chain {
 
     /// What the first step returns once more, and whether the table was lent to somebody before it had returned.
     async fn growing(&mut self, last: &str) -> (Outcome, bool) {
+        until("nobody has a table of before", || crate::ahead::inputs(&self.fleet) == 0).await;
         let place = Place::Json(RawValue::from_string(format!(r#"[{{"last": "{last}"}}]"#)).unwrap());
         let lease = self.fresh(0, vec![ValueRef { kind: ValueKind::List, length: None, place }]);
         self.fleet.give(lease.clone());

@@ -186,7 +186,7 @@ limits! {
         preloads_max, BUE_PRELOADS_MAX from 0 "Worker: further warm interpreters, that have loaded what steps import, so that each attempt need not; 0: none.";
         idle_cells_max, BUE_IDLE_CELLS_MAX "Worker: folders with a bundle's files, each with its sandbox, that are kept for the next attempt.";
         stand_by_max, BUE_STAND_BY_MAX from 0 "Worker: processes that wait in such folders, forked before there is a step for them; 0: none.";
-        ahead_max, BUE_AHEAD_MAX from 0 "Worker: SQL steps that are begun, and processes of Python steps that read, while the table that they take is still being stored; 0: none.";
+        ahead_max, BUE_AHEAD_MAX from 0 "Worker: SQL steps that are begun, and processes of Python steps that read, while the table that they take is still being written or stored; 0: none.";
         ahead_kept, BUE_AHEAD_KEPT "Worker: how long what was begun is kept for the hub to give the step out, from when the table is stored.";
         postgres_connect_timeout, BUE_POSTGRES_CONNECT_TIMEOUT "Worker: longest wait for a connection to the database of `postgres` steps.";
         steps_memory_bytes_max, BUE_WORKER_STEPS_MEMORY_BYTES_MAX from 0 "Worker: memory of all its steps together, where it can make control groups; 0: all there is but `BUE_WORKER_MEMORY_RESERVE_BYTES`.";

@@ -384,8 +384,8 @@ impl<H: Hub> Attempts<H> {
 
     /// Sees to what is left of a step that nobody wants. What was begun for its table goes with it.
     async fn give_up(&self, plan: &PlanAnswer, ran: Ran) {
-        let Ran { conversation, scratch, copied, storing, .. } = ran;
-        drop((copied, storing));
+        let Ran { conversation, scratch, copied, storing, written, .. } = ran;
+        drop((copied, storing, written));
         self.clear(Left { rest: conversation.rest, bundle: plan.bundle, scratch }).await;
     }
 

@@ -91,11 +91,12 @@ impl<H: Hub> Attempts<H> {
         step: &Step,
         ran: &mut Ran,
     ) {
+        // Where it is not made use of, it goes here.
+        let Written { following, reading, .. } = std::mem::take(&mut ran.written);
         let Ending::Answer(EndFrame::Result(result)) = &ran.conversation.ending else { return };
         if ran.copied.is_some() {
             return;
         }
-        let Written { following, reading, .. } = std::mem::take(&mut ran.written);
         if let Some(table) = self.copied(result, &ran.scratch.values(), writer(step), following).await {
             let is_it = |(growing, _): &(Growing, Kept)| table.is(growing);
             let ahead = match reading.filter(is_it) {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use nix::sys::signal::Signal;
 use protocol::frame::{DraftFrame, EndFrame, OutputPlace};
 use time::OffsetDateTime;
@@ -164,12 +165,14 @@ async fn converse(
     limits: &Limits,
     written: &(dyn Fn(&DraftFrame) + Sync),
 ) -> Ending {
-    let mut lines = Lines { pipe: stdout, rest: Vec::new() };
+    let mut lines = Lines { pipe: stdout, came: BytesMut::with_capacity(LINE_BYTES) };
     let mut line = lines.next(limits.frame_bytes_max).await;
     while let Ok(Line::Whole(said)) = &line
         && let Ok(draft) = serde_json::from_slice(said)
     {
         written(&draft);
+        // Many of them may be there at once.
+        tokio::task::consume_budget().await;
         line = lines.next(limits.frame_bytes_max).await;
     }
     match line {
@@ -219,38 +222,35 @@ async fn settle_down(
 }
 
 enum Line {
-    Whole(Vec<u8>),
+    Whole(BytesMut),
     /// The stream ended within a line.
-    Broken(Vec<u8>),
+    Broken(BytesMut),
     TooLong,
 }
 
 /// What a process writes, line by line.
 struct Lines<'p> {
     pipe: &'p mut pipe::Receiver,
-    /// What came with the line before.
-    rest: Vec<u8>,
+    /// What came and is not taken yet.
+    came: BytesMut,
 }
 
 impl Lines<'_> {
     async fn next(&mut self, bytes_max: usize) -> io::Result<Line> {
-        let mut line = std::mem::take(&mut self.rest);
         let mut looked_at = 0;
         loop {
-            if let Some(place) = line[looked_at..].iter().position(|byte| *byte == b'\n') {
-                self.rest = line.split_off(looked_at + place + 1);
+            if let Some(place) = self.came[looked_at..].iter().position(|byte| *byte == b'\n') {
+                let mut line = self.came.split_to(looked_at + place + 1);
                 line.truncate(looked_at + place);
                 return Ok(if line.len() > bytes_max { Line::TooLong } else { Line::Whole(line) });
             }
-            if line.len() > bytes_max {
+            if self.came.len() > bytes_max {
                 return Ok(Line::TooLong);
             }
-            looked_at = line.len();
-            if line.capacity() == line.len() {
-                line.reserve(line.len().max(LINE_BYTES));
-            }
-            if self.pipe.read_buf(&mut line).await? == 0 {
-                return Ok(Line::Broken(line));
+            looked_at = self.came.len();
+            self.came.reserve(LINE_BYTES.max(if self.came.capacity() == looked_at { looked_at } else { 0 }));
+            if self.pipe.read_buf(&mut self.came).await? == 0 {
+                return Ok(Line::Broken(std::mem::take(&mut self.came)));
             }
         }
     }

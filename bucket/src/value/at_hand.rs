@@ -3,13 +3,11 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Seek};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::errno::Errno as LastError;
 use nix::fcntl::OFlag;
-use nix::libc;
 use nix::unistd::{getegid, geteuid};
 use rustix::fs::{copy_file_range, fstatvfs};
 use rustix::io::Errno;
@@ -28,8 +26,52 @@ const READ_ONLY: u32 = 0o444;
 /// A table in a file of ours, which goes with it: an uncompressed Arrow stream.
 #[derive(Debug)]
 pub(super) struct AtHand {
-    file: NamedTempFile,
+    file: Arc<NamedTempFile>,
     bytes: u64,
+}
+
+/// A copy of a file that somebody still writes to. What is copied already stays as it is.
+#[derive(Debug)]
+pub(super) struct Copying {
+    source: File,
+    file: Arc<NamedTempFile>,
+    /// Bytes of the source that are in it.
+    copied: Mutex<u64>,
+    room: u64,
+}
+
+impl Copying {
+    /// Begins one in `folder`, whose disk is to have `room` bytes more than it takes.
+    pub(super) fn begin(source: File, folder: &Path, room: u64) -> io::Result<Self> {
+        let file = Arc::new(NamedTempFile::with_prefix_in(PREFIX, folder)?);
+        Ok(Self { source, file, copied: Mutex::default(), room })
+    }
+
+    /// Copies what is not there yet of the first `bytes` bytes.
+    pub(super) fn copy_up_to(&self, bytes: u64) -> io::Result<()> {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        if *copied < bytes {
+            check_room(self.file.as_file(), (bytes - *copied).saturating_add(self.room))?;
+            copy(&self.source, self.file.as_file(), *copied, bytes)?;
+            *copied = bytes;
+        }
+        Ok(())
+    }
+
+    /// A table of `bytes` bytes; no more may have been copied so far.
+    pub(super) fn finish(&self, bytes: u64) -> io::Result<AtHand> {
+        self.copy_up_to(bytes)?;
+        if *self.copied.lock().unwrap_or_else(PoisonError::into_inner) != bytes {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.file.as_file().set_permissions(Permissions::from_mode(READ_ONLY))?;
+        Ok(AtHand { file: Arc::clone(&self.file), bytes })
+    }
+
+    /// The copy, to be read at any place.
+    pub(super) fn open(&self) -> io::Result<File> {
+        File::open(self.file.path())
+    }
 }
 
 impl AtHand {
@@ -38,9 +80,9 @@ impl AtHand {
     pub(super) fn copy_of(source: &File, bytes: u64, folder: &Path, room: u64) -> io::Result<Self> {
         let file = NamedTempFile::with_prefix_in(PREFIX, folder)?;
         check_room(file.as_file(), bytes.saturating_add(room))?;
-        copy(source, file.as_file(), bytes)?;
+        copy(source, file.as_file(), 0, bytes)?;
         file.as_file().set_permissions(Permissions::from_mode(READ_ONLY))?;
-        Ok(Self { file, bytes })
+        Ok(Self { file: Arc::new(file), bytes })
     }
 
     /// The file itself, which is found at `path` and to which nobody writes any more, where the disk has `room`; a copy of it, where it
@@ -49,26 +91,16 @@ impl AtHand {
         match made_ours(source, path, folder) {
             Ok(file) => {
                 check_room(file.as_file(), room)?;
-                Ok(Self { file, bytes })
+                Ok(Self { file: Arc::new(file), bytes })
             }
             Err(_) => Self::copy_of(source, bytes, folder, room),
         }
     }
 
-    /// The same for a file that somebody else may still write to; then it is an error.
-    pub(super) fn sealed(source: &File, bytes: u64, path: &Path, folder: &Path, room: u64) -> io::Result<Self> {
-        let file = made_ours(source, path, folder)?;
-        if is_written_to(file.as_file())? {
-            return Err(io::ErrorKind::ResourceBusy.into());
-        }
-        check_room(file.as_file(), room)?;
-        Ok(Self { file, bytes })
-    }
-
     /// Writes it into a file of its own.
     pub(super) fn copy_to(&self, target: &Path) -> io::Result<()> {
         make_way(target)?;
-        copy(self.file.as_file(), &File::create_new(target)?, self.bytes)
+        copy(self.file.as_file(), &File::create_new(target)?, 0, self.bytes)
     }
 
     /// Gives the file itself a further name, for somebody who only reads it; a copy of it, where that cannot be.
@@ -105,22 +137,12 @@ fn check_room(file: &File, bytes: u64) -> io::Result<()> {
 pub(super) fn made_ours(looked_at: &File, path: &Path, folder: &Path) -> io::Result<NamedTempFile> {
     let file = tempfile::Builder::new().prefix(PREFIX).make_in(folder, |name| {
         std::fs::hard_link(path, name)?;
-        let opened = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(name);
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(name);
         opened.inspect_err(|_| drop(std::fs::remove_file(name)))
     })?;
     own(looked_at, file.as_file())?;
     Ok(file)
-}
-
-/// Whether somebody has a file open to write to it, or has it in memory as such. The kernel tells by whether it gives a lease to read it.
-fn is_written_to(file: &File) -> io::Result<bool> {
-    // SAFETY: the descriptor is open, and all that is passed are numbers.
-    let lease = |kind: libc::c_int| LastError::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) });
-    match lease(libc::F_RDLCK) {
-        Ok(_) => lease(libc::F_UNLCK).map(|_| false).map_err(io::Error::from),
-        Err(LastError::EAGAIN) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Makes a file ours, if it is the one that was looked at: nobody else can open it to write any more.
@@ -144,19 +166,19 @@ pub(super) fn make_way(target: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies the first `bytes` bytes, wherever others are in the source.
-fn copy(source: &File, target: &File, bytes: u64) -> io::Result<()> {
-    let mut copied = 0;
-    while copied < bytes {
+/// Copies the bytes from `start` to `end`, wherever others are in the source.
+fn copy(source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {
+    let mut copied = start;
+    while copied < end {
         let (mut from, mut to) = (copied, copied);
-        let rest = usize::try_from(bytes - copied).unwrap_or(usize::MAX);
+        let rest = usize::try_from(end - copied).unwrap_or(usize::MAX);
         copied += match copy_file_range(source, Some(&mut from), target, Some(&mut to), rest) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => count as u64,
             Err(Errno::INTR) => 0,
             // Not between these file systems, or not with this kernel.
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                return copy_by_hand(source, target, copied, bytes);
+                return copy_by_hand(source, target, copied, end);
             }
             Err(error) => return Err(error.into()),
         };
@@ -183,8 +205,6 @@ fn copy_by_hand(source: &File, target: &File, start: u64, end: u64) -> io::Resul
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-
-    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
     use super::*;
 
@@ -247,29 +267,24 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_can_still_write_to_is_not_taken() {
-        let (folder, kept_in) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let path = folder.path().join("value.arrow");
-        std::fs::write(&path, "a table").unwrap();
-        let source = File::open(&path).unwrap();
-        let sealed = || AtHand::sealed(&source, 7, &path, kept_in.path(), 1);
-        let writer = OpenOptions::new().append(true).open(&path).unwrap();
-        assert_eq!(sealed().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-        drop(writer);
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let writer = OpenOptions::new().read(true).append(true).open(&path).unwrap();
-        let (length, protection) = (std::num::NonZeroUsize::MIN, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE);
-        // SAFETY: nobody looks at this memory, which goes before the end.
-        let memory = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &writer, 0) }.unwrap();
-        drop(writer);
-        assert_eq!(sealed().unwrap_err().kind(), io::ErrorKind::ResourceBusy, "it is written to through memory");
-        // SAFETY: as above.
-        unsafe { munmap(memory, length.get()) }.unwrap();
-        let taken = sealed().unwrap();
-        assert_eq!(taken.file().unwrap().metadata().unwrap().ino(), source.metadata().unwrap().ino());
-        assert_eq!(taken.file().unwrap().metadata().unwrap().mode() & 0o777, READ_ONLY);
-        // Readers are no harm, and see to it again.
-        assert!(sealed().is_ok());
+    fn a_copy_grows_with_its_source_and_ends_where_that_does() {
+        let (folder, source) = (tempfile::tempdir().unwrap(), tempfile::tempfile().unwrap());
+        let copying = |room| Copying::begin(source.try_clone().unwrap(), folder.path(), room);
+        let (copy, short) = (copying(1 << 20).unwrap(), copying(1 << 20).unwrap());
+        source.write_all_at(b"a table", 0).unwrap();
+        copy.copy_up_to(4).unwrap();
+        short.copy_up_to(7).unwrap();
+        // What was copied stays what it was.
+        source.write_all_at(b"no", 0).unwrap();
+        copy.copy_up_to(2).unwrap();
+        let kept = copy.finish(7).unwrap();
+        assert_eq!((std::fs::read(kept.file.path()).unwrap(), kept.bytes()), (b"a table".to_vec(), 7));
+        assert_eq!(kept.file.path().metadata().unwrap().mode() & 0o777, READ_ONLY);
+        assert_eq!(short.finish(6).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(short.finish(8).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(copying(u64::MAX / 2).unwrap().copy_up_to(1).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        drop((copy, short, kept));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
@@ -278,7 +293,7 @@ mod tests {
         let (mut source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         source.write_all(&content).unwrap();
         let bytes = content.len() as u64;
-        copy(&source, &target, 1_000).unwrap();
+        copy(&source, &target, 0, 1_000).unwrap();
         copy_by_hand(&source, &target, 1_000, bytes).unwrap();
         let mut copied = vec![0; content.len()];
         target.read_exact_at(&mut copied, 0).unwrap();
@@ -289,7 +304,7 @@ mod tests {
     fn a_source_that_is_shorter_than_was_said_is_an_error() {
         let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         source.write_all_at(b"short", 0).unwrap();
-        assert_eq!(copy(&source, &target, 100).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(copy(&source, &target, 0, 100).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(copy_by_hand(&source, &target, 0, 100).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

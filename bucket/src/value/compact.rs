@@ -56,12 +56,16 @@ pub(super) fn compact(
 ) -> Result<Compact, ValueError> {
     let scan = table::scan_stream(&mut stream, bytes)?;
     stream.rewind().map_err(|error| TableError::Malformed(error.to_string()))?;
-    let helpers = if bytes >= PARALLEL_BYTES_MIN && effort == Effort::Full { helpers_max() } else { 0 };
-    match encode(&mut stream, folder, helpers) {
+    match encode(&mut stream, folder, helpers(bytes, effort)) {
         Ok(encoded) => Ok(encoded.holding(scan)),
         Err(Fault::Read(error)) => Err(table::at_column(error, stream).into()),
         Err(fault) => Err(fault_of(fault, folder)),
     }
+}
+
+/// How many threads help to encode a table of `bytes` bytes.
+pub(super) fn helpers(bytes: u64, effort: Effort) -> usize {
+    if bytes >= PARALLEL_BYTES_MIN && effort == Effort::Full { helpers_max() } else { 0 }
 }
 
 /// What of a table is stored, before it is known whether its stream was whole.

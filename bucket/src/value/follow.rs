@@ -1,17 +1,18 @@
 //! Tables that are made what is stored while they are still written, so that this need not wait for the last row.
 //!
 //! What is read meanwhile counts only for the very file that is handed over in the end. Whatever goes wrong here, that file is stored
-//! as any other. Of a file that users' code writes each byte is looked at once: it may be another one the next time.
+//! as any other. A file to which users' code can write is copied as far as that says it is written, and all is read from the copy.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use super::at_hand::{AtHand, Copying};
 use super::compact::{Compact, encode, fault_of};
 use super::encode::helpers_max;
 use super::store::{Writer, open_output};
@@ -26,11 +27,15 @@ const BYTES_MIN: u64 = 1 << 20;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
+/// How long it is waited for users' code to write on: it has said that it writes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A table that is encoded as it grows. Dropped, it is given up.
 #[derive(Debug)]
 pub struct Following {
     progress: Arc<Progress>,
     pub(super) is_of: (u64, u64),
+    copy: Option<Arc<Copying>>,
     encoded: JoinHandle<Result<Compact, ValueError>>,
 }
 
@@ -41,17 +46,19 @@ impl Values {
     pub fn follow(&self, folder: &Path, name: &str, writer: Writer) -> Option<Following> {
         let file = open_output(folder, name).ok()?;
         let metadata = file.metadata().ok()?;
-        let is_worth_it = match writer {
-            // As long as it can write to it, there is nothing to be had of it.
-            Writer::Unknown => self.lends,
-            Writer::Done => metadata.len() >= BYTES_MIN,
-        };
-        if !is_worth_it {
+        if writer == Writer::Done && metadata.len() < BYTES_MIN {
             return None;
         }
+        let copy = match writer {
+            Writer::Unknown => {
+                let source = file.try_clone().ok()?;
+                Some(Arc::new(Copying::begin(source, &self.folder, self.limits.tables_bytes_max).ok()?))
+            }
+            Writer::Done => None,
+        };
         let progress = Arc::new(Progress::default());
         let bytes_max = self.limits.tables_bytes_max.min(self.limits.value_bytes_max);
-        let tail = Tail::new(file, writer, Arc::clone(&progress), bytes_max);
+        let tail = Tail::new(file, copy.clone(), Arc::clone(&progress), bytes_max).ok()?;
         let helpers = match writer {
             Writer::Unknown => helpers_max().saturating_sub(PROCESSORS_TAKEN),
             // It may have several threads itself.
@@ -59,7 +66,7 @@ impl Values {
         };
         let folder = self.folder.clone();
         let encoded = tokio::task::spawn_blocking(move || follow(tail, &folder, helpers));
-        Some(Following { progress, is_of: identity(&metadata), encoded })
+        Some(Following { progress, is_of: identity(&metadata), copy, encoded })
     }
 }
 
@@ -68,25 +75,39 @@ fn follow(mut tail: Tail, folder: &Path, helpers: usize) -> Result<Compact, Valu
     Ok(encoded.holding(tail.finish()?))
 }
 
+/// Makes of a file of `bytes` bytes that somebody can still write to what is stored: each byte of it is looked at once.
+pub(super) fn encode_once(file: File, bytes: u64, folder: &Path, helpers: usize) -> Result<Compact, ValueError> {
+    let progress = Arc::new(Progress::default());
+    progress.set(Known::Ended(bytes));
+    let tail = Tail::new(file, None, progress, bytes).map_err(|source| ValueError::io(folder, source))?;
+    follow(tail, folder, helpers)
+}
+
 impl Following {
     /// Says that the first `bytes` bytes of a file that users' code writes stay as they are.
     pub fn told(&self, bytes: u64) {
-        self.progress.set(Known::Growing(bytes));
+        self.progress.grow(bytes);
     }
 
-    /// Whether it is this file that is followed, which has been written to its end and has `bytes` bytes.
-    pub(super) fn ends(&self, file: &File, bytes: u64) -> bool {
-        let is_it = file.metadata().is_ok_and(|metadata| identity(&metadata) == self.is_of);
-        self.progress.set(if is_it { Known::Ended(bytes) } else { Known::GivenUp });
-        is_it
+    /// The copy of a file that was written to its end and has `bytes` bytes; `None` where it is not the one that was followed, or not
+    /// copied. It may have to wait for a disk.
+    pub(super) fn copy(&self, file: &File, bytes: u64) -> Option<AtHand> {
+        let copy = self.copy.as_ref()?;
+        if identity(&file.metadata().ok()?) != self.is_of {
+            return None;
+        }
+        let kept = copy.finish(bytes).ok()?;
+        self.progress.set(Known::Ended(bytes));
+        Some(kept)
     }
 
     /// What is stored of a file that was written to its end and has `bytes` bytes; `None` where it is not the one that was followed, or
     /// anything was wrong with it.
     pub(super) async fn finish(mut self, file: &File, bytes: u64) -> Option<Compact> {
-        if !self.ends(file, bytes) {
+        if identity(&file.metadata().ok()?) != self.is_of {
             return None;
         }
+        self.progress.set(Known::Ended(bytes));
         (&mut self.encoded).await.ok()?.ok()
     }
 }
@@ -134,6 +155,15 @@ impl Progress {
         self.changed.notify_all();
     }
 
+    /// Says how much of it there is, where that is more than is known.
+    fn grow(&self, more: u64) {
+        let mut known = self.known();
+        if matches!(*known, Known::Growing(bytes) if bytes < more) {
+            *known = Known::Growing(more);
+            self.changed.notify_all();
+        }
+    }
+
     /// Waits until something else is known than this, but no longer than `pause`.
     fn wait(&self, known: Known, pause: Duration) {
         drop(self.changed.wait_timeout_while(self.known(), pause, |now| *now == known));
@@ -142,8 +172,9 @@ impl Progress {
 
 /// A file that grows, read message by message: of each nothing before it is there as a whole and was looked at.
 struct Tail {
+    /// What is read: the copy, where there is one.
     file: File,
-    writer: Writer,
+    copy: Option<Arc<Copying>>,
     /// Where the message begins that was looked at last, and what was read of its head.
     start: u64,
     head: Vec<u8>,
@@ -158,24 +189,31 @@ struct Tail {
 }
 
 impl Tail {
-    fn new(file: File, writer: Writer, progress: Arc<Progress>, bytes_max: u64) -> Self {
+    fn new(file: File, copy: Option<Arc<Copying>>, progress: Arc<Progress>, bytes_max: u64) -> io::Result<Self> {
+        let file = copy.as_ref().map_or(Ok(file), |copy| copy.open())?;
         let (head, framing) = (Vec::new(), Framing::default());
-        Self { file, writer, start: 0, head, progress, framing, readable: 0, position: 0, bytes_max, bytes: 0 }
+        Ok(Self { file, copy, start: 0, head, progress, framing, readable: 0, position: 0, bytes_max, bytes: 0 })
     }
 
     /// Waits until there is more to be read; whether there is.
     fn grow(&mut self) -> io::Result<bool> {
-        let mut pause = PAUSE_MIN;
+        let (mut pause, since) = (PAUSE_MIN, Instant::now());
         loop {
             let known = *self.progress.known();
             let bytes = match known {
-                Known::Growing(bytes) if self.writer == Writer::Unknown => bytes,
+                Known::Growing(_) if self.copy.is_some() && since.elapsed() > PATIENCE => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Known::Growing(bytes) if self.copy.is_some() => bytes,
                 Known::Growing(_) => self.file.metadata()?.len(),
                 Known::Ended(bytes) => bytes,
                 Known::GivenUp => return Err(io::Error::other("nobody waits for it")),
             };
             if bytes > self.bytes_max {
                 return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            if let Some(copy) = &self.copy {
+                copy.copy_up_to(bytes)?;
             }
             self.bytes = bytes;
             self.readable = self.look(bytes)?;

@@ -132,14 +132,6 @@ impl Values {
         self.kept(bytes, |room| AtHand::taken(source, bytes, path, &self.folder, room))
     }
 
-    /// The same for a file that users' code wrote, if it can no longer do so.
-    fn sealed(&self, source: &File, bytes: u64, path: &Path) -> Option<AtHand> {
-        if !self.lends || bytes > self.limits.tables_bytes_max {
-            return None;
-        }
-        AtHand::sealed(source, bytes, path, &self.folder, self.limits.tables_bytes_max).ok()
-    }
-
     fn kept(&self, bytes: u64, keep: impl FnOnce(u64) -> io::Result<AtHand>) -> Option<AtHand> {
         let bytes_max = self.limits.tables_bytes_max;
         if bytes > bytes_max {

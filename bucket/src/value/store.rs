@@ -14,9 +14,9 @@ use protocol::{Format, PageIndex, Place, ValueKind, ValueRef};
 use serde_json::value::RawValue;
 
 use super::at_hand::AtHand;
-use super::compact::{Compact, Content, compact};
+use super::compact::{Compact, Content, compact, helpers};
 use super::element::index_key;
-use super::follow::Following;
+use super::follow::{Following, encode_once};
 use super::growing::Growing;
 use super::materialize::input_path;
 use super::pages::Pages;
@@ -127,16 +127,9 @@ impl Values {
             if writer == Writer::Done {
                 return Ok(values.taken(&file, bytes, &path).map(|table| (table, following)));
             }
-            let following = following.filter(|following| following.ends(&file, bytes));
-            Ok(match values.sealed(&file, bytes, &path) {
-                Some(table) => {
-                    // It may have been another while it was read.
-                    let is_whole = table.file().is_ok_and(|file| table::scan_stream(file, bytes).is_ok());
-                    Some((table, following.filter(|_| is_whole)))
-                }
-                // What is read of it from now on may be another.
-                None => values.at_hand(&file, bytes).map(|table| (table, None)),
-            })
+            let following = following.filter(|_| bytes <= values.limits.tables_bytes_max);
+            let grown = following.and_then(|following| Some((following.copy(&file, bytes)?, Some(following))));
+            Ok(grown.or_else(|| Some((values.at_hand(&file, bytes)?, None))))
         });
         let (table, following) = copied.await.ok().flatten()?;
         Some(Copied { table: Arc::new(table), following: Arc::new(Mutex::new(following)) })
@@ -240,7 +233,7 @@ impl Values {
                 stored => return Ok((stored?, Some(at_hand))),
             }
         }
-        Ok((compact(file, bytes, folder, effort)?, None))
+        Ok((encode_once(file, bytes, folder, helpers(bytes, effort))?, None))
     }
 
     async fn store_object(

@@ -33,7 +33,8 @@ def read(frame, grows, begin):
             arrow_read.wait_for_end(path)
         begin()
         _read[path] = form, wanted.of_file(library, path, "")
-    if form == "pandas":
+    if form == "pandas" and not _read[path][1].schema.metadata:
+        # What a table says of itself may make pandas heed more.
         from . import in_pandas
 
         before = in_pandas.came.get()

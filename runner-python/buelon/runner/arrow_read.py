@@ -16,8 +16,12 @@ from .arrow_columns import Unsupported
 from .flatbuffers import Table
 
 _HEADER_SCHEMA, _HEADER_BATCH = 1, 3
-_PAUSE_SECONDS = 0.001
-"""How long nothing is looked for in a file that does not grow."""
+_PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 0.001, 0.064
+"""How long nothing is looked for in a file that does not grow: at first, and at most. It counts as time of the step's own."""
+_PAUSES_OF_TIME = 10
+"""What part of the time for which it has not grown."""
+_GROWING_BYTES_MAX = 64 << 20
+"""Of a larger table no rows are made before all of it is there: they take memory beside what writes it."""
 
 
 def read(path):
@@ -31,8 +35,9 @@ def read_as_it_grows(path):
     with open(path, "rb") as file:
 
         def at_least(size_bytes):
-            while os.fstat(file.fileno()).st_size < size_bytes:
-                time.sleep(_PAUSE_SECONDS)
+            if size_bytes > _GROWING_BYTES_MAX:
+                raise ValueError("it is to be read as a whole")
+            _wait_for(file, size_bytes)
             return _mapped(file)
 
         return of_stream(at_least(1), at_least)
@@ -51,9 +56,17 @@ def wait_for_end(path):
 
 
 def _read_at_least(file, place, size_bytes):
-    while os.fstat(file.fileno()).st_size < place + size_bytes:
-        time.sleep(_PAUSE_SECONDS)
+    _wait_for(file, place + size_bytes)
     return os.pread(file.fileno(), size_bytes, place)
+
+
+def _wait_for(file, size_bytes):
+    """Returns when the file has so many bytes."""
+    waited = 0
+    while os.fstat(file.fileno()).st_size < size_bytes:
+        pause = min(max(waited / _PAUSES_OF_TIME, _PAUSE_SECONDS), _PAUSE_SECONDS_MAX)
+        time.sleep(pause)
+        waited += pause
 
 
 def _mapped(file):

@@ -20,7 +20,7 @@ _UNHELD = (ValueError, TypeError, NotImplementedError, OverflowError)
 """What pyarrow raises for values that pandas, or Python, has no room for."""
 
 
-_SETTINGS = ("future.infer_string", "mode.string_storage")
+_SETTINGS = ("future.distinguish_nan_and_na", "future.infer_string", "mode.string_storage", "mode.use_inf_as_na")
 
 
 def settings():

@@ -52,11 +52,25 @@ def _converted(pyarrow, frame):
         if str(field.type).startswith("extension<pandas."):
             # Numbers in a table that say nothing to anybody but pandas: months that are counted, for example.
             raise failures.no_form(name, frame[name].dtype, "make text of it, as in `.astype(str)`")
-        column = table.column(place)
-        typed = _typed(pyarrow, column, types.get(field.name, ()))
+        column, came = table.column(place), types.get(field.name, ())
+        typed = _typed(pyarrow, _narrow(pyarrow, frame.dtypes.iloc[place], column, came), came)
         if typed is not column:
             table = table.set_column(place, field.with_type(typed.type), typed)
     return table
+
+
+def _narrow(pyarrow, dtype, column, types):
+    """A column of pandas' own text with places of 32 bits instead of 64, where they hold it: a third less to compress.
+
+    One that came with the other ones, or was made with a type of pyarrow's, keeps those.
+    """
+    is_chosen = hasattr(dtype, "pyarrow_dtype") or pyarrow.large_string() in types
+    if is_chosen or not pyarrow.types.is_large_string(column.type):
+        return column
+    try:
+        return column.cast(pyarrow.string())
+    except pyarrow.ArrowInvalid:
+        return column
 
 
 def _wide(pyarrow, frame):

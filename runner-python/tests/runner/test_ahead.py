@@ -13,7 +13,7 @@ import pytest
 from test_preload import loaded
 from test_warm import Worker, answer_of
 
-from buelon.runner import ahead
+from buelon.runner import ahead, arrow_read
 
 OTHER = pyarrow.table({"n": [4], "word": ["other"]})
 TABLE = pyarrow.table({"n": [1, 2, None], "word": ["a", "ü", "c"]})
@@ -140,6 +140,28 @@ def test_a_frame_of_pandas_is_as_the_step_has_set_it(worker):
         worker.changes = {"bounds": [], "code": code}
         for worker.line in (True, False):
             assert worker.result(code) == [*kind, worker.line and "mode" not in setting, "Int64"]
+
+
+def test_no_frame_is_made_ahead_of_a_table_that_says_how_it_was_one_of_pandas(worker):
+    worker.path = worker.folder / "input-0.arrow"
+    frame = pandas.DataFrame({"n": pandas.array([1.0, float("nan"), None], dtype="Float64")})
+    write(worker.path, pyarrow.Table.from_pandas(frame))
+    for setting, missing in (("", [False, True, True]), ("pandas.set_option('future.distinguish_nan_and_na', True)", None)):
+        code = f"import pandas\n{setting}\ndef step(table: pandas.DataFrame):\n    return table['n'].isna().tolist()"
+        worker.changes = {"bounds": [], "code": code}
+        found = []
+        for worker.line in (True, False):
+            found.append(worker.result(code))
+        assert found[0] == found[1] and missing in (None, found[0])
+
+
+def test_rows_of_a_large_table_are_not_made_before_all_of_it_is_there(tmp_path, monkeypatch):
+    write(tmp_path / "table", pyarrow.table({"n": range(1_000)}), rows=100)
+    assert len(arrow_read.read_as_it_grows(str(tmp_path / "table"))) == 1_000
+    (tmp_path / "table").write_bytes((tmp_path / "table").read_bytes()[:6_000])
+    monkeypatch.setattr(arrow_read, "_GROWING_BYTES_MAX", 5_000)
+    with pytest.raises(ValueError, match="as a whole"):
+        arrow_read.read_as_it_grows(str(tmp_path / "table"))
 
 
 def test_what_a_frame_leaves_behind_is_left_by_the_step_that_takes_it(worker):

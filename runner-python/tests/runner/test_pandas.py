@@ -447,3 +447,13 @@ def test_rows_without_columns_are_as_many(tmp_path, monkeypatch, has_pyarrow):
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         assert returned(pandas.DataFrame(), tmp_path) == []
     assert returned(pandas.DataFrame(index=range(3)), tmp_path) == [{}, {}, {}]
+
+
+def test_text_of_pandas_own_has_short_places_and_other_text_those_that_were_chosen(tmp_path):
+    large = pandas.ArrowDtype(pyarrow.large_string())
+    frame = pandas.DataFrame({"own": ["ü", None], "chosen": pandas.array(["ü", None], dtype=large), "n": [1, 2]})
+    frame["python"] = pandas.array(["ü", None], dtype="string")
+    assert [str(field.type) for field in returned(frame, tmp_path).schema] == ["string", "large_string", "int64", "string"]
+    for of in (pyarrow.string(), pyarrow.large_string()):
+        came = through(column(["ü", None], of), tmp_path)
+        assert came.schema.field("x").type == of and came["x"].to_pylist() == ["ü", None]

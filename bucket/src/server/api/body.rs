@@ -35,12 +35,9 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn begin(
-        folder: &Folder,
-        bytes_max: u64,
-        (hasher, md5): (ChecksumHasher, Option<Md5>),
-    ) -> Result<Self, FolderError> {
-        Ok(Self { draft: folder.draft(bytes_max)?, hasher, md5 })
+    fn new(draft: Draft, expected: &Expected) -> Self {
+        let (hasher, md5) = expected.hashers();
+        Self { draft, hasher, md5 }
     }
 
     fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
@@ -53,48 +50,45 @@ impl Incoming {
 }
 
 impl Api {
-    /// Receives a content into a draft and verifies it.
+    /// Receives a content into the draft that `begin` begins, by the length that is announced and the largest there may be, and
+    /// verifies it.
     pub(super) async fn receive(
         &self,
         body: Option<StreamingBlob>,
         content_length: Option<i64>,
         expected: Expected,
+        begin: impl FnOnce(&Folder, (Option<u64>, u64)) -> Result<Draft, FolderError> + Send + 'static,
     ) -> S3Result<Received> {
         let bytes_max = self.limits.object_bytes_max;
         let announced = content_length.and_then(|length| u64::try_from(length).ok());
         if announced.is_some_and(|length| length > bytes_max) {
             return Err(FolderError::TooLarge { bytes_max }.into());
         }
-        let hashers = expected.hashers();
-        let folder = Arc::clone(&self.folder);
-        let begin = move |folder: &Folder| Incoming::begin(folder, bytes_max, hashers);
-        let mut incoming = None;
-        let mut begin = Some(begin);
+        let begun = self.with_folder(move |folder| begin(folder, (announced, bytes_max))).await?;
+        let mut incoming = Incoming::new(begun, &expected);
         let mut gathered = BytesMut::new();
-        let mut body = body;
+        let (mut body, mut bytes) = (body, 0);
         loop {
             let piece = self.next_piece(&mut body).await?;
             let ended = piece.is_none();
-            gathered.extend_from_slice(&piece.unwrap_or_default());
+            let piece = piece.unwrap_or_default();
+            bytes += piece.len() as u64;
+            if announced.is_some_and(|announced| bytes > announced) {
+                return Err(s3_error!(IncompleteBody));
+            }
+            gathered.extend_from_slice(&piece);
             if !ended && gathered.len() < PIECE_BYTES {
                 continue;
             }
-            let (folder, piece) = (Arc::clone(&folder), gathered.split());
-            let (current, begin) = (incoming.take(), begin.take());
+            let piece = gathered.split();
             let written = tokio::task::spawn_blocking(move || {
-                let mut incoming = match (current, begin) {
-                    (Some(incoming), _) => incoming,
-                    (None, Some(begin)) => begin(&folder)?,
-                    (None, None) => return Err(FolderError::NoSuchUpload),
-                };
                 incoming.write(&piece)?;
-                Ok(incoming)
+                Ok::<_, FolderError>(incoming)
             });
-            let written = written.await.map_err(S3Error::internal_error)??;
+            incoming = written.await.map_err(S3Error::internal_error)??;
             if ended {
-                return finish(written, announced, expected);
+                return finish(incoming, announced, expected);
             }
-            incoming = Some(written);
         }
     }
 
@@ -116,7 +110,7 @@ impl Api {
         let (folder, bytes_max) = (Arc::clone(&self.folder), self.limits.object_bytes_max);
         let written = tokio::task::spawn_blocking(move || {
             folder.check_target(&target.bucket, &target.key)?;
-            let mut incoming = Incoming::begin(&folder, bytes_max, expected.hashers())?;
+            let mut incoming = Incoming::new(folder.draft(bytes_max)?, &expected);
             incoming.write(&content)?;
             let Received { draft, checksum } = finish(incoming, Some(announced), expected)?;
             Ok((publish(&folder, draft, &target)?, checksum))

@@ -9,7 +9,7 @@ use super::checksums::Expected;
 use super::conditions::{ReadConditions, etag, milliseconds, write_condition};
 use super::listing::page_length;
 use super::objects::announced;
-use crate::server::folder::{Attributes, PartName, Upload};
+use crate::server::folder::{Attributes, Folder, PartName, Upload};
 
 /// Highest number of a part, as in S3.
 const PART_NUMBER_MAX: i32 = 10_000;
@@ -56,8 +56,13 @@ impl Api {
             announced: announced(input.checksum_algorithm.as_ref(), trailing.as_ref()),
             trailing,
         };
-        let Received { draft, checksum } = self.receive(input.body, input.content_length, expected).await?;
         let (id, bucket, key) = (input.upload_id, input.bucket, input.key);
+        let of = (id.clone(), bucket.clone(), key.clone());
+        let begin = move |folder: &Folder, sizes| {
+            let (id, bucket, key) = &of;
+            folder.part_draft(id, Upload { bucket, key }, number, sizes)
+        };
+        let Received { draft, checksum } = self.receive(input.body, input.content_length, expected, begin).await?;
         let etag = self
             .with_folder(move |folder| folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft))
             .await?;

@@ -7,7 +7,7 @@ use super::Api;
 use super::body::{Received, open_and_read, publish, send, small};
 use super::checksums::Expected;
 use super::conditions::{ReadConditions, etag, modified, write_condition};
-use crate::server::folder::{Attributes, Object, Target};
+use crate::server::folder::{Attributes, Folder, Object, Target};
 
 /// Most objects of one bulk delete, as in S3.
 const DELETE_OBJECTS_MAX: usize = 1_000;
@@ -64,7 +64,8 @@ impl Api {
             Some(length) => self.receive_small(input.body, length, expected, target).await?,
             None => {
                 self.check_target(&target).await?;
-                let received = self.receive(input.body, input.content_length, expected).await?;
+                let begin = |folder: &Folder, (_, bytes_max)| folder.draft(bytes_max);
+                let received = self.receive(input.body, input.content_length, expected, begin).await?;
                 let Received { draft, checksum } = received;
                 let info = self.with_folder(move |folder| publish(folder, draft, &target)).await?;
                 (info, checksum)
@@ -179,7 +180,7 @@ impl Api {
             .with_folder(move |folder| {
                 folder.check_target(&target.bucket, &target.key)?;
                 let mut draft = folder.draft(bytes_max)?;
-                draft.append(&source, 0, source.bytes)?;
+                draft.append(&source.file, 0, source.bytes)?;
                 folder.publish(draft, &target, source.info.etag)
             })
             .await?;

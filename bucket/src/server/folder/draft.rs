@@ -9,8 +9,9 @@ use tempfile::NamedTempFile;
 
 use super::etag::Sum;
 use super::object::{Attributes, Object, ObjectInfo, write_info};
+use super::places::Place;
 use super::sync::{is_absent, make_folders, sync_folder};
-use super::{Folder, FolderError};
+use super::{Folder, FolderError, Upload};
 
 /// How often a folder is made again that was removed, empty, just before an object came into it.
 const FOLDER_TRIES_MAX: u32 = 100;
@@ -41,10 +42,27 @@ pub(crate) enum Condition {
 
 /// An object that is being written.
 pub(crate) struct Draft {
-    file: NamedTempFile,
+    content: Content,
     sum: Sum,
     bytes: u64,
     bytes_max: u64,
+}
+
+/// Where it is written.
+enum Content {
+    /// Into a file of its own.
+    File(NamedTempFile),
+    /// To its place in an upload.
+    Place(Place),
+}
+
+impl Content {
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(file) => file.path(),
+            Self::Place(place) => place.path(),
+        }
+    }
 }
 
 impl Folder {
@@ -52,7 +70,30 @@ impl Folder {
     pub(crate) fn draft(&self, bytes_max: u64) -> Result<Draft, FolderError> {
         let drafts = self.drafts();
         let file = NamedTempFile::new_in(&drafts).map_err(|source| FolderError::io(&drafts, source))?;
-        Ok(Draft { file, sum: Sum::default(), bytes: 0, bytes_max })
+        Ok(Draft { content: Content::File(file), sum: Sum::default(), bytes: 0, bytes_max })
+    }
+
+    /// Begins part `number` of an upload, of which it is known how long it will be.
+    pub(crate) fn part_draft(
+        &self,
+        id: &str,
+        name: Upload<'_>,
+        number: u32,
+        (bytes, bytes_max): (Option<u64>, u64),
+    ) -> Result<Draft, FolderError> {
+        let (folder, _) = self.upload(id, name)?;
+        let place = match bytes {
+            Some(bytes) => Place::claim(&folder, number, bytes),
+            None => Ok(None),
+        };
+        let place = place.map_err(|error| match is_absent(&error) {
+            true => FolderError::NoSuchUpload,
+            false => FolderError::io(&folder, error),
+        });
+        match place? {
+            Some(place) => Ok(Draft { content: Content::Place(place), sum: Sum::default(), bytes: 0, bytes_max }),
+            None => self.draft(bytes_max),
+        }
     }
 
     /// Makes a draft the object of its target. When this returns, it survives a crash and a loss of power.
@@ -60,16 +101,21 @@ impl Folder {
         let path = self.object_path(&target.bucket, &target.key)?;
         let info = ObjectInfo { etag, modified_ms: now_ms(), attributes: target.attributes.clone() };
         let file = draft.seal(&info)?;
-        let guard = self.lock_key(&path);
-        self.check(&path, target)?;
-        place(file, &path)?;
+        self.publish_sealed(file, &path, target)?;
+        Ok(info)
+    }
+
+    /// The same for a file that is whole.
+    pub(super) fn publish_sealed(&self, file: NamedTempFile, path: &Path, target: &Target) -> Result<(), FolderError> {
+        let guard = self.lock_key(path);
+        self.check(path, target)?;
+        place(file, path)?;
         drop(guard);
-        let parent = path.parent().unwrap_or(&path);
+        let parent = path.parent().unwrap_or(path);
         match sync_folder(parent) {
             // It was deleted again, and its folder with it.
-            Err(error) if is_absent(&error) => Ok(info),
-            Err(source) => Err(FolderError::io(parent, source)),
-            Ok(()) => Ok(info),
+            Err(error) if !is_absent(&error) => Err(FolderError::io(parent, error)),
+            _ => Ok(()),
         }
     }
 
@@ -113,9 +159,14 @@ fn place(mut file: NamedTempFile, path: &Path) -> Result<(), FolderError> {
 impl Draft {
     /// Appends to the content.
     pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
+        let before = self.bytes;
         self.grow(piece.len() as u64)?;
         self.sum.update(piece);
-        self.file.write_all(piece).map_err(|source| FolderError::io(self.file.path(), source))
+        let written = match &mut self.content {
+            Content::File(file) => file.write_all(piece),
+            Content::Place(place) => place.write(piece, before),
+        };
+        written.map_err(|source| FolderError::io(self.content.path(), source))
     }
 
     /// Appends a range of another object's content.
@@ -132,18 +183,21 @@ impl Draft {
     }
 
     /// Appends a range of another object's content, by the kernel where it can. The ETag does not cover it.
-    pub(crate) fn append(&mut self, object: &Object, start: u64, length: u64) -> Result<(), FolderError> {
+    pub(crate) fn append(&mut self, source: &File, start: u64, length: u64) -> Result<(), FolderError> {
         self.grow(length)?;
-        let mut source = &*object.file;
+        let Content::File(file) = &mut self.content else {
+            return Err(FolderError::io(self.content.path(), io::ErrorKind::Unsupported.into()));
+        };
+        let mut source = source;
         // Nobody else reads this handle by its own position.
         let copied = source.seek(io::SeekFrom::Start(start)).and_then(|_| {
             let mut range = io::Read::take(source, length);
-            io::copy(&mut range, self.file.as_file_mut())
+            io::copy(&mut range, file.as_file_mut())
         });
         match copied {
             Ok(copied) if copied == length => Ok(()),
-            Ok(_) => Err(FolderError::io(self.file.path(), io::ErrorKind::UnexpectedEof.into())),
-            Err(source) => Err(FolderError::io(self.file.path(), source)),
+            Ok(_) => Err(FolderError::io(file.path(), io::ErrorKind::UnexpectedEof.into())),
+            Err(source) => Err(FolderError::io(file.path(), source)),
         }
     }
 
@@ -163,12 +217,35 @@ impl Draft {
     }
 
     /// Completes the file and syncs it.
-    pub(super) fn seal(mut self, info: &ObjectInfo) -> Result<NamedTempFile, FolderError> {
-        let file: &mut File = self.file.as_file_mut();
-        let written = write_info(file, info).and_then(|()| file.sync_all());
-        written.map_err(|source| FolderError::io(self.file.path(), source))?;
-        Ok(self.file)
+    fn seal(self, info: &ObjectInfo) -> Result<NamedTempFile, FolderError> {
+        match self.content {
+            Content::File(file) => seal(file, info),
+            Content::Place(place) => Err(FolderError::io(place.path(), io::ErrorKind::Unsupported.into())),
+        }
     }
+
+    /// Makes it a part of an upload, at its place or as the file `path`.
+    pub(super) fn become_part(self, info: ObjectInfo, path: &Path) -> Result<(), FolderError> {
+        let in_upload = |error: io::Error| match is_absent(&error) {
+            // Completed or aborted meanwhile.
+            true => FolderError::NoSuchUpload,
+            false => FolderError::io(path, error),
+        };
+        match self.content {
+            Content::Place(place) => place.finish(self.bytes, info).map_err(in_upload),
+            Content::File(file) => {
+                seal(file, &info)?.persist(path).map_err(|error| in_upload(error.error))?;
+                sync_folder(path.parent().unwrap_or(path)).map_err(in_upload)
+            }
+        }
+    }
+}
+
+/// Writes what is known of an object behind its content, and syncs the file.
+pub(super) fn seal(mut file: NamedTempFile, info: &ObjectInfo) -> Result<NamedTempFile, FolderError> {
+    let written = write_info(file.as_file_mut(), info).and_then(|()| file.as_file().sync_all());
+    written.map_err(|source| FolderError::io(file.path(), source))?;
+    Ok(file)
 }
 
 pub(super) fn now_ms() -> i64 {

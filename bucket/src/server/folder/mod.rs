@@ -4,7 +4,7 @@
 //! lock                        held by the one server that may use the folder
 //! buckets/<bucket>/…          one file per object, see `layout` and `object`
 //! drafts/                     objects that are being written
-//! uploads/<id>/               multipart uploads: `upload.json` and one file per part
+//! uploads/<id>/               multipart uploads: `upload.json` and the parts, see `places`
 //! ```
 //!
 //! Every object is written as a draft, synced, and renamed to its place, so that a reader, and whoever starts after a
@@ -16,6 +16,7 @@ mod etag;
 mod layout;
 mod listing;
 mod object;
+mod places;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,21 @@
 //! Multipart uploads: parts that come in any order and become one object, all or nothing.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::draft::now_ms;
+use super::draft::{now_ms, seal};
 use super::etag::Sum;
 use super::object::{Attributes, Object, ObjectInfo};
-use super::sync::{is_absent, make_folders, sync_folder};
+use super::places;
+use super::sync::{make_folders, sync_folder};
 use super::{Condition, Draft, Folder, FolderError, Target};
 
 /// Smallest part that is not the last, as in S3.
-const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
+pub(super) const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
 /// File that says what an upload is to become.
 const UPLOAD_FILE: &str = "upload.json";
 /// What the files of parts end with.
@@ -70,14 +71,9 @@ impl Folder {
     ) -> Result<String, FolderError> {
         let (folder, _) = self.upload(id, name)?;
         let info = ObjectInfo { etag: draft.take_etag(), modified_ms: now_ms(), attributes: Attributes::default() };
-        let file = draft.seal(&info)?;
-        match file.persist(part_path(&folder, number)) {
-            // Completed or aborted meanwhile.
-            Err(error) if is_absent(&error.error) => return Err(FolderError::NoSuchUpload),
-            outcome => outcome.map_err(|error| FolderError::io(&folder, error.error))?,
-        };
-        sync_folder(&folder).map_err(|source| FolderError::io(&folder, source))?;
-        Ok(info.etag)
+        let etag = info.etag.clone();
+        draft.become_part(info, &part_path(&folder, number))?;
+        Ok(etag)
     }
 
     /// Makes the parts one object, in the order in which they are named.
@@ -90,19 +86,52 @@ impl Folder {
         bytes_max: u64,
     ) -> Result<ObjectInfo, FolderError> {
         let (folder, info) = self.upload(id, name)?;
-        check_parts(&folder, parts)?;
-        let mut draft = self.draft(bytes_max)?;
-        let mut etags = Sum::default();
-        for name in parts {
-            let part = open_part(&folder, name)?;
-            draft.append(&part, 0, part.bytes)?;
-            etags.update(part.info.etag.as_bytes());
+        let parts = find_parts(&folder, parts)?;
+        let bytes = parts.iter().map(|part| part.info.bytes).fold(0, u64::saturating_add);
+        if bytes > bytes_max {
+            return Err(FolderError::TooLarge { bytes_max });
         }
+        let mut etags = Sum::default();
+        parts.iter().for_each(|part| etags.update(part.info.etag.as_bytes()));
         let target = Target { bucket: info.bucket, key: info.key, attributes: info.attributes, condition };
-        let object = self.publish(draft, &target, etags.etag(parts.len()))?;
+        let etag = etags.etag(parts.len());
+        let object = match self.publish_in_place(&folder, &parts, &target, &etag)? {
+            Some(object) => object,
+            None => {
+                let mut draft = self.draft(bytes_max)?;
+                for part in &parts {
+                    let (file, start) = part.open(&folder)?;
+                    draft.append(&file, start, part.info.bytes)?;
+                }
+                self.publish(draft, &target, etag)?
+            }
+        };
         // The object stands; what cannot be removed now is swept later.
         let _ = fs::remove_dir_all(&folder);
         Ok(object)
+    }
+
+    /// Makes the parts one object as they lie, where all have their places.
+    fn publish_in_place(
+        &self,
+        folder: &Path,
+        parts: &[Part],
+        target: &Target,
+        etag: &str,
+    ) -> Result<Option<ObjectInfo>, FolderError> {
+        if parts.iter().any(|part| !part.has_place) {
+            return Ok(None);
+        }
+        let path = self.object_path(&target.bucket, &target.key)?;
+        let in_folder = |source| FolderError::io(folder, source);
+        let infos: Vec<PartInfo> = parts.iter().map(|part| part.info.clone()).collect();
+        let Some(file) = places::take(folder, &infos, &self.drafts()).map_err(in_folder)? else { return Ok(None) };
+        let info = ObjectInfo { etag: etag.to_owned(), modified_ms: now_ms(), attributes: target.attributes.clone() };
+        let published = seal(file, &info).and_then(|file| self.publish_sealed(file, &path, target));
+        if published.is_err() {
+            places::put_back(folder).map_err(in_folder)?;
+        }
+        published.map(|()| Some(info))
     }
 
     /// Forgets an upload and its parts.
@@ -118,15 +147,15 @@ impl Folder {
         let mut parts = Vec::new();
         for entry in fs::read_dir(&folder).map_err(in_folder)? {
             let entry = entry.map_err(in_folder)?;
-            let number = entry.file_name().to_str().and_then(|name| name.strip_suffix(PART_SUFFIX)?.parse().ok());
-            let Some(number) = number else { continue };
-            // `None` where the upload ends meanwhile.
-            if let Some(part) = Object::open(&entry.path())? {
-                let ObjectInfo { etag, modified_ms, .. } = part.info;
-                parts.push(PartInfo { number, bytes: part.bytes, etag, modified_ms });
-            }
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let number = name.strip_suffix(PART_SUFFIX).and_then(|number| number.parse().ok());
+            let Some(number) = number.or_else(|| places::number_of(name)) else { continue };
+            // `None` where the upload ends meanwhile, or the part is still written.
+            parts.extend(find_part(&folder, number)?.map(|part| part.info));
         }
         parts.sort_by_key(|part| part.number);
+        parts.dedup_by_key(|part| part.number);
         Ok(parts)
     }
 
@@ -166,7 +195,7 @@ impl Folder {
     }
 
     /// The folder of an upload, where id, bucket and key belong together.
-    fn upload(&self, id: &str, name: Upload<'_>) -> Result<(PathBuf, UploadInfo), FolderError> {
+    pub(super) fn upload(&self, id: &str, name: Upload<'_>) -> Result<(PathBuf, UploadInfo), FolderError> {
         let well_formed = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let folder = self.uploads().join(id);
         let info = if well_formed { read_upload(&folder) } else { None };
@@ -184,26 +213,53 @@ pub(crate) struct Upload<'a> {
     pub key: &'a str,
 }
 
+/// A part, and where it is.
+struct Part {
+    info: PartInfo,
+    has_place: bool,
+}
+
+impl Part {
+    /// A file that holds it, and where it begins.
+    fn open(&self, folder: &Path) -> Result<(File, u64), FolderError> {
+        let number = self.info.number;
+        let opened = match self.has_place {
+            true => places::open(folder, number),
+            false => File::open(part_path(folder, number)).map(|file| (file, 0)),
+        };
+        opened.map_err(|source| FolderError::io(folder, source))
+    }
+}
+
 /// Looks at the parts one after the other: there may be ten thousand, more than a process may have open.
-fn check_parts(folder: &Path, names: &[PartName]) -> Result<(), FolderError> {
+fn find_parts(folder: &Path, names: &[PartName]) -> Result<Vec<Part>, FolderError> {
     if !names.is_sorted_by(|one, next| one.number < next.number) || names.is_empty() {
         return Err(FolderError::InvalidPartOrder);
     }
     let last = names.last().map(|name| name.number);
+    let mut parts = Vec::with_capacity(names.len());
     for name in names {
-        let part = open_part(folder, name)?;
-        if part.bytes < PART_BYTES_MIN && Some(name.number) != last {
+        let invalid = || FolderError::InvalidPart { number: name.number };
+        let part = find_part(folder, name.number)?.ok_or_else(invalid)?;
+        if name.etag.as_ref().is_some_and(|etag| *etag != part.info.etag) {
+            return Err(invalid());
+        }
+        if part.info.bytes < PART_BYTES_MIN && Some(name.number) != last {
             return Err(FolderError::PartTooSmall { number: name.number, bytes_min: PART_BYTES_MIN });
         }
+        parts.push(part);
     }
-    Ok(())
+    Ok(parts)
 }
 
-fn open_part(folder: &Path, name: &PartName) -> Result<Object, FolderError> {
-    let invalid = || FolderError::InvalidPart { number: name.number };
-    let part = Object::open(&part_path(folder, name.number))?.ok_or_else(invalid)?;
-    let is_named = name.etag.as_ref().is_none_or(|etag| *etag == part.info.etag);
-    if is_named { Ok(part) } else { Err(invalid()) }
+/// A part; one that has a file of its own came after one that has its place.
+fn find_part(folder: &Path, number: u32) -> Result<Option<Part>, FolderError> {
+    if let Some(Object { info, bytes, .. }) = Object::open(&part_path(folder, number))? {
+        let info = PartInfo { number, bytes, etag: info.etag, modified_ms: info.modified_ms };
+        return Ok(Some(Part { info, has_place: false }));
+    }
+    let info = places::part(folder, number).map_err(|source| FolderError::io(folder, source))?;
+    Ok(info.map(|info| Part { info, has_place: true }))
 }
 
 fn part_path(folder: &Path, number: u32) -> PathBuf {

@@ -8,7 +8,7 @@ use protocol::frame::{Input, Output, OutputPlace};
 
 use super::*;
 use crate::value::compact::{Content, compact};
-use crate::value::{Effort, ValueLimits};
+use crate::value::{Copied, Effort, ValueLimits};
 use crate::{Bucket, BucketUrl};
 
 fn batch(start: i64, rows: i64) -> RecordBatch {
@@ -87,53 +87,80 @@ async fn a_table_that_grows_becomes_what_it_would_become_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_of_users_code_is_read_as_far_as_that_says_and_taken_once_it_cannot_write_to_it() {
+async fn of_a_table_that_users_code_writes_a_copy_is_read() {
     let rig = Rig::new(64 << 20);
-    let values = rig.values.clone().lending(true);
-    let (folder, whole) = (rig.folder.path(), stream(6));
-    let follow = || values.follow(folder, "draft.arrow", Writer::Unknown).unwrap();
+    let whole = stream(6);
     let place = OutputPlace::ArrowFile("draft.arrow".to_owned());
     let output = Output { kind: ValueKind::Table, length: None, place };
-    let copied = async |following| values.copied(&output, folder, Writer::Unknown, Some(following)).await;
-    let write = |first: usize| {
-        let file = File::create(rig.path()).unwrap();
-        let following = follow();
-        file.write_all_at(&whole[..first], 0).unwrap();
-        // What is beyond what it says is not there yet.
-        file.write_all_at(&vec![7; whole.len() - first], first as u64).unwrap();
+    let copied = async |following| rig.values.copied(&output, rig.folder.path(), Writer::Unknown, following).await;
+    let follow = |file: &mut File, first: usize| {
+        file.write_all(&whole[..first]).unwrap();
+        let following = rig.values.follow(rig.folder.path(), "draft.arrow", Writer::Unknown).unwrap();
         following.told(first as u64);
-        std::thread::sleep(PAUSE_MIN * 3);
-        file.write_all_at(&whole[first..], first as u64).unwrap();
-        (file, following)
+        following
+    };
+    let read = async |copy: &Copied| match copy.materialize(rig.folder.path(), 0).await.unwrap() {
+        Input::ArrowFile(path) => std::fs::read(path).unwrap(),
+        other => panic!("{other:?}"),
     };
     for first in [0, 10, 1_200_000, whole.len()] {
-        std::fs::remove_file(rig.path()).ok();
-        let (file, following) = write(first);
-        let inode = file.metadata().unwrap().ino();
-        drop(file);
-        let copy = copied(following).await.unwrap();
-        let Input::ArrowFile(taken) = copy.materialize(folder, 0).await.unwrap() else { panic!() };
-        assert_eq!(std::fs::metadata(taken).unwrap().ino(), inode);
-        let (following, file) = (copy.following().unwrap(), File::open(rig.path()).unwrap());
+        let mut file = File::create(rig.path()).unwrap();
+        let following = follow(&mut file, first);
+        // What is beyond what was told may still change.
+        file.write_all(&vec![7; whole.len() - first]).unwrap();
+        tokio::time::sleep(PAUSE_MIN * 3).await;
+        file.write_all_at(&whole[first..], first as u64).unwrap();
+        following.told(whole.len() as u64 - 5_000);
+        // What is said of less is nothing new.
+        following.told(3);
+        let copy = copied(Some(following)).await.unwrap();
+        // Whatever the process does from now on.
+        file.set_len(100).unwrap();
+        assert!(read(&copy).await == whole);
+        let following = copy.following().unwrap();
         let stored = following.finish(&file, whole.len() as u64).await.unwrap();
         assert!(parts(stored) == rig.stored(&whole), "{first}");
     }
 
-    // As long as it can write to it, what was read may be another table than what is copied.
-    std::fs::remove_file(rig.path()).unwrap();
-    let (file, following) = write(1_200_000);
-    let copy = copied(following).await.unwrap();
-    assert!(copy.following().is_none());
-    file.set_len(10).unwrap();
-    let Input::ArrowFile(taken) = copy.materialize(folder, 0).await.unwrap() else { panic!() };
-    assert!(std::fs::read(taken).unwrap() == whole);
+    // What it wrote over of what it had told of is as it was told: what is stored is what is at hand.
+    let mut file = File::create(rig.path()).unwrap();
+    let following = follow(&mut file, whole.len());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while following.copy.as_ref().unwrap().open().unwrap().metadata().unwrap().len() < whole.len() as u64 {
+        assert!(Instant::now() < deadline, "it is not copied");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let other = stream(5);
+    file.write_all_at(&other[..other.len() - 8], 0).unwrap();
+    let copy = copied(Some(following)).await.unwrap();
+    assert!(read(&copy).await == whole);
+    let stored = copy.following().unwrap().finish(&file, whole.len() as u64).await.unwrap();
+    assert!(parts(stored) == rig.stored(&whole));
 
-    std::fs::remove_file(rig.path()).unwrap();
-    let (_, following) = write(1_200_000);
+    // What was read of a file that became shorter, or of another one, is not what is handed over.
+    let mut file = File::create(rig.path()).unwrap();
+    let following = follow(&mut file, 1_200_000);
+    while following.copy.as_ref().unwrap().open().unwrap().metadata().unwrap().len() < 1_200_000 {
+        assert!(Instant::now() < deadline, "it is not copied");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let shorter = stream(1);
+    std::fs::write(rig.path(), &shorter).unwrap();
+    let copy = copied(Some(following)).await.unwrap();
+    assert!(copy.following().is_none() && read(&copy).await == shorter);
+    let following = follow(&mut File::create(rig.path()).unwrap(), 1_200_000);
     std::fs::remove_file(rig.path()).unwrap();
     std::fs::write(rig.path(), &whole).unwrap();
-    assert!(copied(following).await.unwrap().following().is_none(), "another file");
-    assert!(values.clone().lending(false).follow(folder, "draft.arrow", Writer::Unknown).is_none());
+    assert!(copied(Some(following)).await.unwrap().following().is_none());
+    let small = Rig::new(1 << 20);
+    std::fs::write(small.path(), &whole).unwrap();
+    let following = small.values.follow(small.folder.path(), "draft.arrow", Writer::Unknown);
+    assert!(small.values.copied(&output, small.folder.path(), Writer::Unknown, following).await.is_none());
+    // That one is read once, from the file that it may still be written to.
+    let once = encode_once(File::open(small.path()).unwrap(), whole.len() as u64, small.folder.path(), 2).unwrap();
+    assert!(parts(once) == rig.stored(&whole));
+    let end = whole.len() as u64 - 5_000;
+    assert!(encode_once(File::open(small.path()).unwrap(), end, small.folder.path(), 0).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,9 +202,9 @@ fn the_head_of_a_message_is_what_it_was_when_it_was_looked_at() {
     let whole = stream(2);
     std::fs::write(rig.path(), &whole).unwrap();
     let progress = Arc::new(Progress::default());
-    progress.set(Known::Growing(whole.len() as u64));
+    progress.set(Known::Ended(whole.len() as u64));
     let (reader, writer) = (File::open(rig.path()).unwrap(), File::options().write(true).open(rig.path()).unwrap());
-    let mut tail = Tail::new(reader, Writer::Unknown, progress, 1 << 30);
+    let mut tail = Tail::new(reader, None, progress, 1 << 30).unwrap();
     let mut read = vec![0; whole.len()];
     let mut position = 0;
     while position < whole.len() {

@@ -55,6 +55,16 @@ fn line_ends_are_those_of_the_first_line() {
 }
 
 #[test]
+fn what_looks_like_a_loop_is_one_with_and_without_blanks() {
+    for equal in ["=", " =", " = ", "= "] {
+        for line in [format!("for x in{equal}| a"), format!("for in{equal}p()")] {
+            assert!(format(&format!("p = | a\n{line}\n")).is_err(), "{line}");
+        }
+    }
+    assert_eq!(formatted("inner=| a\nfor inner= | a\n"), "inner = | a\nfor inner = | a\n");
+}
+
+#[test]
 fn a_leading_object_stays() {
     assert_eq!(formatted("{\"a\":\n 1}   p( )\n"), "{\"a\":\n 1}\np()\n");
 }

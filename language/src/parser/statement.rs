@@ -179,6 +179,8 @@ fn form_of(text: &str) -> Option<Form> {
 }
 
 fn wants_to_be_a_loop(text: &str) -> bool {
-    let has_in = text.split(BLANKS).any(|word| word == "in");
+    // Before a sign that may stand by itself, too: a text means the same with blanks around it.
+    let is_in = |word: &str| word.strip_prefix("in").is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+    let has_in = text.split(BLANKS).any(is_in);
     has_in || text.ends_with(':')
 }

@@ -41,6 +41,9 @@ def read(frame, grows, begin):
         try:
             frame = wanted.of_read(form, _read[path][1], "")
             _frames[path] = in_pandas.settings(), frame, in_pandas.came.get()
+        except MemoryError:
+            # The step may have room for it where nothing else is there.
+            del _read[path]
         finally:
             in_pandas.came.set(before)
 

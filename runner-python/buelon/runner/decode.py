@@ -40,7 +40,8 @@ def _in_form(entry, form, name):
     try:
         is_read, table = _read_ahead(form, content, name)
         return table if is_read else wanted.of_file(form, content, name)
-    except Failure:
+    except (Failure, MemoryError):
+        # What is short of memory is told as such.
         raise
     except BaseException as error:
         # What goes wrong inside of polars is no `Exception`.

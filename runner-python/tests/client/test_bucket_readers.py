@@ -127,3 +127,24 @@ def test_contents_are_held_to_their_md5_and_etags_are_not_taken_for_one(service:
         client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=written["ETag"])
     client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=other["ETag"])
     client.delete_object(Bucket="bue", Key="md5")
+
+
+def test_what_a_bucket_does_not_do_is_refused(service: Service) -> None:
+    client, part = service.client(service.secret_key), b"x" * (5 << 20)
+    of = {"Bucket": "bue", "Key": "parts"}
+    upload = {**of, "UploadId": client.create_multipart_upload(**of)["UploadId"]}
+    parts = [
+        {"PartNumber": number, "ETag": client.upload_part(**upload, PartNumber=number, Body=content)["ETag"]}
+        for number, content in ((1, part), (2, b"end"))
+    ]
+    with pytest.raises(botocore.exceptions.ClientError, match="InvalidRange"):
+        client.upload_part_copy(
+            **upload, PartNumber=3, CopySource="bue/" + service.keys()["records"], CopySourceRange="bytes=0-99999999"
+        )
+    client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    assert client.get_object(**of)["Body"].read() == part + b"end"
+    with pytest.raises(botocore.exceptions.ClientError, match="NotImplemented"):
+        client.get_object(**of, PartNumber=2)
+    client.put_object(**of, Body=b"whole")
+    assert client.get_object(**of, PartNumber=1)["Body"].read() == b"whole"
+    client.delete_object(**of)

@@ -91,6 +91,9 @@ impl Api {
             None => 0..source.bytes,
             Some(range) => {
                 let range = Range::parse(&range).map_err(|_| s3_error!(InvalidArgument, "the range cannot be read"))?;
+                if matches!(range, Range::Int { last: Some(last), .. } if last >= source.bytes) {
+                    return Err(s3_error!(InvalidRange, "the range ends behind the object"));
+                }
                 range.check(source.bytes)?
             }
         };

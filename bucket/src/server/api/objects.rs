@@ -6,7 +6,7 @@ use s3s::{S3Result, TrailingHeaders, s3_error};
 use super::Api;
 use super::body::{Received, open_and_read, publish, send, small};
 use super::checksums::Expected;
-use super::conditions::{ReadConditions, etag, modified, write_condition};
+use super::conditions::{ReadConditions, check_part, etag, modified, write_condition};
 use crate::server::folder::{Attributes, Folder, Object, Target};
 
 /// Most objects of one bulk delete, as in S3.
@@ -102,6 +102,7 @@ impl Api {
             if_unmodified_since: input.if_unmodified_since,
         };
         conditions.check(&object.info)?;
+        check_part(input.part_number, &object.info)?;
         let range = range(input.range, &object)?;
         let body = send(&object, content, range.start, range.length).await?;
         let attributes = object.info.attributes.clone();
@@ -131,6 +132,7 @@ impl Api {
             if_unmodified_since: input.if_unmodified_since,
         };
         conditions.check(&object.info)?;
+        check_part(input.part_number, &object.info)?;
         let range = range(input.range, &object)?;
         let attributes = object.info.attributes.clone();
         Ok(HeadObjectOutput {

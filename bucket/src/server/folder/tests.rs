@@ -383,3 +383,17 @@ fn an_upload_whose_completion_was_cut_off_is_completed_once_more() {
     parts.named.pop();
     assert!(!parts.complete(&[(1, PART_BYTES), (2, 10)]));
 }
+
+#[test]
+fn an_upload_goes_as_one_and_what_a_crash_leaves_of_it_goes_at_the_next_start() {
+    let (folder, root) = folder();
+    let mut parts = Parts::begin(&folder);
+    parts.add(1, 1, PART_BYTES);
+    // The server ended while it removed one.
+    std::fs::rename(folder.uploads().join(&parts.id), folder.drafts().join("0.upload")).unwrap();
+    assert!(matches!(parts.complete_if(Condition::None), Err(FolderError::NoSuchUpload)));
+    assert!(folder.list_uploads("bue").unwrap().is_empty());
+    drop(folder);
+    let folder = Folder::open(root.path()).unwrap();
+    assert_eq!(std::fs::read_dir(folder.drafts()).unwrap().count(), 0);
+}

@@ -107,7 +107,7 @@ impl Folder {
             }
         };
         // The object stands; what cannot be removed now is swept later.
-        let _ = fs::remove_dir_all(&folder);
+        let _ = self.forget_upload(&folder, id);
         Ok(object)
     }
 
@@ -137,7 +137,14 @@ impl Folder {
     /// Forgets an upload and its parts.
     pub(crate) fn abort_upload(&self, id: &str, name: Upload<'_>) -> Result<(), FolderError> {
         let (folder, _) = self.upload(id, name)?;
-        fs::remove_dir_all(&folder).map_err(|source| FolderError::io(&folder, source))
+        self.forget_upload(&folder, id).map_err(|source| FolderError::io(&folder, source))
+    }
+
+    /// Removes an upload as one: what a crash leaves of it is no upload, and goes with the drafts.
+    fn forget_upload(&self, folder: &Path, id: &str) -> io::Result<()> {
+        let gone = self.drafts().join(format!("{id}.upload"));
+        fs::rename(folder, &gone)?;
+        fs::remove_dir_all(gone)
     }
 
     /// The parts of an upload by number.
@@ -176,11 +183,11 @@ impl Folder {
     pub(crate) fn sweep_uploads(&self, age_max: Duration) -> Result<usize, FolderError> {
         let mut swept = 0;
         for id in self.upload_ids()? {
-            let folder = self.uploads().join(id);
+            let folder = self.uploads().join(&id);
             let modified = fs::metadata(&folder).and_then(|metadata| metadata.modified());
             let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
             if age.is_some_and(|age| age > age_max) {
-                fs::remove_dir_all(&folder).map_err(|source| FolderError::io(&folder, source))?;
+                self.forget_upload(&folder, &id).map_err(|source| FolderError::io(&folder, source))?;
                 swept += 1;
             }
         }

@@ -4,13 +4,15 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::fleet::Fleet;
 use crate::median;
 use crate::memory::{Watch, now_mb};
 use crate::postgres::Server;
 
+/// A worker gives back the memory of tables half a second later.
+const GIVEN_BACK_IN: Duration = Duration::from_secs(1);
 /// Bytes of a row in Arrow: three numbers of 8 bytes, two texts with their offsets of 4, one bit.
 const ROW_BYTES: f64 = 3.0 * 8.0 + (4.0 + 11.0) + (4.0 + 10.0) + 0.125;
 
@@ -154,8 +156,9 @@ fn notes(fleet: &Fleet) -> PathBuf {
 }
 
 fn report(fleet: &mut Fleet, notes: &Path, (form, engine): (Form, &str), rows: usize, rounds: usize, arrow_mb: f64) {
-    // What serves steps of this kind from now on is there, and idle.
+    // What serves steps of this kind from now on is there, and idle; what is free of the tables before has been given back.
     run(fleet, &script(form, engine, 1, notes));
+    std::thread::sleep(GIVEN_BACK_IN);
     let processes = processes(fleet);
     let before = now_mb(&processes);
     let (mut all, mut ways, mut one_row, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);

@@ -8,13 +8,15 @@ use crate::data_dir::Service;
 use crate::error::{Error, Result};
 use crate::service::{listen, log, stop};
 use crate::settings::{limits, places};
-use crate::{output, secrets};
+use crate::{heap, output, secrets};
 
 /// Folder of the objects, in the bucket's own.
 const OBJECTS: &str = "objects";
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(context: &Context, arguments: &BucketArguments) -> Result {
+    // Before there are threads, as in a worker.
+    heap::set(heap::Policy::UseAgain);
     log::start(&context.sources)?;
     block_on_all_cores(serve(context, arguments))
 }

@@ -23,6 +23,8 @@ pub fn run(context: &Context, arguments: &WorkerArguments) -> Result {
         let limits = limits::worker(&context.sources)?;
         return sandbox::check(context, arguments.sandbox, &data_dir, &limits);
     }
+    // Before there are threads: each has a heap of its own from the first block that it takes.
+    heap::set(heap::Policy::UseAgain);
     log::start(&context.sources)?;
     block_on_all_cores(work(context, arguments))
 }
@@ -83,7 +85,6 @@ fn config(context: &Context, arguments: &WorkerArguments) -> Result<::worker::Co
     let data_dir = context.data_dir.create(Service::Worker)?;
     let sandbox = sandbox::open(context, arguments.sandbox, &arguments.writable, &data_dir)?;
     let mut config = ::worker::Config::new(data_dir, python).map_err(Error::machine)?;
-    heap::set(heap::Policy::UseAgain);
     config.after_large = heap::give_back;
     config.sandbox = sandbox;
     config.limits = limits::worker(sources)?;

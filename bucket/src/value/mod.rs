@@ -3,6 +3,7 @@
 //! JSON travels as the text it was written in: key order, digits of numbers and big integers stay as they are.
 //! What a step's process hands over is not trusted: kind, length, size and form are read from the bytes themselves.
 
+mod after_large;
 mod at_hand;
 mod compact;
 mod element;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::Bucket;
+use after_large::AfterLarge;
 use at_hand::AtHand;
 use list::List;
 use list_cache::Cache;
@@ -79,7 +81,7 @@ pub struct Values {
     tables: Arc<Cache<AtHand>>,
     indexes: Arc<Cache<Pages>>,
     limits: ValueLimits,
-    after_large: fn(),
+    after_large: Arc<AfterLarge>,
     lends: bool,
 }
 
@@ -98,15 +100,16 @@ impl Values {
             tables,
             indexes,
             limits,
-            after_large: || (),
+            after_large: Arc::new(AfterLarge::calling(|| ())),
             lends: false,
         }
     }
 
-    /// Has `after_large` called when a large table has been read or written: a word to the allocator, for example.
+    /// Has `after_large` called a while after a large table has been read or written: a word to the allocator, for example. Tables that
+    /// come meanwhile have a use for the memory of those before them.
     #[must_use]
     pub fn calling(self, after_large: fn()) -> Self {
-        Self { after_large, ..self }
+        Self { after_large: Arc::new(AfterLarge::calling(after_large)), ..self }
     }
 
     /// Says whether no process can write to a file of ours that it can read: then it is given tables that are at hand themselves.
@@ -118,7 +121,7 @@ impl Values {
     /// Says that a table of `bytes` bytes has been read or written; nobody waits for what comes of it.
     fn is_done_with(&self, bytes: u64) {
         if bytes >= LARGE_BYTES {
-            tokio::task::spawn_blocking(self.after_large);
+            self.after_large.come();
         }
     }
 

@@ -8,25 +8,54 @@ import sys
 
 
 def load():
-    """Loads it. What cannot be loaded is left to who needs it."""
+    """Loads it, and goes the way of a small table once. What cannot be loaded is left to who needs it."""
     loaded = {"pyarrow", "pandas", "polars"}.intersection(sys.modules)
     if not loaded:
         return
     from . import arrow_plain, foreign, wanted  # noqa: F401
 
     if "pyarrow" in loaded:
-        _use_pyarrow()
+        _go_through(_use_pyarrow)
     if "pandas" in sys.modules:
         from . import in_pandas, of_pandas  # noqa: F401
+
+        if "pyarrow" in sys.modules:
+            _go_through(_use_pandas)
     if "polars" in loaded:
         from . import in_polars  # noqa: F401
 
 
-def _use_pyarrow():
+def _go_through(way):
+    """Nothing of it takes memory as pyarrow does by itself: that reserves so much at once that a fork had none left of its own."""
     try:
         import pyarrow
-        import pyarrow.ipc
 
-        pyarrow.array([])
+        pool = pyarrow.default_memory_pool()
+        pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+        try:
+            way()
+        finally:
+            pyarrow.set_memory_pool(pool)
     except BaseException:
         return
+
+
+def _use_pyarrow():
+    import pyarrow
+    import pyarrow.ipc
+
+    table = pyarrow.table({"text": pyarrow.array([""], pyarrow.large_string()), "number": [1.5]})
+    # What casts and compares is registered with the first of it.
+    table.column("text").cast(pyarrow.string())
+
+
+def _use_pandas():
+    import pandas
+    import pyarrow
+
+    from . import in_pandas, of_pandas
+
+    table = pyarrow.table({"text": [""], "number": [1.5], "whole": [1], "yes": [True]})
+    came = in_pandas.came.get()
+    of_pandas.to_arrow(pyarrow, in_pandas.of_arrow(pandas, pyarrow, table))
+    in_pandas.came.set(came)

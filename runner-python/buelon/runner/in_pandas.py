@@ -41,7 +41,7 @@ def of_arrow(pandas, pyarrow, table):
     table = _with_known_types(pyarrow, table)
     came.set((*came.get(), *table.schema))
     try:
-        frame = table.to_pandas()
+        frame = _in_pandas(table)
     except _UNHELD:
         # Values that are missing, or there twice, are no categories.
         frame = _converted(_with_categories(pyarrow, table))
@@ -58,10 +58,15 @@ def of_arrow(pandas, pyarrow, table):
     return frame
 
 
+def _in_pandas(table):
+    """What pyarrow makes of a table, by one thread: more take longer to begin, in each process anew, than they save."""
+    return table.to_pandas(use_threads=False)
+
+
 def _converted(table):
     """The frame that pyarrow makes of a table. An error names the first column that pandas has no room for."""
     try:
-        return table.to_pandas()
+        return _in_pandas(table)
     except _UNHELD:
         for name, column in zip(table.column_names, table.columns):
             try:

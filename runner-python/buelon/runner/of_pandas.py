@@ -39,7 +39,8 @@ def to_arrow(pyarrow, frame):
 def _converted(pyarrow, frame):
     """The table of a frame; None where some column holds values that no type of Arrow has together."""
     try:
-        table = pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+        # Threads take longer to begin than they save: nearly all of it is memory that is used as it is, or Python's.
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False, nthreads=1).replace_schema_metadata(None)
     except OverflowError:
         wide = _wide(pyarrow, frame)
         return _converted(pyarrow, _replaced(frame, wide)) if wide else None

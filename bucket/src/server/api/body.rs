@@ -15,8 +15,9 @@ use super::Api;
 use super::checksums::Expected;
 use crate::server::folder::{Draft, Folder, FolderError, Object, ObjectInfo, Target};
 
-/// Bytes that are gathered before they go to the disk.
+/// Bytes that are gathered before they go to the disk, in no more pieces than these.
 const PIECE_BYTES: usize = 1 << 20;
+const PIECES_MAX: usize = 256;
 /// Contents up to this size are read at once.
 const WHOLE_BYTES_MAX: u64 = 256 << 10;
 
@@ -40,12 +41,15 @@ impl Incoming {
         Self { draft, hasher, md5 }
     }
 
-    fn write(&mut self, piece: &[u8]) -> Result<(), FolderError> {
-        self.hasher.update(piece);
-        if let Some(md5) = &mut self.md5 {
-            md5.update(piece);
+    fn write(&mut self, pieces: &[Bytes]) -> Result<(), FolderError> {
+        for piece in pieces {
+            self.hasher.update(piece);
+            if let Some(md5) = &mut self.md5 {
+                md5.update(piece);
+            }
+            self.draft.write(piece)?;
         }
-        self.draft.write(piece)
+        Ok(())
     }
 }
 
@@ -66,23 +70,26 @@ impl Api {
         }
         let begun = self.with_folder(move |folder| begin(folder, (announced, bytes_max))).await?;
         let mut incoming = Incoming::new(begun, &expected);
-        let mut gathered = BytesMut::new();
+        let (mut gathered, mut gathered_bytes) = (Vec::new(), 0);
         let (mut body, mut bytes) = (body, 0);
         loop {
             let piece = self.next_piece(&mut body).await?;
             let ended = piece.is_none();
-            let piece = piece.unwrap_or_default();
-            bytes += piece.len() as u64;
+            if let Some(piece) = piece {
+                bytes += piece.len() as u64;
+                gathered_bytes += piece.len();
+                gathered.push(piece);
+            }
             if announced.is_some_and(|announced| bytes > announced) {
                 return Err(s3_error!(IncompleteBody));
             }
-            gathered.extend_from_slice(&piece);
-            if !ended && gathered.len() < PIECE_BYTES {
+            if !ended && gathered_bytes < PIECE_BYTES && gathered.len() < PIECES_MAX {
                 continue;
             }
-            let piece = gathered.split();
+            let pieces = std::mem::take(&mut gathered);
+            gathered_bytes = 0;
             let written = tokio::task::spawn_blocking(move || {
-                incoming.write(&piece)?;
+                incoming.write(&pieces)?;
                 Ok::<_, FolderError>(incoming)
             });
             incoming = written.await.map_err(S3Error::internal_error)??;
@@ -100,7 +107,7 @@ impl Api {
         expected: Expected,
         target: Target,
     ) -> S3Result<(ObjectInfo, Checksum)> {
-        let mut content = BytesMut::new();
+        let mut content = BytesMut::with_capacity(announced as usize);
         while let Some(piece) = self.next_piece(&mut body).await? {
             content.extend_from_slice(&piece);
             if content.len() as u64 > announced {
@@ -111,7 +118,7 @@ impl Api {
         let written = tokio::task::spawn_blocking(move || {
             folder.check_target(&target.bucket, &target.key)?;
             let mut incoming = Incoming::new(folder.draft(bytes_max)?, &expected);
-            incoming.write(&content)?;
+            incoming.write(&[content.freeze()])?;
             let Received { draft, checksum } = finish(incoming, Some(announced), expected)?;
             Ok((publish(&folder, draft, &target)?, checksum))
         });

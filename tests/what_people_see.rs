@@ -75,6 +75,20 @@ fn a_large_run_says_how_to_see_the_rest_of_it_and_shows_it() {
 }
 
 #[test]
+fn jobs_that_failed_alike_are_told_of_once() {
+    let mut fleet = Fleet::empty();
+    let code = "def f(number): raise ValueError('it is closed' if number else 'it is new')";
+    let script = passes(14).replace("def f(number): return number", code);
+    fleet.write("x.bue", &script);
+    let ended = fleet.bue(&["run", "x.bue"]).expect(1);
+    assert_eq!(ended.stderr.matches("failed after 1 attempt: ValueError: it is new").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("failed after 1 attempt: ValueError: it is closed").count(), 1, "{}", ended.stderr);
+    let others = ended.stderr.lines().find(|line| line.contains("12 others failed so: j")).expect("the others");
+    assert!(others.matches(", j").count() == 7 && others.ends_with(", …"), "{others}");
+    assert!(!ended.stderr.contains(" more failed"), "{}", ended.stderr);
+}
+
+#[test]
 fn the_error_of_an_attempt_is_shown_to_its_end() {
     let mut fleet = Fleet::empty().start(1);
     fleet.write("s/x.bue", &one_step("def f(): raise ValueError('too long ' * 30 + 'and at its end the way out')"));

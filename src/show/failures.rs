@@ -7,8 +7,10 @@ use crate::error::Result;
 use crate::output;
 use crate::runs::Runs;
 
-/// Failed jobs that are shown.
+/// Failures that are shown, of one job or of several that failed alike.
 const FAILURES_MAX: usize = 10;
+/// Jobs that are named of those that failed as another one did.
+const ALIKE_NAMED_MAX: usize = 8;
 /// Lines of a traceback that are shown, its last ones.
 const TRACE_LINES_MAX: usize = 40;
 
@@ -18,17 +20,33 @@ pub async fn show(runs: &impl Runs, run: &RunView) -> Result {
         return Ok(());
     }
     let failed = runs.jobs(&run.id, None, Some(JobState::Failed)).await?.jobs;
-    for job in failed.iter().take(FAILURES_MAX) {
-        output::note(&describe(runs, job));
+    let mut shown = 0;
+    for alike in alike(&failed).into_iter().take(FAILURES_MAX) {
+        output::note(&describe(runs, &alike));
+        shown += alike.len() as u64;
     }
-    let more = run.counts.failed.saturating_sub(FAILURES_MAX as u64);
+    let more = run.counts.failed.saturating_sub(shown);
     if more > 0 {
         output::note(&format!("… and {} more", output::plural(more, "failed job", "failed jobs")));
     }
     Ok(())
 }
 
-fn describe(runs: &impl Runs, job: &JobView) -> String {
+/// Jobs of one step with one error, together, in the order of the first of each.
+fn alike(failed: &[JobView]) -> Vec<Vec<&JobView>> {
+    let mut groups: Vec<Vec<&JobView>> = Vec::new();
+    for job in failed {
+        match groups.iter_mut().find(|group| group[0].name == job.name && group[0].error == job.error) {
+            Some(group) => group.push(job),
+            None => groups.push(vec![job]),
+        }
+    }
+    groups
+}
+
+/// What there is to say of the first of them, and which others there are.
+fn describe(runs: &impl Runs, alike: &[&JobView]) -> String {
+    let (job, others) = (alike[0], &alike[1..]);
     let attempts = output::plural(u64::from(job.attempts), "attempt", "attempts");
     let mut text = format!("job {} (`{}`) failed after {attempts}", job.id, job.name);
     if let Some(error) = &job.error {
@@ -42,6 +60,12 @@ fn describe(runs: &impl Runs, job: &JobView) -> String {
     }
     if let Some(way) = runs.way_to_log(job.id) {
         text.push_str(&format!("\n  what it printed: {way}"));
+    }
+    if !others.is_empty() {
+        let mut names: Vec<String> = others.iter().take(ALIKE_NAMED_MAX).map(|job| job.id.to_string()).collect();
+        names.extend((others.len() > ALIKE_NAMED_MAX).then(|| "…".to_owned()));
+        let so = output::plural(others.len() as u64, "other failed so", "others failed so");
+        text.push_str(&format!("\n  {so}: {}", names.join(", ")));
     }
     text
 }

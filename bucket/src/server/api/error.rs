@@ -18,6 +18,7 @@ impl From<FolderError> for S3Error {
             FolderError::ConditionFailed => S3ErrorCode::PreconditionFailed,
             FolderError::NoSuchUpload => S3ErrorCode::NoSuchUpload,
             FolderError::InvalidPart { .. } => S3ErrorCode::InvalidPart,
+            FolderError::NoParts => S3ErrorCode::MalformedXML,
             FolderError::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
             FolderError::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
             FolderError::TooLarge { .. } => S3ErrorCode::EntityTooLarge,

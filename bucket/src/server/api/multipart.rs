@@ -181,6 +181,9 @@ impl Api {
         input: ListMultipartUploadsInput,
     ) -> S3Result<ListMultipartUploadsOutput> {
         let length_max = page_length(input.max_uploads)?;
+        if input.delimiter.is_some_and(|delimiter| !delimiter.is_empty()) {
+            return Err(s3_error!(NotImplemented, "uploads are listed one by one; leave out the delimiter"));
+        }
         let bucket = input.bucket.clone();
         let uploads = self.with_folder(move |folder| folder.list_uploads(&bucket)).await?;
         let prefix = input.prefix.clone().unwrap_or_default();

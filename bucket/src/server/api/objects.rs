@@ -46,7 +46,7 @@ impl Api {
             cache_control: input.cache_control,
             user: input.metadata.unwrap_or_default().into_iter().collect(),
         };
-        let target = Target { bucket: input.bucket, key: input.key, attributes, condition };
+        let target = Target { bucket: input.bucket, key: input.key, attributes, condition, upload: None };
         let expected = Expected {
             md5: input.content_md5,
             checksum: Checksum {
@@ -176,7 +176,7 @@ impl Api {
             source.info.attributes.clone()
         };
         let condition = crate::server::folder::Condition::None;
-        let target = Target { bucket: input.bucket, key: input.key, attributes, condition };
+        let target = Target { bucket: input.bucket, key: input.key, attributes, condition, upload: None };
         let bytes_max = self.limits.object_bytes_max;
         let info = self
             .with_folder(move |folder| {

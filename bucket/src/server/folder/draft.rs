@@ -26,6 +26,8 @@ pub(crate) struct Target {
     pub key: String,
     pub attributes: Attributes,
     pub condition: Condition,
+    /// The upload whose parts it is made of.
+    pub upload: Option<String>,
 }
 
 /// What must hold for an object to be written; decided and written as one.
@@ -99,7 +101,8 @@ impl Folder {
     /// Makes a draft the object of its target. When this returns, it survives a crash and a loss of power.
     pub(crate) fn publish(&self, draft: Draft, target: &Target, etag: String) -> Result<ObjectInfo, FolderError> {
         let path = self.object_path(&target.bucket, &target.key)?;
-        let info = ObjectInfo { etag, modified_ms: now_ms(), attributes: target.attributes.clone() };
+        let (attributes, upload) = (target.attributes.clone(), target.upload.clone());
+        let info = ObjectInfo { etag, modified_ms: now_ms(), attributes, upload };
         let file = draft.seal(&info)?;
         self.publish_sealed(file, &path, target)?;
         Ok(info)

@@ -24,6 +24,8 @@ pub(crate) enum FolderError {
     NoSuchUpload,
     #[error("part {number} is missing or not the one that was named")]
     InvalidPart { number: u32 },
+    #[error("no part is named")]
+    NoParts,
     #[error("parts are not named in ascending order")]
     InvalidPartOrder,
     #[error("part {number} has less than {bytes_min} bytes and is not the last")]

@@ -36,6 +36,9 @@ pub(crate) struct ObjectInfo {
     /// What the writer said of it.
     #[serde(default)]
     pub attributes: Attributes,
+    /// The upload whose parts it is made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
 }
 
 /// What the writer of an object said of it; given back to readers as it came.

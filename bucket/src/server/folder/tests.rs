@@ -16,7 +16,7 @@ fn folder() -> (Folder, tempfile::TempDir) {
 }
 
 fn target(key: &str, condition: Condition) -> Target {
-    Target { bucket: "bue".to_owned(), key: key.to_owned(), attributes: Attributes::default(), condition }
+    Target { bucket: "bue".to_owned(), key: key.to_owned(), attributes: Attributes::default(), condition, upload: None }
 }
 
 fn put(folder: &Folder, key: &str, content: &[u8]) -> ObjectInfo {
@@ -267,7 +267,7 @@ impl<'f> Parts<'f> {
         let content = object.read_range(0, object.bytes as usize).unwrap();
         let expected: Vec<u8> = parts.iter().flat_map(|(byte, bytes)| vec![*byte; *bytes]).collect();
         assert!(content == expected, "{} bytes instead of {}", content.len(), expected.len());
-        assert!(matches!(self.complete_if(Condition::None), Err(FolderError::NoSuchUpload)));
+        assert_eq!(self.complete_if(Condition::IfAbsent).unwrap(), object.info, "the answer may have been lost");
         places.is_ok_and(|places| places.ino() == object.file.metadata().unwrap().ino())
     }
 }
@@ -323,6 +323,26 @@ fn parts_that_are_not_one_after_the_other_are_copied() {
     shorter.add(2, 2, PART_BYTES - 1);
     shorter.add(3, 3, 4);
     assert!(matches!(shorter.complete_if(Condition::None), Err(FolderError::PartTooSmall { number: 2, .. })));
+}
+
+#[test]
+fn an_upload_is_complete_for_as_long_as_its_object_is_there() {
+    let (folder, _root) = folder();
+    let begin = || {
+        let mut parts = Parts::begin(&folder);
+        parts.add(1, 1, 70_000);
+        parts
+    };
+    let (first, second) = (begin(), begin());
+    let of_first = first.complete_if(Condition::None).unwrap();
+    assert_eq!(first.complete_if(Condition::None).unwrap(), of_first);
+    assert!(matches!(second.complete_if(Condition::IfAbsent), Err(FolderError::ConditionFailed)));
+    second.complete_if(Condition::None).unwrap();
+    assert!(matches!(first.complete_if(Condition::None), Err(FolderError::NoSuchUpload)), "another stands there now");
+    folder.delete("bue", "k").unwrap();
+    assert!(matches!(second.complete_if(Condition::None), Err(FolderError::NoSuchUpload)));
+    let none = Parts::begin(&folder);
+    assert!(matches!(none.complete_if(Condition::None), Err(FolderError::NoParts)));
 }
 
 #[test]

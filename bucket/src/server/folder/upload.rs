@@ -70,13 +70,15 @@ impl Folder {
         mut draft: Draft,
     ) -> Result<String, FolderError> {
         let (folder, _) = self.upload(id, name)?;
-        let info = ObjectInfo { etag: draft.take_etag(), modified_ms: now_ms(), attributes: Attributes::default() };
+        let (etag, attributes) = (draft.take_etag(), Attributes::default());
+        let info = ObjectInfo { etag, modified_ms: now_ms(), attributes, upload: None };
         let etag = info.etag.clone();
         draft.become_part(info, &part_path(&folder, number))?;
         Ok(etag)
     }
 
-    /// Makes the parts one object, in the order in which they are named.
+    /// Makes the parts one object, in the order in which they are named. Where that has been done, as when the answer to a request was
+    /// lost, it says so again as long as the object is there.
     pub(crate) fn complete_upload(
         &self,
         id: &str,
@@ -85,7 +87,13 @@ impl Folder {
         condition: Condition,
         bytes_max: u64,
     ) -> Result<ObjectInfo, FolderError> {
-        let (folder, info) = self.upload(id, name)?;
+        let upload = self.upload(id, name);
+        if let Some(object) = self.completed(id, name)? {
+            // It may have ended before it could forget it.
+            upload.map(|(folder, _)| self.forget_upload(&folder, id)).ok();
+            return Ok(object);
+        }
+        let (folder, info) = upload?;
         let parts = find_parts(&folder, parts)?;
         let bytes = parts.iter().map(|part| part.info.bytes).fold(0, u64::saturating_add);
         if bytes > bytes_max {
@@ -93,7 +101,8 @@ impl Folder {
         }
         let mut etags = Sum::default();
         parts.iter().for_each(|part| etags.update(part.info.etag.as_bytes()));
-        let target = Target { bucket: info.bucket, key: info.key, attributes: info.attributes, condition };
+        let UploadInfo { bucket, key, attributes, .. } = info;
+        let target = Target { bucket, key, attributes, condition, upload: Some(id.to_owned()) };
         let etag = etags.etag(parts.len());
         let object = match self.publish_in_place(&folder, &parts, &target, &etag)? {
             Some(object) => object,
@@ -111,6 +120,16 @@ impl Folder {
         Ok(object)
     }
 
+    /// What an upload has become.
+    fn completed(&self, id: &str, name: Upload<'_>) -> Result<Option<ObjectInfo>, FolderError> {
+        let object = match Object::open(&self.object_path(name.bucket, name.key)?) {
+            // What stands there is to be replaced.
+            Err(FolderError::Corrupt { .. }) => None,
+            object => object?,
+        };
+        Ok(object.map(|object| object.info).filter(|info| info.upload.as_deref() == Some(id)))
+    }
+
     /// Makes the parts one object as they lie, where all have their places.
     fn publish_in_place(
         &self,
@@ -126,7 +145,8 @@ impl Folder {
         let in_folder = |source| FolderError::io(folder, source);
         let infos: Vec<PartInfo> = parts.iter().map(|part| part.info.clone()).collect();
         let Some(file) = places::take(folder, &infos, &self.drafts()).map_err(in_folder)? else { return Ok(None) };
-        let info = ObjectInfo { etag: etag.to_owned(), modified_ms: now_ms(), attributes: target.attributes.clone() };
+        let (attributes, upload) = (target.attributes.clone(), target.upload.clone());
+        let info = ObjectInfo { etag: etag.to_owned(), modified_ms: now_ms(), attributes, upload };
         let published = seal(file, &info).and_then(|file| self.publish_sealed(file, &path, target));
         if published.is_err() {
             places::put_back(folder).map_err(in_folder)?;
@@ -240,7 +260,10 @@ impl Part {
 
 /// Looks at the parts one after the other: there may be ten thousand, more than a process may have open.
 fn find_parts(folder: &Path, names: &[PartName]) -> Result<Vec<Part>, FolderError> {
-    if !names.is_sorted_by(|one, next| one.number < next.number) || names.is_empty() {
+    if names.is_empty() {
+        return Err(FolderError::NoParts);
+    }
+    if !names.is_sorted_by(|one, next| one.number < next.number) {
         return Err(FolderError::InvalidPartOrder);
     }
     let last = names.last().map(|name| name.number);

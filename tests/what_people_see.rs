@@ -83,7 +83,8 @@ fn jobs_that_failed_alike_are_told_of_once() {
     let ended = fleet.bue(&["run", "x.bue"]).expect(1);
     assert_eq!(ended.stderr.matches("failed after 1 attempt: ValueError: it is new").count(), 1, "{}", ended.stderr);
     assert_eq!(ended.stderr.matches("failed after 1 attempt: ValueError: it is closed").count(), 1, "{}", ended.stderr);
-    let others = ended.stderr.lines().find(|line| line.contains("12 others failed so: j")).expect("the others");
+    let others =
+        ended.stderr.lines().find(|line| line.contains("12 other jobs failed the same way: j")).expect("the others");
     assert!(others.matches(", j").count() == 7 && others.ends_with(", …"), "{others}");
     assert!(!ended.stderr.contains(" more failed"), "{}", ended.stderr);
 }

@@ -1,5 +1,7 @@
 //! `bue bucket`: serves values and tables to a fleet, over the S3 interface.
 
+use std::time::Duration;
+
 use ::bucket::server::{self, ServerConfig};
 
 use crate::cli::BucketArguments;
@@ -12,6 +14,9 @@ use crate::{heap, output, secrets};
 
 /// Folder of the objects, in the bucket's own.
 const OBJECTS: &str = "objects";
+
+/// How often memory that is free goes back to the system: what large contents leave is used for the next ones until then.
+const GIVEN_BACK_EVERY: Duration = Duration::from_secs(5);
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(context: &Context, arguments: &BucketArguments) -> Result {
@@ -32,6 +37,12 @@ async fn serve(context: &Context, arguments: &BucketArguments) -> Result {
     };
     let stop = stop::on_signal()?;
     let (listener, address) = listen::bind(&address).await?;
+    tokio::spawn(async {
+        loop {
+            tokio::time::sleep(GIVEN_BACK_EVERY).await;
+            tokio::task::spawn_blocking(heap::give_back);
+        }
+    });
     let serving = server::serve(listener, ServerConfig { folder, credentials, limits }, stop);
     let root = address.to_connect().url();
     let served = listen::until_ready(serving, &root, || {

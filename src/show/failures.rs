@@ -64,7 +64,7 @@ fn describe(runs: &impl Runs, alike: &[&JobView]) -> String {
     if !others.is_empty() {
         let mut names: Vec<String> = others.iter().take(ALIKE_NAMED_MAX).map(|job| job.id.to_string()).collect();
         names.extend((others.len() > ALIKE_NAMED_MAX).then(|| "…".to_owned()));
-        let so = output::plural(others.len() as u64, "other failed so", "others failed so");
+        let so = output::plural(others.len() as u64, "other job failed the same way", "other jobs failed the same way");
         text.push_str(&format!("\n  {so}: {}", names.join(", ")));
     }
     text

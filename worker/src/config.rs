@@ -41,7 +41,7 @@ pub struct Config {
     pub sandbox: Sandbox,
     /// Control groups that bound all steps together, where there are any.
     pub groups: Option<Arc<Groups>>,
-    /// Called when a large table has been read or written, and left much memory free.
+    /// Called a while after large tables have been read or written, and left much memory free.
     pub after_large: fn(),
     /// Bounds of everything that could grow.
     pub limits: Limits,

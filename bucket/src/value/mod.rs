@@ -43,9 +43,6 @@ pub use store::{Copied, Effort, Writer};
 /// Size of the indexes of pages that are kept in memory.
 const INDEXES_BYTES_MAX: u64 = 16 << 20;
 
-/// Tables from this size on leave much free memory behind when they have been read or written.
-const LARGE_BYTES: u64 = 1 << 20;
-
 /// Limits of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueLimits {
@@ -105,8 +102,7 @@ impl Values {
         }
     }
 
-    /// Has `after_large` called a while after a large table has been read or written: a word to the allocator, for example. Tables that
-    /// come meanwhile have a use for the memory of those before them.
+    /// Has `after_large` called a while after large tables have been read or written: a word to the allocator, for example.
     #[must_use]
     pub fn calling(self, after_large: fn()) -> Self {
         Self { after_large: Arc::new(AfterLarge::calling(after_large)), ..self }
@@ -118,11 +114,9 @@ impl Values {
         Self { lends, ..self }
     }
 
-    /// Says that a table of `bytes` bytes has been read or written; nobody waits for what comes of it.
+    /// Says that a table of `bytes` bytes has been read or written.
     fn is_done_with(&self, bytes: u64) {
-        if bytes >= LARGE_BYTES {
-            self.after_large.come();
-        }
+        self.after_large.schedule(bytes);
     }
 
     /// A table that is at hand from now on, where there is room for it.

@@ -4,7 +4,11 @@ An interpreter that is forked has it then, and not each fork again: pyarrow impo
 installed, which takes as long as hundreds of steps.
 """
 
+import contextvars
 import sys
+
+_gone = set()
+"""Ways that were gone."""
 
 
 def load():
@@ -15,25 +19,36 @@ def load():
     from . import arrow_plain, foreign, wanted  # noqa: F401
 
     if "pyarrow" in loaded:
-        _go_through(_use_pyarrow)
+        _go(_use_pyarrow)
     if "pandas" in sys.modules:
         from . import in_pandas, of_pandas  # noqa: F401
 
         if "pyarrow" in sys.modules:
-            _go_through(_use_pandas)
+            _go(_use_pandas)
     if "polars" in loaded:
         from . import in_polars  # noqa: F401
 
 
-def _go_through(way):
-    """Nothing of it takes memory as pyarrow does by itself: that reserves so much at once that a fork had none left of its own."""
+def _go(way):
+    """Leaves nothing behind that a step could see.
+
+    Nothing of it takes memory as pyarrow does by itself: that reserves so much at once that a fork had none left of its own.
+    """
+    if way in _gone:
+        return
+    _gone.add(way)
+    import warnings
+
     try:
         import pyarrow
 
         pool = pyarrow.default_memory_pool()
         pyarrow.set_memory_pool(pyarrow.system_memory_pool())
         try:
-            way()
+            with warnings.catch_warnings():
+                # Libraries say it to the steps that use them.
+                warnings.simplefilter("ignore")
+                contextvars.copy_context().run(way)
         finally:
             pyarrow.set_memory_pool(pool)
     except BaseException:
@@ -56,6 +71,4 @@ def _use_pandas():
     from . import in_pandas, of_pandas
 
     table = pyarrow.table({"text": [""], "number": [1.5], "whole": [1], "yes": [True]})
-    came = in_pandas.came.get()
     of_pandas.to_arrow(pyarrow, in_pandas.of_arrow(pandas, pyarrow, table))
-    in_pandas.came.set(came)

@@ -41,7 +41,7 @@ def of_arrow(pandas, pyarrow, table):
     table = _with_known_types(pyarrow, table)
     came.set((*came.get(), *table.schema))
     try:
-        frame = _in_pandas(table)
+        frame = _by_one_thread(table)
     except _UNHELD:
         # Values that are missing, or there twice, are no categories.
         frame = _converted(_with_categories(pyarrow, table))
@@ -58,15 +58,17 @@ def of_arrow(pandas, pyarrow, table):
     return frame
 
 
-def _in_pandas(table):
-    """What pyarrow makes of a table, by one thread: more take longer to begin, in each process anew, than they save."""
+def _by_one_thread(table):
+    """What pyarrow makes of a table. Threads take longer to begin, in each process anew, than they save: on two processors that was so
+    for 10 MB, and for 200 MB in the first of a process.
+    """
     return table.to_pandas(use_threads=False)
 
 
 def _converted(table):
     """The frame that pyarrow makes of a table. An error names the first column that pandas has no room for."""
     try:
-        return _in_pandas(table)
+        return _by_one_thread(table)
     except _UNHELD:
         for name, column in zip(table.column_names, table.columns):
             try:

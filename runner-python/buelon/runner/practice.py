@@ -24,15 +24,15 @@ def practise(times=TIMES):
     """Leaves the interpreter as it was, to all that a step can see."""
     # A step of the practice must not arrange what is logged, in a module that may be there already.
     logging = sys.modules.pop("logging", None)
-    modules, path, arguments = len(sys.modules), sys.path[:], sys.argv[:]
+    last, path, arguments = next(reversed(sys.modules)), sys.path[:], sys.argv[:]
     for _ in range(times):
         os.environ[_VARIABLE] = "practice"
         start.answer(_FRAME)
         sys.path[:], sys.argv[:] = path, arguments
         failures.step_folders.clear()
         del os.environ[_VARIABLE]
-    while len(sys.modules) > modules:
-        # The last ones: to name all of them would write to each name, wherever it lies.
+    # New ones come last. To compare the names of all would write to each of them, wherever it lies.
+    while last in sys.modules and next(reversed(sys.modules)) != last:
         sys.modules.popitem()
     if logging is not None:
         sys.modules["logging"] = logging

@@ -4,7 +4,7 @@ import configparser
 import io
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, List
 
 import boto3
 import botocore.exceptions
@@ -141,10 +141,37 @@ def test_what_a_bucket_does_not_do_is_refused(service: Service) -> None:
         client.upload_part_copy(
             **upload, PartNumber=3, CopySource="bue/" + service.keys()["records"], CopySourceRange="bytes=0-99999999"
         )
-    client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    with pytest.raises(botocore.exceptions.ClientError, match="MalformedXML"):
+        client.complete_multipart_upload(**upload, MultipartUpload={"Parts": []})
+    for _ in range(2):
+        # The answer to the first request may have been lost.
+        completed = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+        assert completed["ETag"] == client.head_object(**of)["ETag"]
     assert client.get_object(**of)["Body"].read() == part + b"end"
     with pytest.raises(botocore.exceptions.ClientError, match="NotImplemented"):
         client.get_object(**of, PartNumber=2)
     client.put_object(**of, Body=b"whole")
     assert client.get_object(**of, PartNumber=1)["Body"].read() == b"whole"
     client.delete_object(**of)
+
+
+def test_uploads_are_listed_by_the_folders_of_their_keys(service: Service) -> None:
+    client = service.client(service.secret_key)
+    keys = ["u/a/1", "u/a/2", "u/b", "u/c/1"]
+    ids = {key: client.create_multipart_upload(Bucket="bue", Key=key)["UploadId"] for key in keys}
+
+    def listed(**limits: Any) -> List[List[str]]:
+        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket="bue", Prefix="u/", **limits)
+        entries = [
+            [entry["Key"] for entry in page.get("Uploads", [])] + [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+            for page in pages
+        ]
+        return [sorted(page) for page in entries]
+
+    assert listed() == [keys]
+    assert listed(Delimiter="/") == [["u/a/", "u/b", "u/c/"]]
+    assert listed(Delimiter="/", MaxUploads=1) == [["u/a/"], ["u/b"], ["u/c/"]]
+    assert listed(MaxUploads=3) == [keys[:3], keys[3:]]
+    for key, upload in ids.items():
+        client.abort_multipart_upload(Bucket="bue", Key=key, UploadId=upload)
+    assert listed() == [[]]

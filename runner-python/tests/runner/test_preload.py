@@ -4,9 +4,13 @@ import json
 import os
 import resource
 import sys
+import warnings
 
+import pyarrow
 import pytest
 from test_warm import Worker, answer_of
+
+from buelon.runner import companions, in_pandas
 
 MODULES = {
     "plain": "word = 'plain'",
@@ -166,6 +170,33 @@ def test_what_libraries_of_tables_load_when_they_are_first_used_is_there(polars_
         "had = [name in sys.modules for name in names]\ndef step(): return had"
     )
     assert returned(polars_worker, code) == [True, True, True, True]
+    # None of it has reserved memory that each fork would count as its own: pyarrow does so by the gigabyte.
+    code = (
+        "import pyarrow\n"
+        "with open('/proc/self/status') as file:\n"
+        "    data_kb = next(int(line.split()[1]) for line in file if line.startswith('VmData:'))\n"
+        "from buelon.runner import in_pandas\n"
+        "def step(): return [data_kb < 700_000, pyarrow.total_allocated_bytes(), list(in_pandas.came.get())]"
+    )
+    assert returned(polars_worker, code) == [True, 0, []]
+
+
+def test_to_go_the_way_of_a_table_leaves_nothing_behind_whether_it_ends_well_or_not(recwarn):
+    pool = pyarrow.default_memory_pool().backend_name
+    pools = []
+
+    def way():
+        in_pandas.came.set(("left",))
+        pools.append(pyarrow.default_memory_pool().backend_name)
+        warnings.warn("said", FutureWarning)
+        if len(pools) > 1:
+            raise MemoryError
+
+    for each in (way, lambda: way()):
+        companions._go(each)
+        companions._go(each)
+        assert pyarrow.default_memory_pool().backend_name == pool and in_pandas.came.get() == ()
+    assert pools == ["system", "system"] and not recwarn.list
 
 
 FAKE_POLARS = {

@@ -136,6 +136,19 @@ def test_a_fork_sees_nothing_of_what_the_interpreter_practised(worker, order):
     assert not is_seen
 
 
+def test_a_fork_that_had_time_has_the_modules_of_one_that_had_none(worker):
+    code = (
+        "import sys\nnames = ' '.join(sorted(sys.modules))\n"
+        "def step():\n    import zlib\n    return [zlib.crc32(names.encode()), len(names.split()), 'logging' in names]\n"
+    )
+    seen = []
+    for order in ("fork", "early"):
+        _, answer = worker.fork(code, order=order)
+        seen.append(json.loads(answer_of(answer)["value"]["place"]["json"]))
+        worker.hear_end()
+    assert seen[0] == seen[1] and seen[0][2] is False
+
+
 def test_the_end_of_a_step_is_told(worker):
     pid, _ = worker.fork("import sys\ndef step():\n    sys.exit(3)\n")
     assert worker.hear_end() == (pid, 3)

@@ -15,9 +15,10 @@ use super::Api;
 use super::checksums::Expected;
 use crate::server::folder::{Draft, Folder, FolderError, Object, ObjectInfo, Target};
 
-/// Bytes that are gathered before they go to the disk, in no more pieces than these.
-const PIECE_BYTES: usize = 1 << 20;
-const PIECES_MAX: usize = 256;
+/// Bytes that are gathered before they go to the disk.
+const GATHERED_BYTES: usize = 1 << 20;
+/// Pieces from this size on are written as they came. Smaller ones are copied: each would hold on to what was read with it.
+const PIECE_BYTES_MIN: usize = 16 << 10;
 /// Contents up to this size are read at once.
 const WHOLE_BYTES_MAX: u64 = 256 << 10;
 
@@ -33,6 +34,39 @@ struct Incoming {
     draft: Draft,
     hasher: ChecksumHasher,
     md5: Option<Md5>,
+}
+
+/// Pieces of a content that go to the disk together.
+#[derive(Default)]
+struct Gathered {
+    pieces: Vec<Bytes>,
+    small: BytesMut,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        if piece.len() < PIECE_BYTES_MIN {
+            self.small.extend_from_slice(&piece);
+        } else {
+            self.end_small();
+            self.pieces.push(piece);
+        }
+    }
+
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(self.small.split().freeze());
+        }
+    }
+
+    /// All of them, in their order.
+    fn take(&mut self) -> Vec<Bytes> {
+        self.end_small();
+        self.bytes = 0;
+        std::mem::take(&mut self.pieces)
+    }
 }
 
 impl Incoming {
@@ -70,24 +104,21 @@ impl Api {
         }
         let begun = self.with_folder(move |folder| begin(folder, (announced, bytes_max))).await?;
         let mut incoming = Incoming::new(begun, &expected);
-        let (mut gathered, mut gathered_bytes) = (Vec::new(), 0);
-        let (mut body, mut bytes) = (body, 0);
+        let (mut body, mut bytes, mut gathered) = (body, 0, Gathered::default());
         loop {
             let piece = self.next_piece(&mut body).await?;
             let ended = piece.is_none();
             if let Some(piece) = piece {
                 bytes += piece.len() as u64;
-                gathered_bytes += piece.len();
                 gathered.push(piece);
             }
             if announced.is_some_and(|announced| bytes > announced) {
                 return Err(s3_error!(IncompleteBody));
             }
-            if !ended && gathered_bytes < PIECE_BYTES && gathered.len() < PIECES_MAX {
+            if !ended && gathered.bytes < GATHERED_BYTES {
                 continue;
             }
-            let pieces = std::mem::take(&mut gathered);
-            gathered_bytes = 0;
+            let pieces = gathered.take();
             let written = tokio::task::spawn_blocking(move || {
                 incoming.write(&pieces)?;
                 Ok::<_, FolderError>(incoming)
@@ -107,10 +138,10 @@ impl Api {
         expected: Expected,
         target: Target,
     ) -> S3Result<(ObjectInfo, Checksum)> {
-        let mut content = BytesMut::with_capacity(announced as usize);
+        let mut content = Gathered::default();
         while let Some(piece) = self.next_piece(&mut body).await? {
-            content.extend_from_slice(&piece);
-            if content.len() as u64 > announced {
+            content.push(piece);
+            if content.bytes as u64 > announced {
                 return Err(s3_error!(IncompleteBody));
             }
         }
@@ -118,7 +149,7 @@ impl Api {
         let written = tokio::task::spawn_blocking(move || {
             folder.check_target(&target.bucket, &target.key)?;
             let mut incoming = Incoming::new(folder.draft(bytes_max)?, &expected);
-            incoming.write(&[content.freeze()])?;
+            incoming.write(&content.take())?;
             let Received { draft, checksum } = finish(incoming, Some(announced), expected)?;
             Ok((publish(&folder, draft, &target)?, checksum))
         });
@@ -162,7 +193,7 @@ fn broken_body(error: Box<dyn std::error::Error + Send + Sync>) -> S3Error {
 /// The length of a content that is received at one go.
 pub(super) fn small(content_length: Option<i64>) -> Option<u64> {
     let length = content_length.and_then(|length| u64::try_from(length).ok())?;
-    (length <= PIECE_BYTES as u64).then_some(length)
+    (length <= GATHERED_BYTES as u64).then_some(length)
 }
 
 /// Opens an object, and reads its content where that is small.
@@ -188,5 +219,23 @@ pub(super) async fn send(object: &Object, read: Option<Bytes>, start: u64, lengt
     let file = object.file.try_clone().map_err(S3Error::internal_error)?;
     let mut file = tokio::fs::File::from_std(file);
     file.seek(std::io::SeekFrom::Start(start)).await.map_err(S3Error::internal_error)?;
-    Ok(StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), PIECE_BYTES)))
+    Ok(StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), GATHERED_BYTES)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_keep_their_order_and_small_ones_become_one() {
+        let large = |byte: u8| Bytes::from(vec![byte; PIECE_BYTES_MIN]);
+        let given = [Bytes::from("a"), Bytes::from("b"), large(1), large(2), Bytes::new(), Bytes::from("c")];
+        let mut gathered = Gathered::default();
+        given.iter().for_each(|piece| gathered.push(piece.clone()));
+        assert_eq!(gathered.bytes, given.iter().map(Bytes::len).sum::<usize>());
+        let (taken, expected) = (gathered.take(), [Bytes::from("ab"), large(1), large(2), Bytes::from("c")]);
+        assert_eq!(taken, expected);
+        assert_eq!(taken[1].as_ptr(), given[2].as_ptr(), "a large one is not copied");
+        assert!(gathered.bytes == 0 && gathered.take().is_empty());
+    }
 }

@@ -181,40 +181,62 @@ impl Api {
         input: ListMultipartUploadsInput,
     ) -> S3Result<ListMultipartUploadsOutput> {
         let length_max = page_length(input.max_uploads)?;
-        if input.delimiter.is_some_and(|delimiter| !delimiter.is_empty()) {
-            return Err(s3_error!(NotImplemented, "uploads are listed one by one; leave out the delimiter"));
-        }
         let bucket = input.bucket.clone();
         let uploads = self.with_folder(move |folder| folder.list_uploads(&bucket)).await?;
         let prefix = input.prefix.clone().unwrap_or_default();
-        let after = (input.key_marker.clone().unwrap_or_default(), input.upload_id_marker.clone());
-        let is_after = |key: &str, id: &str| match &after {
-            (marker, _) if marker.is_empty() => true,
-            (marker, None) => key > marker.as_str(),
-            (marker, Some(id_marker)) => (key, id) > (marker.as_str(), id_marker.as_str()),
+        let delimiter = input.delimiter.clone().filter(|delimiter| !delimiter.is_empty());
+        let marker = input.key_marker.clone().unwrap_or_default();
+        let is_after = |key: &str, id: &str| match &input.upload_id_marker {
+            _ if marker.is_empty() => true,
+            None => key > marker.as_str(),
+            Some(id_marker) => (key, id) > (marker.as_str(), id_marker.as_str()),
         };
-        let mut rest =
-            uploads.into_iter().filter(|(id, info)| info.key.starts_with(&prefix) && is_after(&info.key, id));
-        let uploads: Vec<MultipartUpload> = rest
-            .by_ref()
-            .take(length_max)
-            .map(|(id, info)| MultipartUpload {
+        let (mut listed, mut prefixes) = (Vec::new(), Vec::<String>::new());
+        let (mut is_truncated, mut next) = (false, (None, None));
+        for (id, info) in uploads {
+            let Some(rest) = info.key.strip_prefix(&prefix) else { continue };
+            // Keys that begin alike up to the delimiter are one entry, and come one after the other.
+            let end = delimiter.as_ref().and_then(|delimiter| Some(rest.find(delimiter)? + delimiter.len()));
+            let common = end.map(|end| &info.key[..prefix.len() + end]);
+            let is_listed = match common {
+                Some(common) => {
+                    (marker.is_empty() || common > marker.as_str()) && prefixes.last().is_none_or(|last| last != common)
+                }
+                None => is_after(&info.key, &id),
+            };
+            if !is_listed {
+                continue;
+            }
+            if listed.len() + prefixes.len() == length_max {
+                is_truncated = true;
+                break;
+            }
+            if let Some(common) = common {
+                next = (Some(common.to_owned()), None);
+                prefixes.push(common.to_owned());
+                continue;
+            }
+            next = (Some(info.key.clone()), Some(id.clone()));
+            listed.push(MultipartUpload {
                 key: Some(info.key),
                 upload_id: Some(id),
                 initiated: Some(milliseconds(info.initiated_ms)),
                 ..Default::default()
-            })
-            .collect();
+            });
+        }
+        let common_prefixes = prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(prefix) }).collect();
         Ok(ListMultipartUploadsOutput {
             bucket: Some(input.bucket),
             prefix: input.prefix,
+            delimiter,
             key_marker: input.key_marker,
             upload_id_marker: input.upload_id_marker,
             max_uploads: Some(length_max as i32),
-            is_truncated: Some(rest.next().is_some()),
-            next_key_marker: uploads.last().and_then(|upload| upload.key.clone()),
-            next_upload_id_marker: uploads.last().and_then(|upload| upload.upload_id.clone()),
-            uploads: Some(uploads),
+            is_truncated: Some(is_truncated),
+            next_key_marker: next.0,
+            next_upload_id_marker: next.1,
+            uploads: Some(listed),
+            common_prefixes: Some(common_prefixes),
             ..Default::default()
         })
     }

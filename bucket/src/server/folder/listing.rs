@@ -37,7 +37,7 @@ pub(crate) enum Start {
 /// One entry of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Listed {
-    Object { key: String, bytes: u64, info: ObjectInfo },
+    Object { key: String, bytes: u64, info: Box<ObjectInfo> },
     Prefix(String),
 }
 
@@ -179,7 +179,7 @@ impl Walk<'_> {
         }
         match Object::open(path) {
             Ok(Some(object)) => {
-                self.page.entries.push(Listed::Object { key, bytes: object.bytes, info: object.info });
+                self.page.entries.push(Listed::Object { key, bytes: object.bytes, info: Box::new(object.info) });
                 Ok(())
             }
             // Deleted meanwhile.

@@ -20,6 +20,7 @@ mod places;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod upload;
 
 use std::fs::{self, File, TryLockError};
@@ -34,6 +35,7 @@ pub(super) use error::FolderError;
 pub(super) use layout::KeyProblem;
 pub(super) use listing::{ListQuery, Listed, Page, Start};
 pub(super) use object::{Attributes, Object, ObjectInfo};
+use turns::Turns;
 pub(super) use upload::{PartName, Upload};
 
 /// Locks that keys share: enough that two keys rarely meet.
@@ -46,6 +48,8 @@ pub(super) struct Folder {
     /// Serialises changes of one key, so that a condition still holds when the change is made.
     key_locks: Vec<Mutex<()>>,
     hasher: RandomState,
+    /// Of those who end an upload.
+    turns: Turns,
     /// Released when the process ends, however it ends.
     _lock: File,
 }
@@ -64,6 +68,7 @@ impl Folder {
             root: root.to_owned(),
             key_locks: (0..KEY_LOCKS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            turns: Turns::default(),
             _lock: lock,
         };
         let drafts = folder.drafts();

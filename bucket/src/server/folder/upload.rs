@@ -11,7 +11,7 @@ use super::draft::{now_ms, seal};
 use super::etag::Sum;
 use super::object::{Attributes, Object, ObjectInfo};
 use super::places;
-use super::sync::{make_folders, sync_folder};
+use super::sync::{is_absent, make_folders, sync_folder};
 use super::{Condition, Draft, Folder, FolderError, Target};
 
 /// Smallest part that is not the last, as in S3.
@@ -87,23 +87,24 @@ impl Folder {
         condition: Condition,
         bytes_max: u64,
     ) -> Result<ObjectInfo, FolderError> {
-        let upload = self.upload(id, name);
-        if let Some(object) = self.completed(id, name)? {
-            // It may have ended before it could forget it.
-            upload.map(|(folder, _)| self.forget_upload(&folder, id)).ok();
+        // The first request may still be under way when it is asked again.
+        let _turn = self.turns.take(id);
+        if let Some(object) = self.completed(id, name, parts)? {
+            if let Ok((folder, _)) = self.upload(id, name) {
+                // Whoever completed it was ended before it could forget it. What cannot be removed now is swept later.
+                let _ = self.forget_upload(&folder, id);
+            }
             return Ok(object);
         }
-        let (folder, info) = upload?;
+        let (folder, info) = self.upload(id, name)?;
         let parts = find_parts(&folder, parts)?;
         let bytes = parts.iter().map(|part| part.info.bytes).fold(0, u64::saturating_add);
         if bytes > bytes_max {
             return Err(FolderError::TooLarge { bytes_max });
         }
-        let mut etags = Sum::default();
-        parts.iter().for_each(|part| etags.update(part.info.etag.as_bytes()));
+        let etag = etag_of(parts.iter().map(|part| part.info.etag.as_str()));
         let UploadInfo { bucket, key, attributes, .. } = info;
         let target = Target { bucket, key, attributes, condition, upload: Some(id.to_owned()) };
-        let etag = etags.etag(parts.len());
         let object = match self.publish_in_place(&folder, &parts, &target, &etag)? {
             Some(object) => object,
             None => {
@@ -120,14 +121,17 @@ impl Folder {
         Ok(object)
     }
 
-    /// What an upload has become.
-    fn completed(&self, id: &str, name: Upload<'_>) -> Result<Option<ObjectInfo>, FolderError> {
-        let object = match Object::open(&self.object_path(name.bucket, name.key)?) {
-            // What stands there is to be replaced.
-            Err(FolderError::Corrupt { .. }) => None,
-            object => object?,
-        };
-        Ok(object.map(|object| object.info).filter(|info| info.upload.as_deref() == Some(id)))
+    /// What an upload has become of these parts; it survives a loss of power.
+    fn completed(&self, id: &str, name: Upload<'_>, parts: &[PartName]) -> Result<Option<ObjectInfo>, FolderError> {
+        let path = self.object_path(name.bucket, name.key)?;
+        let named: Option<Vec<&str>> = parts.iter().map(|part| part.etag.as_deref()).collect();
+        let is_of_parts = |info: &ObjectInfo| named.is_none_or(|named| etag_of(named.into_iter()) == info.etag);
+        let Some(info) = made_of(&path, id)?.filter(is_of_parts) else { return Ok(None) };
+        let parent = path.parent().unwrap_or(&path);
+        match sync_folder(parent) {
+            Err(error) if !is_absent(&error) => Err(FolderError::io(parent, error)),
+            _ => Ok(Some(info)),
+        }
     }
 
     /// Makes the parts one object as they lie, where all have their places.
@@ -148,7 +152,8 @@ impl Folder {
         let (attributes, upload) = (target.attributes.clone(), target.upload.clone());
         let info = ObjectInfo { etag: etag.to_owned(), modified_ms: now_ms(), attributes, upload };
         let published = seal(file, &info).and_then(|file| self.publish_sealed(file, &path, target));
-        if published.is_err() {
+        // What stands at its place already is not to be written to again.
+        if published.is_err() && matches!(made_of(&path, target.upload.as_deref().unwrap_or_default()), Ok(None)) {
             places::put_back(folder).map_err(in_folder)?;
         }
         published.map(|()| Some(info))
@@ -156,6 +161,7 @@ impl Folder {
 
     /// Forgets an upload and its parts.
     pub(crate) fn abort_upload(&self, id: &str, name: Upload<'_>) -> Result<(), FolderError> {
+        let _turn = self.turns.take(id);
         let (folder, _) = self.upload(id, name)?;
         self.forget_upload(&folder, id).map_err(|source| FolderError::io(&folder, source))
     }
@@ -258,6 +264,22 @@ impl Part {
     }
 }
 
+/// The ETag of an object, by those of its parts.
+fn etag_of<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let (mut etags, count) = (Sum::default(), parts.len());
+    parts.for_each(|etag| etags.update(etag.as_bytes()));
+    etags.etag(count)
+}
+
+/// What is known of the object at a path, where it is one that this upload has become.
+fn made_of(path: &Path, id: &str) -> Result<Option<ObjectInfo>, FolderError> {
+    match Object::open(path) {
+        // It is to be replaced.
+        Err(FolderError::Corrupt { .. }) => Ok(None),
+        object => Ok(object?.map(|object| object.info).filter(|info| info.upload.as_deref() == Some(id))),
+    }
+}
+
 /// Looks at the parts one after the other: there may be ten thousand, more than a process may have open.
 fn find_parts(folder: &Path, names: &[PartName]) -> Result<Vec<Part>, FolderError> {
     if names.is_empty() {
@@ -308,3 +330,6 @@ fn write_upload(folder: &Path, info: &UploadInfo) -> io::Result<()> {
 fn read_upload(folder: &Path) -> Option<UploadInfo> {
     serde_json::from_slice(&fs::read(folder.join(UPLOAD_FILE)).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ pub trait Runs {
     fn way_to_results(&self, run: &RunId) -> String;
     /// How the user gets at the log of a job, where there is a way.
     fn way_to_log(&self, job: JobId) -> Option<String>;
+    /// How the user gets at all jobs that failed, where there is a way.
+    fn way_to_failed(&self, run: &RunId) -> Option<String>;
     /// How the user is told why a run does not get on, where there is a way.
     fn way_to_reasons(&self, run: &RunId) -> Option<String>;
 }
@@ -62,6 +64,10 @@ impl Runs for Client {
 
     fn way_to_log(&self, job: JobId) -> Option<String> {
         Some(format!("bue logs {job} -b {}", self.address()))
+    }
+
+    fn way_to_failed(&self, run: &RunId) -> Option<String> {
+        Some(format!("`bue status {run} --state failed -b {}`", self.address()))
     }
 
     fn way_to_reasons(&self, run: &RunId) -> Option<String> {

@@ -100,7 +100,7 @@ fn cases() -> Vec<Case> {
         case(
             "[{'n': -2**63 - 1}]",
             [
-                Says("column `n` of input `t` holds an integer beyond 64 bit, in [0]; return it as text"),
+                Says("column `n` of input `t` holds an integer beyond signed 64 bit, in [0]; return it as text"),
                 beyond(),
                 beyond(),
                 Gives(json!([{"n": "-9223372036854775809"}])),

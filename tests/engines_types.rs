@@ -123,7 +123,7 @@ fn what_an_engine_cannot_hold_fails_or_is_told_in_the_log() {
     let pipe = "p = source | into\np()\n";
     fleet.write("x.bue", &format!("{whole}{}{pipe}", into("sqlite3")));
     let ended = fleet.bue(&["run", "x.bue"]).expect(1);
-    ended.says(&["column `u` of input `t` holds an integer beyond 64 bit, in [0]; return it as text"]);
+    ended.says(&["column `u` of input `t` holds an integer beyond signed 64 bit, in [0]; return it as text"]);
     let document = run(&mut fleet, &format!("{whole}{}{pipe}", into("postgres")));
     assert_eq!(document["results"][0]["value"], json!([{"u": "18446744073709551615"}]));
 }

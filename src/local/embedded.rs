@@ -211,6 +211,10 @@ impl Runs for Embedded {
         None
     }
 
+    fn way_to_failed(&self, _: &RunId) -> Option<String> {
+        None
+    }
+
     fn way_to_reasons(&self, _: &RunId) -> Option<String> {
         // Nobody else can ask this process.
         None

@@ -1,5 +1,7 @@
 //! Jobs that failed, with their errors and the way to their logs.
 
+use std::collections::HashMap;
+
 use protocol::JobState;
 use protocol::api::{JobView, RunView};
 
@@ -27,21 +29,30 @@ pub async fn show(runs: &impl Runs, run: &RunView) -> Result {
     }
     let more = run.counts.failed.saturating_sub(shown);
     if more > 0 {
-        output::note(&format!("… and {} more", output::plural(more, "failed job", "failed jobs")));
+        let way = runs.way_to_failed(&run.id).map(|way| format!(": {way}")).unwrap_or_default();
+        output::note(&format!("… and {} more{way}", output::plural(more, "failed job", "failed jobs")));
     }
     Ok(())
 }
 
-/// Jobs of one step with one error, together, in the order of the first of each.
+/// Jobs of one step with one error, together, in the order of the first of each. Numbers in what is said may differ: those of jobs,
+/// accounts and pages do.
 fn alike(failed: &[JobView]) -> Vec<Vec<&JobView>> {
     let mut groups: Vec<Vec<&JobView>> = Vec::new();
+    let mut places = HashMap::new();
     for job in failed {
-        match groups.iter_mut().find(|group| group[0].name == job.name && group[0].error == job.error) {
+        let error = job.error.as_ref().map(|error| (error.kind, without_numbers(&error.message)));
+        let place = *places.entry((&job.name, error)).or_insert(groups.len());
+        match groups.get_mut(place) {
             Some(group) => group.push(job),
             None => groups.push(vec![job]),
         }
     }
     groups
+}
+
+fn without_numbers(text: &str) -> String {
+    text.split(|character: char| character.is_ascii_digit()).filter(|part| !part.is_empty()).collect()
 }
 
 /// What there is to say of the first of them, and which others there are.

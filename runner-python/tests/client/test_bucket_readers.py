@@ -126,6 +126,8 @@ def test_contents_are_held_to_their_md5_and_etags_are_not_taken_for_one(service:
     with pytest.raises(botocore.exceptions.ClientError, match="PreconditionFailed"):
         client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=written["ETag"])
     client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=other["ETag"])
+    with pytest.raises(botocore.exceptions.ClientError, match="InvalidRange"):
+        client.get_object(Bucket="bue", Key="md5", Range="bytes=-1")
     client.delete_object(Bucket="bue", Key="md5")
 
 
@@ -143,6 +145,13 @@ def test_what_a_bucket_does_not_do_is_refused(service: Service) -> None:
         )
     with pytest.raises(botocore.exceptions.ClientError, match="MalformedXML"):
         client.complete_multipart_upload(**upload, MultipartUpload={"Parts": []})
+    with pytest.raises(botocore.exceptions.ClientError, match="BadDigest"):
+        client.complete_multipart_upload(
+            **upload, MultipartUpload={"Parts": parts}, ChecksumCRC32="AAAAAA==", ChecksumType="FULL_OBJECT"
+        )
+    with pytest.raises(botocore.exceptions.ClientError, match="InvalidPart"):
+        missing = {"PartNumber": 3, "ETag": parts[0]["ETag"]}
+        client.complete_multipart_upload(**upload, MultipartUpload={"Parts": [*parts, missing]})
     for _ in range(2):
         # The answer to the first request may have been lost.
         completed = client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")

@@ -43,7 +43,7 @@ pub(super) enum Beyond64Bit {
 impl fmt::Display for Beyond64Bit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Integer => "an integer beyond 64 bit",
+            Self::Integer => "an integer beyond signed 64 bit",
             Self::Float => "a number beyond a 64-bit float",
         })
     }

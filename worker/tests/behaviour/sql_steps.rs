@@ -80,7 +80,10 @@ async fn an_input_that_is_no_table_is_an_error_that_says_what_came() {
         (r#""x""#, "a string came"),
         ("null", "None came"),
         (r#"[{"a": 1}, 2]"#, "a list came whose element [1] is a number"),
-        (r#"[{"a": 9223372036854775808}]"#, "column `a` of input `orders` holds an integer beyond 64 bit, in [0]"),
+        (
+            r#"[{"a": 9223372036854775808}]"#,
+            "column `a` of input `orders` holds an integer beyond signed 64 bit, in [0]",
+        ),
         (r#"[{"a": 1e400}]"#, "column `a` of input `orders` holds a number beyond a 64-bit float, in [0]"),
         (r#"[{"a": 1, "A": 2}]"#, "differ only in case"),
     ] {

@@ -1,9 +1,10 @@
 //! Checksums that a writer sends along, in headers before the content or behind it.
 
 use base64::Engine;
+use hyper::header::HeaderMap;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
-use s3s::dto::Checksum;
+use s3s::dto::{Checksum, ChecksumAlgorithm};
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
 /// What the content must come to.
@@ -12,16 +13,58 @@ pub(super) struct Expected {
     /// In base64, as `Content-MD5` has it.
     pub md5: Option<String>,
     pub checksum: Checksum,
-    /// Where checksums come behind the content.
-    pub trailing: Option<TrailingHeaders>,
-    /// Names of the algorithms whose checksums come behind the content; empty where none is announced.
-    pub announced: String,
+    /// The one that the writer says it uses.
+    pub algorithm: Option<ChecksumAlgorithm>,
+    pub trailing: Trailing,
+}
+
+/// Checksums that come behind a content.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trailing {
+    /// Where they come, in a content of chunks.
+    headers: Option<TrailingHeaders>,
+    /// What `x-amz-trailer` names, in small letters: these must come.
+    announced: String,
+}
+
+impl Trailing {
+    pub(super) fn of(headers: &HeaderMap, trailing: Option<TrailingHeaders>) -> Self {
+        let announced = headers.get_all("x-amz-trailer").into_iter().filter_map(|value| value.to_str().ok());
+        Self { headers: trailing, announced: announced.collect::<Vec<_>>().join(",").to_ascii_lowercase() }
+    }
+
+    /// Whether one by this algorithm may come.
+    fn may_have(&self, name: &str, algorithm: Option<&ChecksumAlgorithm>) -> bool {
+        match algorithm {
+            _ if self.headers.is_none() => false,
+            _ if !self.announced.is_empty() => self.announced.contains(name),
+            Some(algorithm) => algorithm.as_str().eq_ignore_ascii_case(name),
+            // Which one comes is known when it is there.
+            None => true,
+        }
+    }
 }
 
 impl Expected {
+    /// What an object of parts must come to as a whole; `None` where nothing is said of that.
+    pub(super) fn whole(checksum: Checksum) -> Option<Self> {
+        let values = [
+            &checksum.checksum_crc32,
+            &checksum.checksum_crc32c,
+            &checksum.checksum_crc64nvme,
+            &checksum.checksum_sha1,
+            &checksum.checksum_sha256,
+        ];
+        // Those of the parts' checksums end with how many there are.
+        let is_whole = values.iter().any(|value| value.as_ref().is_some_and(|value| !value.contains('-')));
+        is_whole.then(|| Self { checksum, ..Self::default() })
+    }
+
     /// They compute what will be compared, and nothing else.
     pub(super) fn hashers(&self) -> (ChecksumHasher, Option<Md5>) {
-        let wanted = |value: &Option<String>, name: &str| value.is_some() || self.announced.contains(name);
+        let wanted = |value: &Option<String>, name: &str| {
+            value.is_some() || self.trailing.may_have(name, self.algorithm.as_ref())
+        };
         let mut hasher = ChecksumHasher::default();
         if wanted(&self.checksum.checksum_crc32, "crc32") {
             hasher.crc32 = Some(Crc32::new());
@@ -43,7 +86,11 @@ impl Expected {
 
     /// Compares; gives the checksums that were asked for.
     pub(super) fn verify(mut self, md5: Option<[u8; 16]>, computed: Checksum) -> S3Result<Checksum> {
-        self.take_trailing();
+        self.take_trailing()?;
+        let decoded = self.md5.as_ref().map(|md5| base64::engine::general_purpose::STANDARD.decode(md5));
+        if decoded.is_some_and(|md5| md5.map_or(true, |md5| md5.len() != 16)) {
+            return Err(s3_error!(InvalidDigest, "the Content-MD5 is none: 16 bytes in base64"));
+        }
         let md5_base64 = md5.map(|md5| base64::engine::general_purpose::STANDARD.encode(md5));
         let expected = self.checksum;
         let pairs = [
@@ -62,10 +109,11 @@ impl Expected {
         }
     }
 
-    fn take_trailing(&mut self) {
-        let Some(headers) = self.trailing.take().and_then(|trailing| trailing.take()) else { return };
+    fn take_trailing(&mut self) -> S3Result<()> {
+        let headers = self.trailing.headers.take().and_then(|trailing| trailing.take()).unwrap_or_default();
         let value = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let checksum = &mut self.checksum;
+        let (checksum, announced) = (&mut self.checksum, self.trailing.announced.split(',').map(str::trim));
+        let announced: Vec<&str> = announced.collect();
         for (slot, name) in [
             (&mut checksum.checksum_crc32, "x-amz-checksum-crc32"),
             (&mut checksum.checksum_crc32c, "x-amz-checksum-crc32c"),
@@ -73,10 +121,19 @@ impl Expected {
             (&mut checksum.checksum_sha1, "x-amz-checksum-sha1"),
             (&mut checksum.checksum_sha256, "x-amz-checksum-sha256"),
         ] {
-            if let Some(sent) = value(name) {
-                *slot = Some(sent);
+            match value(name) {
+                Some(sent) => *slot = Some(sent),
+                None if announced.contains(&name) => {
+                    return Err(s3_error!(
+                        InvalidRequest,
+                        "{} was announced and did not come behind the content",
+                        name
+                    ));
+                }
+                None => {}
             }
         }
+        Ok(())
     }
 }
 
@@ -99,5 +156,26 @@ mod tests {
         let error = verified("1B2M2Y8AsgTpgAmY7PhCfg==", b"other").unwrap_err();
         assert_eq!(error.code(), &s3s::S3ErrorCode::BadDigest);
         assert!(error.message().unwrap().contains("Content-MD5"), "{error:?}");
+        assert_eq!(verified("abc", b"").unwrap_err().code(), &s3s::S3ErrorCode::InvalidDigest);
+    }
+
+    #[test]
+    fn a_checksum_that_was_announced_must_come() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-trailer", "X-Amz-Checksum-CRC32".parse().unwrap());
+        let expected = Expected { trailing: Trailing::of(&headers, None), ..Expected::default() };
+        let error = expected.verify(None, Checksum::default()).unwrap_err();
+        assert!(error.message().unwrap().contains("x-amz-checksum-crc32 was announced"), "{error:?}");
+        assert!(Expected::default().verify(None, Checksum::default()).is_ok());
+    }
+
+    #[test]
+    fn only_a_checksum_of_the_whole_is_compared_with_the_whole() {
+        let of = |value: &str| Checksum { checksum_crc32: Some(value.to_owned()), ..Checksum::default() };
+        assert!(Expected::whole(of("AAAAAA==-2")).is_none() && Expected::whole(Checksum::default()).is_none());
+        let expected = Expected::whole(of("AAAAAA==")).unwrap();
+        let (mut hasher, _) = expected.hashers();
+        hasher.update(b"content");
+        assert_eq!(expected.verify(None, hasher.finalize()).unwrap_err().code(), &s3s::S3ErrorCode::BadDigest);
     }
 }

@@ -18,6 +18,7 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 
 use super::Limits;
 use super::folder::{Folder, FolderError};
+use checksums::Trailing;
 
 /// Answers requests that were found to be signed.
 #[derive(Debug, Clone)]
@@ -78,7 +79,8 @@ impl S3 for Api {
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        self.put_object(req.input, req.trailing_headers).await.and_then(answer)
+        let trailing = Trailing::of(&req.headers, req.trailing_headers);
+        self.put_object(req.input, trailing).await.and_then(answer)
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
@@ -119,7 +121,8 @@ impl S3 for Api {
     }
 
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        self.upload_part(req.input, req.trailing_headers).await.and_then(answer)
+        let trailing = Trailing::of(&req.headers, req.trailing_headers);
+        self.upload_part(req.input, trailing).await.and_then(answer)
     }
 
     async fn upload_part_copy(

@@ -1,14 +1,13 @@
 //! Multipart uploads.
 
 use s3s::dto::*;
-use s3s::{S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Result, s3_error};
 
 use super::Api;
 use super::body::Received;
-use super::checksums::Expected;
+use super::checksums::{Expected, Trailing};
 use super::conditions::{ReadConditions, etag, milliseconds, write_condition};
 use super::listing::page_length;
-use super::objects::announced;
 use crate::server::folder::{Attributes, Folder, PartName, Upload};
 
 /// Highest number of a part, as in S3.
@@ -37,11 +36,7 @@ impl Api {
         })
     }
 
-    pub(super) async fn upload_part(
-        &self,
-        input: UploadPartInput,
-        trailing: Option<TrailingHeaders>,
-    ) -> S3Result<UploadPartOutput> {
+    pub(super) async fn upload_part(&self, input: UploadPartInput, trailing: Trailing) -> S3Result<UploadPartOutput> {
         let number = part_number(input.part_number)?;
         let expected = Expected {
             md5: input.content_md5,
@@ -53,7 +48,7 @@ impl Api {
                 checksum_sha256: input.checksum_sha256,
                 checksum_type: None,
             },
-            announced: announced(input.checksum_algorithm.as_ref(), trailing.as_ref()),
+            algorithm: input.checksum_algorithm,
             trailing,
         };
         let (id, bucket, key) = (input.upload_id, input.bucket, input.key);
@@ -122,11 +117,28 @@ impl Api {
         let parts = parts?;
         let bytes_max = self.limits.object_bytes_max;
         let (id, bucket, key) = (input.upload_id, input.bucket.clone(), input.key.clone());
-        let info = self
-            .with_folder(move |folder| {
-                folder.complete_upload(&id, Upload { bucket: &bucket, key: &key }, &parts, condition, bytes_max)
-            })
-            .await?;
+        let expected = Expected::whole(Checksum {
+            checksum_crc32: input.checksum_crc32,
+            checksum_crc32c: input.checksum_crc32c,
+            checksum_crc64nvme: input.checksum_crc64nvme,
+            checksum_sha1: input.checksum_sha1,
+            checksum_sha256: input.checksum_sha256,
+            checksum_type: input.checksum_type,
+        });
+        let completed = self.with_folder(move |folder| {
+            let name = Upload { bucket: &bucket, key: &key };
+            if let Some(expected) = expected {
+                let (mut hasher, _) = expected.hashers();
+                // One that is complete was held to it then.
+                if folder.read_parts(&id, name, &parts, |piece| hasher.update(piece))?
+                    && let Err(error) = expected.verify(None, hasher.finalize())
+                {
+                    return Ok(Err(error));
+                }
+            }
+            folder.complete_upload(&id, name, &parts, condition, bytes_max).map(Ok)
+        });
+        let info = completed.await??;
         Ok(CompleteMultipartUploadOutput {
             location: Some(format!("/{}/{}", input.bucket, input.key)),
             bucket: Some(input.bucket),

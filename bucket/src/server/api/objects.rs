@@ -1,11 +1,11 @@
 //! Buckets and single objects.
 
 use s3s::dto::*;
-use s3s::{S3Result, TrailingHeaders, s3_error};
+use s3s::{S3Result, s3_error};
 
 use super::Api;
 use super::body::{Received, open_and_read, publish, send, small};
-use super::checksums::Expected;
+use super::checksums::{Expected, Trailing};
 use super::conditions::{ReadConditions, check_part, etag, modified, write_condition};
 use crate::server::folder::{Attributes, Folder, Object, Target};
 
@@ -32,11 +32,7 @@ impl Api {
         Ok(ListBucketsOutput { buckets: Some(buckets.collect()), ..Default::default() })
     }
 
-    pub(super) async fn put_object(
-        &self,
-        input: PutObjectInput,
-        trailing: Option<TrailingHeaders>,
-    ) -> S3Result<PutObjectOutput> {
+    pub(super) async fn put_object(&self, input: PutObjectInput, trailing: Trailing) -> S3Result<PutObjectOutput> {
         let condition = write_condition(input.if_match, input.if_none_match)?;
         let attributes = Attributes {
             content_type: input.content_type,
@@ -57,7 +53,7 @@ impl Api {
                 checksum_sha256: input.checksum_sha256,
                 checksum_type: None,
             },
-            announced: announced(input.checksum_algorithm.as_ref(), trailing.as_ref()),
+            algorithm: input.checksum_algorithm,
             trailing,
         };
         let (info, checksum) = match small(input.content_length) {
@@ -234,16 +230,6 @@ impl Api {
     }
 }
 
-/// Names of the checksums that come behind a content.
-pub(super) fn announced(algorithm: Option<&ChecksumAlgorithm>, trailing: Option<&TrailingHeaders>) -> String {
-    match (algorithm, trailing) {
-        // Which one comes is only known for certain when it is there, so all are computed where none is named.
-        (None, Some(_)) => "crc32 crc32c crc64nvme sha1 sha256".to_owned(),
-        (Some(algorithm), Some(_)) => algorithm.as_str().to_ascii_lowercase(),
-        (_, None) => String::new(),
-    }
-}
-
 /// The part of a content that is asked for.
 struct Wanted {
     start: u64,
@@ -256,6 +242,9 @@ fn range(range: Option<Range>, object: &Object) -> S3Result<Wanted> {
     let Some(range) = range else { return Ok(Wanted { start: 0, length: object.bytes, header: None }) };
     let range = range.check(object.bytes)?;
     let length = range.end - range.start;
+    if length == 0 {
+        return Err(s3_error!(InvalidRange, "the object is empty"));
+    }
     let header = format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.bytes);
     Ok(Wanted { start: range.start, length, header: Some(header) })
 }

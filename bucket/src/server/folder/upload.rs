@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -119,6 +120,31 @@ impl Folder {
         // The object stands; what cannot be removed now is swept later.
         let _ = self.forget_upload(&folder, id);
         Ok(object)
+    }
+
+    /// Reads the parts of an upload, one after the other, in pieces; says whether there is such an upload.
+    pub(crate) fn read_parts(
+        &self,
+        id: &str,
+        name: Upload<'_>,
+        parts: &[PartName],
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<bool, FolderError> {
+        let Ok((folder, _)) = self.upload(id, name) else { return Ok(false) };
+        let mut piece = vec![0; 1 << 20];
+        for part in find_parts(&folder, parts)? {
+            let (file, start) = part.open(&folder)?;
+            let mut read = 0;
+            while read < part.info.bytes {
+                let left = usize::try_from(part.info.bytes - read).unwrap_or(usize::MAX);
+                let length = left.min(piece.len());
+                let in_folder = |source| FolderError::io(&folder, source);
+                file.read_exact_at(&mut piece[..length], start + read).map_err(in_folder)?;
+                take(&piece[..length]);
+                read += length as u64;
+            }
+        }
+        Ok(true)
     }
 
     /// What an upload has become of these parts; it survives a loss of power.
@@ -296,12 +322,13 @@ fn find_parts(folder: &Path, names: &[PartName]) -> Result<Vec<Part>, FolderErro
         if name.etag.as_ref().is_some_and(|etag| *etag != part.info.etag) {
             return Err(invalid());
         }
-        if part.info.bytes < PART_BYTES_MIN && Some(name.number) != last {
-            return Err(FolderError::PartTooSmall { number: name.number, bytes_min: PART_BYTES_MIN });
-        }
         parts.push(part);
     }
-    Ok(parts)
+    let is_too_small = |part: &&Part| part.info.bytes < PART_BYTES_MIN && Some(part.info.number) != last;
+    match parts.iter().find(is_too_small) {
+        Some(part) => Err(FolderError::PartTooSmall { number: part.info.number, bytes_min: PART_BYTES_MIN }),
+        None => Ok(parts),
+    }
 }
 
 /// A part; one that has a file of its own came after one that has its place.

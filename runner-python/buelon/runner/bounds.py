@@ -5,6 +5,9 @@ import os
 
 from .failures import standard
 
+NO_MEMORY = "failed to map segment"
+"""What the system says of a library for which there is no memory."""
+
 _STARTS = ("_execute_child", "_fork_exec", "_launch", "spawnv_passfds")
 """Functions of `subprocess` and `multiprocessing` that start processes."""
 
@@ -47,9 +50,21 @@ class Bounds:
             self._set(number, (soft, hard))
 
 
+def told_by_name(failure, error):
+    """The same failure, named by the bound that the step met where it met one."""
+    try:
+        bound = met(error)
+    except Exception:  # What is broken here must not hide the error itself.
+        bound = None
+    if bound:
+        kind, sentence = bound
+        failure.kind, failure.message = kind, f"{failure.message}; {sentence}"
+    return failure
+
+
 def met(error):
     """The bound that an exception comes from: its kind, and a sentence about it; None for any other exception."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    if _comes_of_no_memory(error):
         limit = _limit("DATA")
         return limit and ("memory", f"each process of the step may use {_size(limit)}: `!memory` sets how much")
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
@@ -66,6 +81,12 @@ def _size(limit):
     whole = [(limit // unit, name) for name, unit in _UNITS if limit % unit == 0]
     number, name = min(whole, default=(limit, "bytes"))
     return f"{number} {name}"
+
+
+def _comes_of_no_memory(error):
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or (isinstance(error, ImportError) and NO_MEMORY in str(error))
 
 
 def _comes_of_no_process(error):

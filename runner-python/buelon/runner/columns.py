@@ -53,7 +53,7 @@ def of_records(value, rows_min=ROWS_MIN):
     if type(value) is not list or len(value) < rows_min or type(value[0]) is not dict or not value[0]:
         return None
     names = tuple(value[0])
-    if any(type(name) is not str or not _is_text(name) for name in names):
+    if any(type(name) is not str or not is_text(name) for name in names):
         return None
     if set(map(type, value)) != {dict}:
         return None
@@ -135,7 +135,7 @@ def _finite(value):
     return value if value is not None and -_INFINITY < value < _INFINITY else None
 
 
-def _is_text(value):
+def is_text(value):
     """Whether UTF-8 can hold it."""
     try:
         value.encode("utf-8")

@@ -63,8 +63,8 @@ def write_table(value, draft):
         return value.height
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        arrow, frame = _of_pandas(value)
-        return _write_records(frame, draft) if arrow is None else _write_arrow(arrow, draft)
+        arrow, frame, why = _of_pandas(value)
+        return _write_records(frame, why, draft) if arrow is None else _write_arrow(arrow, draft)
     return None
 
 
@@ -140,7 +140,7 @@ def _arrow_table(value):
 
 
 def _of_pandas(frame):
-    """The pyarrow table of a frame; else None, and the frame whose rows are to be written."""
+    """The pyarrow table of a frame; else None. The frame whose rows are to be written then, and why they are."""
     from . import of_pandas
 
     frame = of_pandas.with_index(frame)
@@ -148,30 +148,49 @@ def _of_pandas(frame):
     try:
         import pyarrow
     except ImportError:
-        return None, frame
+        return None, frame, ""
     return of_pandas.to_arrow(pyarrow, frame)
 
 
 def _check_names(frame):
     names = set()
     for name in map(str, frame.columns):
+        if not columns.is_text(name):
+            told = f"the name {name!r} of a column holds half of a surrogate pair"
+            raise failures.Failure("value", f"the returned value cannot be stored: {told}")
         if name in names:
             raise failures.Failure("value", f"two columns of the returned table have the same name, `{name}`")
         names.add(name)
 
 
-def _write_records(frame, draft):
-    """Columns of plain values are a table also without pyarrow; others are a list of dicts."""
+def _write_records(frame, why, draft):
+    """Columns of plain values are a table also without pyarrow; others are a list of dicts.
+
+    Where it is for the sake of some columns that the rows are written, the log says so.
+    """
     from . import arrow_write
 
     names = [str(name) for name in frame.columns]
     if names and not len(frame):
         arrow_write.write(draft, [columns.Column(name, "null", []) for name in names])
         return 0
+    records = _plain_rows(frame, why, is_told=bool(why))
+    return len(frame) if columns.are_written(records, draft, rows_min=1) else records
+
+
+def _plain_rows(frame, why, is_told=False):
+    """The rows of a frame as plain data. An error says also why they had to be that; the log, where it is to be told."""
+    from . import by_rows
     from .values import plain as all_plain
 
-    records = all_plain(_rows_of_pandas(frame))
-    return len(frame) if columns.are_written(records, draft, rows_min=1) else records
+    rows = _rows_of_pandas(frame)
+    try:
+        records = all_plain(rows)
+    except failures.Failure as failure:
+        raise by_rows.with_reason(failure, why) if why else failure from None
+    if is_told:
+        by_rows.tell(why, rows)
+    return records
 
 
 def _rows_of_pandas(frame):
@@ -211,8 +230,9 @@ def _records(value):
         return _rows(lambda file: _write_polars(polars, value.with_columns(texts), file, _untold))
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(value, pandas.DataFrame):
-        arrow, frame = _of_pandas(value)
-        return _rows_of_pandas(frame) if arrow is None else rows_of_arrow(arrow)
+        arrow, frame, why = _of_pandas(value)
+        # Inside of another value each table is plain data: nothing is lost for the sake of some columns.
+        return _plain_rows(frame, why) if arrow is None else rows_of_arrow(arrow)
     return None
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 import types
 
-from . import AT_START
+from . import AT_START, bounds
 from .failures import Failure, of_exception, type_of
 
 _UNCHECKED = _frozen_importlib_external.MAGIC_NUMBER + b"\x01\0\0\0"
@@ -24,7 +24,19 @@ def give_way(folders):
     if not hidden:
         return
     # What is loaded later of this program is not to take the step's modules for those that it needs.
-    from . import arrow_plain, arrow_read, arrow_write, foreign, in_pandas, in_polars, of_pandas, unsigned, values, wanted  # noqa: F401
+    from . import (  # noqa: F401
+        arrow_plain,
+        arrow_read,
+        arrow_write,
+        by_rows,
+        foreign,
+        in_pandas,
+        in_polars,
+        of_pandas,
+        unsigned,
+        values,
+        wanted,
+    )
 
     for loaded in list(sys.modules):
         if loaded.partition(".")[0] in hidden:
@@ -68,7 +80,7 @@ def load(code, function, root):
     except SystemExit:
         raise
     except BaseException as error:
-        raise of_exception("load", error, root, sources) from None
+        raise bounds.told_by_name(of_exception("load", error, root, sources), error) from None
     return _attribute(module, function, shown), sources
 
 

@@ -10,7 +10,7 @@ import sys
 from itertools import chain
 from operator import itemgetter
 
-from . import failures, in_pandas, unsigned
+from . import by_rows, failures, in_pandas, unsigned
 
 _EXACT_TIMES = frozenset(("Timestamp", "Timedelta"))
 _NOTHING = frozenset(("NoneType", "NAType", "NaTType"))
@@ -22,18 +22,39 @@ _ROWS_AT_ONCE = 4_096
 
 
 def to_arrow(pyarrow, frame):
-    """The table of a frame; else None, and the frame whose rows are to be written."""
+    """The table of a frame; else None. The frame whose rows are to be written then, and why they are."""
     came = _columns_that_came(pyarrow, frame)
     others = [place for place in range(frame.shape[1]) if place not in came]
     rest = _with_exact_times(frame.iloc[:, others] if came else frame)
+    mixed = [place for place, values in _objects(rest).items() if _is_mixed(values)]
     # Rows without any column are no table.
-    is_table = (frame.shape[1] or not len(frame)) and not any(map(_is_mixed, _objects(rest).values()))
+    is_table = (frame.shape[1] or not len(frame)) and not mixed
     table = _converted(pyarrow, rest) if is_table else None
     if table is None:
-        return None, _with_plain(pyarrow, frame, came)
+        why = _reason(rest, mixed or _unconverted(pyarrow, rest))
+        return None, _with_plain(pyarrow, frame, came), why
     columns = {**dict(zip(others, table.columns)), **came}
     names = [str(name) for name in frame.columns]
-    return pyarrow.table([columns[place] for place in range(len(names))], names=names), frame
+    return pyarrow.table([columns[place] for place in range(len(names))], names=names), frame, ""
+
+
+def _unconverted(pyarrow, frame):
+    """The places of columns that hold values which no type of Arrow has together."""
+    return [place for place in range(frame.shape[1]) if _converted(pyarrow, frame.iloc[:, [place]]) is None]
+
+
+def _reason(frame, places):
+    """Why the rows of a frame are written: what the columns at these places hold."""
+    objects = _objects(frame.iloc[:, places]).values()
+    has_several_kinds = len(objects) == len(places) and all(map(_has_several_kinds, objects))
+    return by_rows.reason([str(frame.columns[place]) for place in places], has_several_kinds)
+
+
+def _has_several_kinds(values):
+    """Whether the values themselves are of several types. What is missing is of none."""
+    kinds = set(map(type, values)) - {float}
+    is_float = any(value == value for value in values if type(value) is float)
+    return len({kind for kind in kinds if kind.__name__ not in _NOTHING}) + is_float > 1
 
 
 def _converted(pyarrow, frame):
@@ -41,6 +62,8 @@ def _converted(pyarrow, frame):
     try:
         # Threads take longer to begin than they save: nearly all of it is memory that is used as it is, or Python's.
         table = pyarrow.Table.from_pandas(frame, preserve_index=False, nthreads=1).replace_schema_metadata(None)
+    except UnicodeEncodeError as error:
+        raise _half_a_pair(pyarrow, frame, error) from None
     except OverflowError:
         wide = _wide(pyarrow, frame)
         return _converted(pyarrow, _replaced(frame, wide)) if wide else None
@@ -58,6 +81,26 @@ def _converted(pyarrow, frame):
         if typed is not column:
             table = table.set_column(place, field.with_type(typed.type), typed)
     return table
+
+
+def _half_a_pair(pyarrow, frame, error):
+    """The failure for a text that no UTF-8 holds. pyarrow does not say in which column it is."""
+    name = next((name for place, name in enumerate(frame.columns) if _is_no_text(pyarrow, frame.iloc[:, place])), None)
+    excerpt = error.object[max(0, error.start - 20) : error.start + 1]
+    where = "" if name is None else f" in the column `{name}`"
+    message = f"the text {excerpt!r}{where} holds half of a surrogate pair"
+    return failures.Failure("value", f"the returned value cannot be stored: {message}")
+
+
+def _is_no_text(pyarrow, series):
+    """Whether some text in the column is none that UTF-8 holds."""
+    try:
+        pyarrow.array(series, from_pandas=True)
+    except UnicodeEncodeError:
+        return True
+    except (pyarrow.ArrowException, OverflowError, TypeError, ValueError):
+        return False
+    return False
 
 
 def _narrow(pyarrow, dtype, column, types):

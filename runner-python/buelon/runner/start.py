@@ -102,16 +102,4 @@ def _run(frame, tell):
     except (Failure, SystemExit):
         raise
     except BaseException as error:
-        raise _told_by_name(of_exception("exception", error, root, sources), error) from None
-
-
-def _told_by_name(failure, error):
-    """The same failure, named by the bound that the step met where it met one."""
-    try:
-        bound = bounds.met(error)
-    except Exception:  # What is broken here must not hide the error itself.
-        bound = None
-    if bound:
-        kind, sentence = bound
-        failure.kind, failure.message = kind, f"{failure.message}; {sentence}"
-    return failure
+        raise bounds.told_by_name(of_exception("exception", error, root, sources), error) from None

@@ -8,15 +8,13 @@ A parameter without such an annotation gets plain data. The module is imported o
 import importlib
 import types
 
+from .bounds import NO_MEMORY
 from .columns import are_exact, are_in_64_bits
 from .failures import Failure
 
 _FORMS = {("pandas", "DataFrame"): "pandas", ("polars", "DataFrame"): "polars", ("pyarrow", "Table"): "pyarrow"}
 _WORDS = {"pandas": "pandas.DataFrame", "polars": "polars.DataFrame", "pyarrow": "pyarrow.Table"}
 _KINDS = {type(None): "None", bool: "a bool", int: "a number", float: "a number", str: "a string", dict: "a dict"}
-
-_NO_MEMORY = "failed to map segment"
-"""What the system says of a library for which there is no memory."""
 
 _KIND_WORDS = {bool: "bools", int: "numbers", float: "numbers", str: "text", list: "lists", tuple: "lists", dict: "dicts"}
 
@@ -163,7 +161,7 @@ def _imported(form, parameter):
     try:
         return importlib.import_module(form)
     except ImportError as error:
-        if _NO_MEMORY in str(error):
+        if NO_MEMORY in str(error):
             message = f"the parameter `{parameter}` asks for a {_WORDS[form]}, and there is too little memory to import {form}"
             raise Failure("memory", f"{message}; `!memory` sets how much the step may use") from None
         message = f"the parameter `{parameter}` asks for a {_WORDS[form]}, and {form} cannot be imported: {error}"

@@ -38,7 +38,7 @@ fn what_is_no_table_is_named_with_what_came() {
             ("[1, 2]", "[0] is a number"),
             ("[{'a': 1}, 'x']", "[1] is a string"),
             ("[]", "is an empty list, so its columns are unknown"),
-            ("[{'n': 2 ** 63}]", "beyond 64 bit"),
+            ("[{'n': 2 ** 63}]", "64 bit"),
         ] {
             let script = script(&format!("def rows(): return {returned}"), engine, "SELECT * FROM t");
             run(&mut fleet, &script).expect(1).says(&[part]);

@@ -122,7 +122,7 @@ const REFUSALS: &[Refusal] = &[
     ("pa.table({'x': pa.array([1], pa.duration('s'))})", "duckdb", &["`x` of the result", "Interval", "cast it"]),
     ("pa.table({'x': pa.array([1], pa.duration('s'))})", "postgres", &["`x` of the result", "interval", "cast it"]),
     ("pa.table({'x': pa.array([1], pa.duration('s'))})", "in_rows", &["`x` holds durations", "convert it"]),
-    ("pa.table({'x': pa.array([2**64 - 1], pa.uint64())})", "sqlite3", &["`x` of input `t`", "beyond 64 bit, in [0]"]),
+    ("pa.table({'x': pa.array([2**64 - 1], pa.uint64())})", "sqlite3", &["`x` of input `t`", "beyond signed 64 bit, in [0]"]),
     (
         "pa.table({'x': pa.array([decimal.Decimal(1)], pa.decimal256(50, 0))})",
         "duckdb",
@@ -189,7 +189,7 @@ const REFUSALS: &[Refusal] = &[
         &["`x` of the returned table has the type period[M]", "astype(str)"],
     ),
     ("pandas.DataFrame({'x': [1j]})", "in_rows", &["[0].x is a complex"]),
-    ("pandas.DataFrame({'x': [2**70]})", "sqlite3", &["`x` of input `t`", "beyond 64 bit, in [0]"]),
+    ("pandas.DataFrame({'x': [2**70]})", "sqlite3", &["`x` of input `t`", "beyond signed 64 bit, in [0]"]),
     ("pandas.DataFrame({'x': [b'a', 'b']})", "in_rows", &["[0].x is a bytes"]),
     (
         "pandas.DataFrame([[1, 2]], columns=['x', 'x'])",

@@ -122,7 +122,11 @@ const REFUSALS: &[Refusal] = &[
     ("pa.table({'x': pa.array([1], pa.duration('s'))})", "duckdb", &["`x` of the result", "Interval", "cast it"]),
     ("pa.table({'x': pa.array([1], pa.duration('s'))})", "postgres", &["`x` of the result", "interval", "cast it"]),
     ("pa.table({'x': pa.array([1], pa.duration('s'))})", "in_rows", &["`x` holds durations", "convert it"]),
-    ("pa.table({'x': pa.array([2**64 - 1], pa.uint64())})", "sqlite3", &["`x` of input `t`", "beyond signed 64 bit, in [0]"]),
+    (
+        "pa.table({'x': pa.array([2**64 - 1], pa.uint64())})",
+        "sqlite3",
+        &["`x` of input `t`", "beyond signed 64 bit, in [0]"],
+    ),
     (
         "pa.table({'x': pa.array([decimal.Decimal(1)], pa.decimal256(50, 0))})",
         "duckdb",

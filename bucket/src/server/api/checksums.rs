@@ -4,7 +4,7 @@ use base64::Engine;
 use hyper::header::HeaderMap;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
-use s3s::dto::{Checksum, ChecksumAlgorithm};
+use s3s::dto::{Checksum, ChecksumAlgorithm, ChecksumType};
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
 /// What the content must come to.
@@ -46,17 +46,9 @@ impl Trailing {
 }
 
 impl Expected {
-    /// What an object of parts must come to as a whole; `None` where nothing is said of that.
+    /// What an object of parts must come to as a whole; `None` where what is said is of the checksums of its parts.
     pub(super) fn whole(checksum: Checksum) -> Option<Self> {
-        let values = [
-            &checksum.checksum_crc32,
-            &checksum.checksum_crc32c,
-            &checksum.checksum_crc64nvme,
-            &checksum.checksum_sha1,
-            &checksum.checksum_sha256,
-        ];
-        // Those of the parts' checksums end with how many there are.
-        let is_whole = values.iter().any(|value| value.as_ref().is_some_and(|value| !value.contains('-')));
+        let is_whole = checksum.checksum_type.as_ref().is_some_and(|kind| kind.as_str() == ChecksumType::FULL_OBJECT);
         is_whole.then(|| Self { checksum, ..Self::default() })
     }
 
@@ -171,9 +163,13 @@ mod tests {
 
     #[test]
     fn only_a_checksum_of_the_whole_is_compared_with_the_whole() {
-        let of = |value: &str| Checksum { checksum_crc32: Some(value.to_owned()), ..Checksum::default() };
-        assert!(Expected::whole(of("AAAAAA==-2")).is_none() && Expected::whole(Checksum::default()).is_none());
-        let expected = Expected::whole(of("AAAAAA==")).unwrap();
+        let of = |kind: Option<&'static str>| Checksum {
+            checksum_crc32: Some("AAAAAA==".to_owned()),
+            checksum_type: kind.map(ChecksumType::from_static),
+            ..Checksum::default()
+        };
+        assert!(Expected::whole(of(None)).is_none() && Expected::whole(of(Some(ChecksumType::COMPOSITE))).is_none());
+        let expected = Expected::whole(of(Some(ChecksumType::FULL_OBJECT))).unwrap();
         let (mut hasher, _) = expected.hashers();
         hasher.update(b"content");
         assert_eq!(expected.verify(None, hasher.finalize()).unwrap_err().code(), &s3s::S3ErrorCode::BadDigest);

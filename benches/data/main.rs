@@ -7,6 +7,9 @@
 
 #[path = "../../tests/fleet/mod.rs"]
 mod fleet;
+#[allow(dead_code, unused_imports, reason = "a benchmark has one policy and does not run the tests")]
+#[path = "../../src/heap.rs"]
+mod heap;
 mod memory;
 mod objects;
 #[path = "../../tests/postgres/mod.rs"]
@@ -15,6 +18,8 @@ mod tables;
 mod weed;
 
 fn main() {
+    // What is put and got from here is so as by a worker.
+    heap::set(heap::Policy::UseAgain);
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let parts = if named.is_empty() { ["objects", "tables", "large"].map(str::to_owned).to_vec() } else { named };
     println!("| what | figure |\n|---|---|");

@@ -66,9 +66,11 @@ async fn report(name: &str, bucket: &Bucket, folder: &Path, loopback: f64) {
         let file = File::open(&source).expect("the file");
         let stored = bucket.put_file(&key, file, u64::MAX).await.expect("a put");
         puts.push(speed(started));
+        let target = folder.join("got");
         let started = Instant::now();
-        bucket.get_to_file(&key, &folder.join("got"), stored).await.expect("a get");
+        bucket.get_to_file(&key, &target, stored).await.expect("a get");
         gets.push(speed(started));
+        std::fs::remove_file(&target).expect("it goes");
         bucket.delete(&key).await.expect("it goes");
         let (put, get) = (puts[round], gets[round]);
         disks.push(disk);

@@ -127,6 +127,10 @@ pub(crate) fn from_write(place: &str, key: &str, error: object_store::Error) -> 
             BucketError::Unreachable { place: place.to_owned(), reason: answer.reason }
         }
         BucketError::NotFound { .. } => no_bucket(place, answer),
+        // What came there was not what was sent.
+        BucketError::Invalid { .. } if answer.code == "BadDigest" => {
+            BucketError::Unreachable { place: place.to_owned(), reason: answer.reason }
+        }
         BucketError::Invalid { .. } if answer.is_foreign() => no_bucket(place, answer),
         other => other,
     }

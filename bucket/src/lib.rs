@@ -10,6 +10,7 @@
 mod client;
 mod credentials;
 mod error;
+mod gathered;
 mod percent;
 pub mod server;
 pub use tables as table;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as StorePath;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use protocol::Digest;
 
 use crate::error::{from_check, from_object_store, from_write};
@@ -113,10 +113,15 @@ impl Bucket {
 
     async fn put_with(&self, key: &str, content: Bytes, mode: PutMode) -> Result<Stored, BucketError> {
         let stored = Stored { bytes: content.len() as u64, sha256: Digest::of(&content) };
+        self.send(key, content.into(), mode).await?;
+        Ok(stored)
+    }
+
+    async fn send(&self, key: &str, content: PutPayload, mode: PutMode) -> Result<(), BucketError> {
         let path = self.path(key)?;
         let options = PutOptions { mode, ..PutOptions::default() };
-        let put = self.shared.store.put_opts(&path, content.into(), options).await;
-        put.map(|_| stored).map_err(|error| self.write_error(key, error))
+        let put = self.shared.store.put_opts(&path, content, options).await;
+        put.map(|_| ()).map_err(|error| self.write_error(key, error))
     }
 
     /// Reads an object of at most `bytes_max` bytes.

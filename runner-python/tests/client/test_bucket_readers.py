@@ -1,8 +1,11 @@
 """Values of a run, read out of `bue bucket` by tools that know nothing of it but S3."""
 
+import base64
 import configparser
+import functools
 import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -149,6 +152,8 @@ def test_what_a_bucket_does_not_do_is_refused(service: Service) -> None:
         client.complete_multipart_upload(
             **upload, MultipartUpload={"Parts": parts}, ChecksumCRC32="AAAAAA==", ChecksumType="FULL_OBJECT"
         )
+    with pytest.raises(botocore.exceptions.ClientError, match="5242883 bytes together, not 7"):
+        client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, MpuObjectSize=7)
     with pytest.raises(botocore.exceptions.ClientError, match="InvalidPart"):
         missing = {"PartNumber": 3, "ETag": parts[0]["ETag"]}
         client.complete_multipart_upload(**upload, MultipartUpload={"Parts": [*parts, missing]})
@@ -161,6 +166,25 @@ def test_what_a_bucket_does_not_do_is_refused(service: Service) -> None:
         client.get_object(**of, PartNumber=2)
     client.put_object(**of, Body=b"whole")
     assert client.get_object(**of, PartNumber=1)["Body"].read() == b"whole"
+    client.delete_object(**of)
+    assert "Status" not in client.get_bucket_versioning(Bucket="bue")
+
+
+def test_an_upload_that_is_begun_with_a_checksum_of_the_whole_is_held_to_it(service: Service) -> None:
+    client, of = service.client(service.secret_key), {"Bucket": "bue", "Key": "whole"}
+    begun = client.create_multipart_upload(**of, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
+    assert begun["ChecksumType"] == "FULL_OBJECT"
+    upload = {**of, "UploadId": begun["UploadId"]}
+    contents = [b"x" * (5 << 20), b"end"]
+    parts = [
+        {"PartNumber": number, "ETag": client.upload_part(**upload, PartNumber=number, Body=content)["ETag"]}
+        for number, content in enumerate(contents, 1)
+    ]
+    complete = functools.partial(client.complete_multipart_upload, **upload, MultipartUpload={"Parts": parts})
+    with pytest.raises(botocore.exceptions.ClientError, match="BadDigest"):
+        complete(ChecksumCRC32="AAAAAA==")
+    crc32 = zlib.crc32(b"".join(contents)).to_bytes(4, "big")
+    complete(ChecksumCRC32=base64.b64encode(crc32).decode(), MpuObjectSize=sum(map(len, contents)))
     client.delete_object(**of)
 
 

@@ -2,29 +2,29 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures::StreamExt;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3Error, S3Result, s3_error};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
 
 use super::Api;
 use super::checksums::Expected;
+use crate::gathered::Gathered;
 use crate::server::folder::{Draft, Folder, FolderError, Object, ObjectInfo, Target};
 
 /// Bytes that are gathered before they go to the disk.
 const GATHERED_BYTES: usize = 1 << 20;
-/// Pieces from this size on are written as they came. Smaller ones are copied: each would hold on to what was read with it.
-const PIECE_BYTES_MIN: usize = 16 << 10;
 /// Contents up to this size are read at once.
 const WHOLE_BYTES_MAX: u64 = 256 << 10;
 
 /// A content that was received in full.
 pub(super) struct Received {
     pub draft: Draft,
+    pub etag: String,
     /// The checksums that came with it, verified.
     pub checksum: Checksum,
 }
@@ -36,42 +36,11 @@ struct Incoming {
     md5: Option<Md5>,
 }
 
-/// Pieces of a content that go to the disk together.
-#[derive(Default)]
-struct Gathered {
-    pieces: Vec<Bytes>,
-    small: BytesMut,
-    bytes: usize,
-}
-
-impl Gathered {
-    fn push(&mut self, piece: Bytes) {
-        self.bytes += piece.len();
-        if piece.len() < PIECE_BYTES_MIN {
-            self.small.extend_from_slice(&piece);
-        } else {
-            self.end_small();
-            self.pieces.push(piece);
-        }
-    }
-
-    fn end_small(&mut self) {
-        if !self.small.is_empty() {
-            self.pieces.push(self.small.split().freeze());
-        }
-    }
-
-    /// All of them, in their order.
-    fn take(&mut self) -> Vec<Bytes> {
-        self.end_small();
-        self.bytes = 0;
-        std::mem::take(&mut self.pieces)
-    }
-}
-
 impl Incoming {
     fn new(draft: Draft, expected: &Expected) -> Self {
-        let (hasher, md5) = expected.hashers();
+        let (mut hasher, md5) = expected.hashers();
+        // It is part of the ETag anyway.
+        hasher.crc64nvme = None;
         Self { draft, hasher, md5 }
     }
 
@@ -115,7 +84,7 @@ impl Api {
             if announced.is_some_and(|announced| bytes > announced) {
                 return Err(s3_error!(IncompleteBody));
             }
-            if !ended && gathered.bytes < GATHERED_BYTES {
+            if !ended && gathered.bytes() < GATHERED_BYTES {
                 continue;
             }
             let pieces = gathered.take();
@@ -141,7 +110,7 @@ impl Api {
         let mut content = Gathered::default();
         while let Some(piece) = self.next_piece(&mut body).await? {
             content.push(piece);
-            if content.bytes as u64 > announced {
+            if content.bytes() as u64 > announced {
                 return Err(s3_error!(IncompleteBody));
             }
         }
@@ -150,8 +119,8 @@ impl Api {
             folder.check_target(&target.bucket, &target.key)?;
             let mut incoming = Incoming::new(folder.draft(bytes_max)?, &expected);
             incoming.write(&content.take())?;
-            let Received { draft, checksum } = finish(incoming, Some(announced), expected)?;
-            Ok((publish(&folder, draft, &target)?, checksum))
+            let Received { draft, etag, checksum } = finish(incoming, Some(announced), expected)?;
+            Ok((folder.publish(draft, &target, etag)?, checksum))
         });
         written.await.map_err(S3Error::internal_error)?
     }
@@ -171,15 +140,12 @@ fn finish(received: Incoming, announced: Option<u64>, expected: Expected) -> S3R
     if announced.is_some_and(|length| length != received.draft.bytes()) {
         return Err(s3_error!(IncompleteBody));
     }
-    let Incoming { draft, hasher, md5 } = received;
-    let checksum = expected.verify(md5.map(Md5::finalize), hasher.finalize())?;
-    Ok(Received { draft, checksum })
-}
-
-/// Makes what was received an object.
-pub(super) fn publish(folder: &Folder, mut draft: Draft, target: &Target) -> Result<ObjectInfo, FolderError> {
-    let etag = draft.take_etag();
-    folder.publish(draft, target, etag)
+    let Incoming { mut draft, hasher, md5 } = received;
+    let summed = draft.take_sum();
+    let mut computed = hasher.finalize();
+    computed.checksum_crc64nvme = Some(STANDARD.encode(summed.crc64nvme));
+    let checksum = expected.verify(md5.map(Md5::finalize), computed)?;
+    Ok(Received { draft, etag: summed.etag(1), checksum })
 }
 
 /// A content that does not have the checksum it was signed with, or that broke off.
@@ -216,26 +182,15 @@ pub(super) async fn send(object: &Object, read: Option<Bytes>, start: u64, lengt
         let piece = Bytes::from(piece.map_err(S3Error::internal_error)??);
         return Ok(StreamingBlob::from(s3s::Body::from(piece)));
     }
-    let file = object.file.try_clone().map_err(S3Error::internal_error)?;
-    let mut file = tokio::fs::File::from_std(file);
-    file.seek(std::io::SeekFrom::Start(start)).await.map_err(S3Error::internal_error)?;
-    Ok(StreamingBlob::wrap(ReaderStream::with_capacity(file.take(length), GATHERED_BYTES)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_keep_their_order_and_small_ones_become_one() {
-        let large = |byte: u8| Bytes::from(vec![byte; PIECE_BYTES_MIN]);
-        let given = [Bytes::from("a"), Bytes::from("b"), large(1), large(2), Bytes::new(), Bytes::from("c")];
-        let mut gathered = Gathered::default();
-        given.iter().for_each(|piece| gathered.push(piece.clone()));
-        assert_eq!(gathered.bytes, given.iter().map(Bytes::len).sum::<usize>());
-        let (taken, expected) = (gathered.take(), [Bytes::from("ab"), large(1), large(2), Bytes::from("c")]);
-        assert_eq!(taken, expected);
-        assert_eq!(taken[1].as_ptr(), given[2].as_ptr(), "a large one is not copied");
-        assert!(gathered.bytes == 0 && gathered.take().is_empty());
-    }
+    let end = start + length;
+    let object = object.clone();
+    let read = move |place: u64| {
+        let object = object.clone();
+        let length = (end - place).min(GATHERED_BYTES as u64) as usize;
+        tokio::task::spawn_blocking(move || object.read_range(place, length).map(Bytes::from))
+    };
+    // One piece is read while the one before is on its way.
+    let pieces = futures::stream::iter((start..end).step_by(GATHERED_BYTES)).map(read).buffered(2);
+    let pieces = pieces.map(|piece| piece.map_err(S3Error::internal_error)?.map_err(S3Error::from));
+    Ok(StreamingBlob::wrap(pieces))
 }

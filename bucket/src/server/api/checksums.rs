@@ -46,10 +46,20 @@ impl Trailing {
 }
 
 impl Expected {
-    /// What an object of parts must come to as a whole; `None` where what is said is of the checksums of its parts.
-    pub(super) fn whole(checksum: Checksum) -> Option<Self> {
-        let is_whole = checksum.checksum_type.as_ref().is_some_and(|kind| kind.as_str() == ChecksumType::FULL_OBJECT);
+    /// What an object of parts must come to as a whole; `None` where what is said is of the checksums of its parts. `begun_whole` says
+    /// what holds where the request says nothing of it.
+    pub(super) fn whole(checksum: Checksum, begun_whole: bool) -> Option<Self> {
+        let kind = checksum.checksum_type.as_ref();
+        let is_whole = kind.map_or(begun_whole, |kind| kind.as_str() == ChecksumType::FULL_OBJECT);
         is_whole.then(|| Self { checksum, ..Self::default() })
+    }
+
+    /// Whether an upload that is begun like this has a checksum of the whole. Of CRC-64/NVME there is no other.
+    pub(super) fn begins_whole(algorithm: Option<&ChecksumAlgorithm>, kind: Option<&ChecksumType>) -> bool {
+        match kind {
+            Some(kind) => kind.as_str() == ChecksumType::FULL_OBJECT,
+            None => algorithm.is_some_and(|algorithm| algorithm.as_str() == ChecksumAlgorithm::CRC64NVME),
+        }
     }
 
     /// They compute what will be compared, and nothing else.
@@ -168,8 +178,9 @@ mod tests {
             checksum_type: kind.map(ChecksumType::from_static),
             ..Checksum::default()
         };
-        assert!(Expected::whole(of(None)).is_none() && Expected::whole(of(Some(ChecksumType::COMPOSITE))).is_none());
-        let expected = Expected::whole(of(Some(ChecksumType::FULL_OBJECT))).unwrap();
+        assert!(Expected::whole(of(None), false).is_none() && Expected::whole(of(None), true).is_some());
+        assert!(Expected::whole(of(Some(ChecksumType::COMPOSITE)), true).is_none());
+        let expected = Expected::whole(of(Some(ChecksumType::FULL_OBJECT)), false).unwrap();
         let (mut hasher, _) = expected.hashers();
         hasher.update(b"content");
         assert_eq!(expected.verify(None, hasher.finalize()).unwrap_err().code(), &s3s::S3ErrorCode::BadDigest);

@@ -21,6 +21,7 @@ impl From<FolderError> for S3Error {
             FolderError::NoParts => S3ErrorCode::MalformedXML,
             FolderError::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
             FolderError::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
+            FolderError::OtherSize { .. } => S3ErrorCode::InvalidRequest,
             FolderError::TooLarge { .. } => S3ErrorCode::EntityTooLarge,
             FolderError::Io { source, .. } if is_full(source) => return storage_full(&error),
             FolderError::InUse { .. } | FolderError::Corrupt { .. } | FolderError::Io { .. } => {

@@ -78,6 +78,16 @@ impl S3 for Api {
         answer(GetBucketLocationOutput::default())
     }
 
+    /// Nothing is said of it where versions have never been kept.
+    async fn get_bucket_versioning(
+        &self,
+        req: S3Request<GetBucketVersioningInput>,
+    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+        let bucket = req.input.bucket;
+        self.with_folder(move |folder| folder.bucket(&bucket)).await?;
+        answer(GetBucketVersioningOutput::default())
+    }
+
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let trailing = Trailing::of(&req.headers, req.trailing_headers);
         self.put_object(req.input, trailing).await.and_then(answer)

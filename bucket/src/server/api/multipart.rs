@@ -27,11 +27,16 @@ impl Api {
             user: input.metadata.unwrap_or_default().into_iter().collect(),
         };
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
-        let id = self.with_folder(move |folder| folder.begin_upload(&bucket, &key, attributes)).await?;
+        let is_whole = Expected::begins_whole(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref());
+        let begin =
+            move |folder: &Folder| folder.begin_upload(Upload { bucket: &bucket, key: &key }, attributes, is_whole);
+        let id = self.with_folder(begin).await?;
         Ok(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
             upload_id: Some(id),
+            checksum_algorithm: input.checksum_algorithm,
+            checksum_type: input.checksum_type,
             ..Default::default()
         })
     }
@@ -57,12 +62,15 @@ impl Api {
             let (id, bucket, key) = &of;
             folder.part_draft(id, Upload { bucket, key }, number, sizes)
         };
-        let Received { draft, checksum } = self.receive(input.body, input.content_length, expected, begin).await?;
-        let etag = self
-            .with_folder(move |folder| folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft))
-            .await?;
+        let received = self.receive(input.body, input.content_length, expected, begin).await?;
+        let Received { draft, etag, checksum } = received;
+        let e_tag = Some(ETag::Strong(etag.clone()));
+        self.with_folder(move |folder| {
+            folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft, etag)
+        })
+        .await?;
         Ok(UploadPartOutput {
-            e_tag: Some(ETag::Strong(etag)),
+            e_tag,
             checksum_crc32: checksum.checksum_crc32,
             checksum_crc32c: checksum.checksum_crc32c,
             checksum_crc64nvme: checksum.checksum_crc64nvme,
@@ -99,7 +107,9 @@ impl Api {
                 let mut draft = folder.draft(bytes_max)?;
                 // Read rather than copied by the kernel, because the part needs its own ETag.
                 draft.write_range(&source, range.start, range.end - range.start)?;
-                folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft)
+                let etag = draft.take_sum().etag(1);
+                folder.add_part(&id, Upload { bucket: &bucket, key: &key }, number, draft, etag.clone())?;
+                Ok(etag)
             })
             .await?;
         let now = std::time::SystemTime::now().into();
@@ -117,17 +127,18 @@ impl Api {
         let parts = parts?;
         let bytes_max = self.limits.object_bytes_max;
         let (id, bucket, key) = (input.upload_id, input.bucket.clone(), input.key.clone());
-        let expected = Expected::whole(Checksum {
+        let sizes = (input.mpu_object_size.and_then(|bytes| u64::try_from(bytes).ok()), bytes_max);
+        let checksum = Checksum {
             checksum_crc32: input.checksum_crc32,
             checksum_crc32c: input.checksum_crc32c,
             checksum_crc64nvme: input.checksum_crc64nvme,
             checksum_sha1: input.checksum_sha1,
             checksum_sha256: input.checksum_sha256,
             checksum_type: input.checksum_type,
-        });
+        };
         let completed = self.with_folder(move |folder| {
             let name = Upload { bucket: &bucket, key: &key };
-            if let Some(expected) = expected {
+            if let Some(expected) = Expected::whole(checksum, folder.has_whole_checksum(&id, name)) {
                 let (mut hasher, _) = expected.hashers();
                 // One that is complete was held to it then.
                 if folder.read_parts(&id, name, &parts, |piece| hasher.update(piece))?
@@ -136,7 +147,7 @@ impl Api {
                     return Ok(Err(error));
                 }
             }
-            folder.complete_upload(&id, name, &parts, condition, bytes_max).map(Ok)
+            folder.complete_upload(&id, name, &parts, condition, sizes).map(Ok)
         });
         let info = completed.await??;
         Ok(CompleteMultipartUploadOutput {

@@ -4,7 +4,7 @@ use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 
 use super::Api;
-use super::body::{Received, open_and_read, publish, send, small};
+use super::body::{Received, open_and_read, send, small};
 use super::checksums::{Expected, Trailing};
 use super::conditions::{ReadConditions, check_part, etag, modified, write_condition};
 use crate::server::folder::{Attributes, Folder, Object, Target};
@@ -62,8 +62,8 @@ impl Api {
                 self.check_target(&target).await?;
                 let begin = |folder: &Folder, (_, bytes_max)| folder.draft(bytes_max);
                 let received = self.receive(input.body, input.content_length, expected, begin).await?;
-                let Received { draft, checksum } = received;
-                let info = self.with_folder(move |folder| publish(folder, draft, &target)).await?;
+                let Received { draft, etag, checksum } = received;
+                let info = self.with_folder(move |folder| folder.publish(draft, &target, etag)).await?;
                 (info, checksum)
             }
         };

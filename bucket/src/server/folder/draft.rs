@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::NamedTempFile;
 
-use super::etag::Sum;
+use super::etag::{Sum, Summed};
 use super::object::{Attributes, Object, ObjectInfo, write_info};
 use super::places::Place;
 use super::sync::{is_absent, make_folders, sync_folder};
@@ -204,9 +204,9 @@ impl Draft {
         }
     }
 
-    /// The ETag of what was written; asked once, at the end.
-    pub(crate) fn take_etag(&mut self) -> String {
-        std::mem::take(&mut self.sum).etag(1)
+    /// What was written comes to; asked once, at the end.
+    pub(crate) fn take_sum(&mut self) -> Summed {
+        std::mem::take(&mut self.sum).end()
     }
 
     /// Bytes so far.

@@ -30,6 +30,8 @@ pub(crate) enum FolderError {
     InvalidPartOrder,
     #[error("part {number} has less than {bytes_min} bytes and is not the last")]
     PartTooSmall { number: u32, bytes_min: u64 },
+    #[error("the parts have {bytes} bytes together, not {expected}")]
+    OtherSize { bytes: u64, expected: u64 },
     #[error("the object is over the limit of {bytes_max} bytes")]
     TooLarge { bytes_max: u64 },
     #[error("the file {} is not an object", .path.display())]

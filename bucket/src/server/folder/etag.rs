@@ -11,6 +11,19 @@ pub(super) struct Sum {
     bytes: u64,
 }
 
+/// What a content comes to.
+pub(crate) struct Summed {
+    pub crc64nvme: [u8; 8],
+    bytes: u64,
+}
+
+impl Summed {
+    /// The ETag of what came in so many parts.
+    pub(crate) fn etag(&self, parts: usize) -> String {
+        format!("{}{:016x}-{parts}", hex::encode(self.crc64nvme), self.bytes)
+    }
+}
+
 impl Default for Sum {
     fn default() -> Self {
         Self { crc: Crc64Nvme::new(), bytes: 0 }
@@ -23,9 +36,8 @@ impl Sum {
         self.bytes += piece.len() as u64;
     }
 
-    /// The ETag of what came in so many parts.
-    pub(super) fn etag(self, parts: usize) -> String {
-        format!("{}{:016x}-{parts}", hex::encode(self.crc.finalize()), self.bytes)
+    pub(super) fn end(self) -> Summed {
+        Summed { crc64nvme: self.crc.finalize(), bytes: self.bytes }
     }
 }
 
@@ -38,7 +50,7 @@ mod tests {
         let etag = |pieces: &[&str]| {
             let mut sum = Sum::default();
             pieces.iter().for_each(|piece| sum.update(piece.as_bytes()));
-            sum.etag(1)
+            sum.end().etag(1)
         };
         // The checksum of these digits is part of the definition of CRC-64/NVME.
         assert_eq!(etag(&["123456789"]), "ae8b14860a7998880000000000000009-1");

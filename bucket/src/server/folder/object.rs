@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
 use serde::{Deserialize, Serialize};
 
 use super::FolderError;
@@ -91,8 +92,16 @@ impl Object {
 
     /// A piece of the content.
     pub(crate) fn read_range(&self, start: u64, length: usize) -> Result<Vec<u8>, FolderError> {
-        let mut piece = vec![0; length];
-        self.file.read_exact_at(&mut piece, start).map_err(|source| FolderError::io(&self.path, source))?;
+        let mut piece = Vec::with_capacity(length);
+        while piece.len() < length {
+            let place = start + piece.len() as u64;
+            match rustix::io::pread(&*self.file, spare_capacity(&mut piece), place) {
+                Ok(0) => return Err(FolderError::io(&self.path, io::ErrorKind::UnexpectedEof.into())),
+                Err(rustix::io::Errno::INTR) | Ok(_) => {}
+                Err(error) => return Err(FolderError::io(&self.path, error.into())),
+            }
+        }
+        piece.truncate(length);
         Ok(piece)
     }
 }

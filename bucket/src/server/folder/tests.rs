@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::*;
 
 pub(super) const BYTES_MAX: u64 = 100 << 20;
+/// What uploads here are for.
+pub(super) const OF: Upload<'static> = Upload { bucket: "bue", key: "k" };
 
 pub(super) fn folder() -> (Folder, tempfile::TempDir) {
     let root = tempfile::tempdir().unwrap();
@@ -21,7 +23,7 @@ fn target(key: &str, condition: Condition) -> Target {
 pub(super) fn put(folder: &Folder, key: &str, content: &[u8]) -> ObjectInfo {
     let mut draft = folder.draft(BYTES_MAX).unwrap();
     draft.write(content).unwrap();
-    let etag = draft.take_etag();
+    let etag = draft.take_sum().etag(1);
     folder.publish(draft, &target(key, Condition::None), etag).unwrap()
 }
 
@@ -158,19 +160,18 @@ fn a_file_that_is_cut_off_is_corrupt_and_not_an_object() {
 #[test]
 fn uploads_that_nobody_completes_are_swept_by_age() {
     let (folder, _root) = folder();
-    let name = Upload { bucket: "bue", key: "k" };
-    let id = folder.begin_upload("bue", "k", Attributes::default()).unwrap();
+    let id = folder.begin_upload(OF, Attributes::default(), false).unwrap();
     assert_eq!(folder.sweep_uploads(Duration::from_secs(3_600)).unwrap(), 0);
     assert_eq!(folder.list_uploads("bue").unwrap().len(), 1);
     assert_eq!(folder.sweep_uploads(Duration::ZERO).unwrap(), 1);
-    assert!(matches!(folder.list_parts(&id, name), Err(FolderError::NoSuchUpload)));
+    assert!(matches!(folder.list_parts(&id, OF), Err(FolderError::NoSuchUpload)));
 }
 
 #[test]
 fn an_upload_is_known_by_id_bucket_and_key_together() {
     let (folder, _root) = folder();
-    let id = folder.begin_upload("bue", "k", Attributes::default()).unwrap();
-    folder.list_parts(&id, Upload { bucket: "bue", key: "k" }).unwrap();
+    let id = folder.begin_upload(OF, Attributes::default(), false).unwrap();
+    folder.list_parts(&id, OF).unwrap();
     for (id, key) in [(id.as_str(), "other"), ("../uploads", "k"), ("", "k"), (".", "k"), (&"0".repeat(32), "k")] {
         let outcome = folder.list_parts(id, Upload { bucket: "bue", key });
         assert!(matches!(outcome, Err(FolderError::NoSuchUpload)), "{id} {key}");
@@ -205,16 +206,17 @@ fn a_bucket_is_removed_with_its_empty_folders_and_never_with_an_object() {
 #[test]
 fn parts_are_opened_one_after_the_other() {
     let (folder, _root) = folder();
-    let name = Upload { bucket: "bue", key: "k" };
-    let id = folder.begin_upload("bue", "k", Attributes::default()).unwrap();
+    let id = folder.begin_upload(OF, Attributes::default(), false).unwrap();
     let part = |number: u32, content: &[u8]| {
         let mut draft = folder.draft(BYTES_MAX).unwrap();
         draft.write(content).unwrap();
-        PartName { number, etag: Some(folder.add_part(&id, name, number, draft).unwrap()) }
+        let etag = draft.take_sum().etag(1);
+        folder.add_part(&id, OF, number, draft, etag.clone()).unwrap();
+        PartName { number, etag: Some(etag) }
     };
     let large = vec![7; 5 << 20];
     let parts = [part(1, &large), part(2, b"small"), part(3, b"end")];
-    let complete = |parts: &[PartName]| folder.complete_upload(&id, name, parts, Condition::None, BYTES_MAX);
+    let complete = |parts: &[PartName]| folder.complete_upload(&id, OF, parts, Condition::None, (None, BYTES_MAX));
     assert!(matches!(complete(&parts), Err(FolderError::PartTooSmall { number: 2, .. })));
     let missing = PartName { number: 4, etag: None };
     assert!(matches!(complete(&[parts[0].clone(), missing]), Err(FolderError::InvalidPart { number: 4 })));

@@ -29,6 +29,9 @@ pub(crate) struct UploadInfo {
     pub key: String,
     #[serde(default)]
     pub attributes: Attributes,
+    /// Whether its checksums are of the whole, and not of those of its parts.
+    #[serde(default)]
+    pub has_whole_checksum: bool,
     /// Unix time in milliseconds.
     pub initiated_ms: i64,
 }
@@ -51,15 +54,27 @@ pub(crate) struct PartInfo {
 
 impl Folder {
     /// Begins an upload; gives its id.
-    pub(crate) fn begin_upload(&self, bucket: &str, key: &str, attributes: Attributes) -> Result<String, FolderError> {
+    pub(crate) fn begin_upload(
+        &self,
+        name: Upload<'_>,
+        attributes: Attributes,
+        has_whole_checksum: bool,
+    ) -> Result<String, FolderError> {
+        let Upload { bucket, key } = name;
         self.object_path(bucket, key)?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| FolderError::io(&self.uploads(), io::Error::other(error)))?;
         let id = hex::encode(random);
         let folder = self.uploads().join(&id);
-        let info = UploadInfo { bucket: bucket.to_owned(), key: key.to_owned(), attributes, initiated_ms: now_ms() };
+        let (bucket, key, initiated_ms) = (bucket.to_owned(), key.to_owned(), now_ms());
+        let info = UploadInfo { bucket, key, attributes, has_whole_checksum, initiated_ms };
         write_upload(&folder, &info).map_err(|source| FolderError::io(&folder, source))?;
         Ok(id)
+    }
+
+    /// Whether it was begun with a checksum of the whole; not where it is complete.
+    pub(crate) fn has_whole_checksum(&self, id: &str, name: Upload<'_>) -> bool {
+        self.upload(id, name).is_ok_and(|(_, info)| info.has_whole_checksum)
     }
 
     /// Adds a part to an upload, in place of one with its number.
@@ -68,14 +83,12 @@ impl Folder {
         id: &str,
         name: Upload<'_>,
         number: u32,
-        mut draft: Draft,
-    ) -> Result<String, FolderError> {
+        draft: Draft,
+        etag: String,
+    ) -> Result<(), FolderError> {
         let (folder, _) = self.upload(id, name)?;
-        let (etag, attributes) = (draft.take_etag(), Attributes::default());
-        let info = ObjectInfo { etag, modified_ms: now_ms(), attributes, upload: None };
-        let etag = info.etag.clone();
-        draft.become_part(info, &part_path(&folder, number))?;
-        Ok(etag)
+        let info = ObjectInfo { etag, modified_ms: now_ms(), attributes: Attributes::default(), upload: None };
+        draft.become_part(info, &part_path(&folder, number))
     }
 
     /// Makes the parts one object, in the order in which they are named. Where that has been done, as when the answer to a request was
@@ -86,7 +99,7 @@ impl Folder {
         name: Upload<'_>,
         parts: &[PartName],
         condition: Condition,
-        bytes_max: u64,
+        (expected, bytes_max): (Option<u64>, u64),
     ) -> Result<ObjectInfo, FolderError> {
         // The first request may still be under way when it is asked again.
         let _turn = self.turns.take(id);
@@ -100,6 +113,9 @@ impl Folder {
         let (folder, info) = self.upload(id, name)?;
         let parts = find_parts(&folder, parts)?;
         let bytes = parts.iter().map(|part| part.info.bytes).fold(0, u64::saturating_add);
+        if let Some(expected) = expected.filter(|expected| *expected != bytes) {
+            return Err(FolderError::OtherSize { bytes, expected });
+        }
         if bytes > bytes_max {
             return Err(FolderError::TooLarge { bytes_max });
         }
@@ -294,7 +310,7 @@ impl Part {
 fn etag_of<'a>(parts: impl ExactSizeIterator<Item = &'a str>) -> String {
     let (mut etags, count) = (Sum::default(), parts.len());
     parts.for_each(|etag| etags.update(etag.as_bytes()));
-    etags.etag(count)
+    etags.end().etag(count)
 }
 
 /// What is known of the object at a path, where it is one that this upload has become.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::super::tests::{BYTES_MAX, folder, put};
+use super::super::tests::{BYTES_MAX, OF, folder, put};
 use super::*;
 
 /// An upload of parts, each of which is told by a byte and its length.
@@ -13,11 +13,10 @@ struct Parts<'f> {
 }
 
 const PART_BYTES: usize = 5 << 20;
-const OF: Upload<'static> = Upload { bucket: "bue", key: "k" };
 
 impl<'f> Parts<'f> {
     fn begin(folder: &'f Folder) -> Self {
-        Self { folder, id: folder.begin_upload("bue", "k", Attributes::default()).unwrap(), named: Vec::new() }
+        Self { folder, id: folder.begin_upload(OF, Attributes::default(), false).unwrap(), named: Vec::new() }
     }
 
     fn draft(&self, number: u32, bytes: usize) -> Draft {
@@ -29,14 +28,15 @@ impl<'f> Parts<'f> {
         for piece in vec![byte; bytes].chunks(1 << 20) {
             draft.write(piece).unwrap();
         }
-        let etag = self.folder.add_part(&self.id, OF, number, draft).unwrap();
+        let etag = draft.take_sum().etag(1);
+        self.folder.add_part(&self.id, OF, number, draft, etag.clone()).unwrap();
         self.named.retain(|part| part.number != number);
         self.named.push(PartName { number, etag: Some(etag) });
         self.named.sort_by_key(|part| part.number);
     }
 
     fn complete_if(&self, condition: Condition) -> Result<ObjectInfo, FolderError> {
-        self.folder.complete_upload(&self.id, OF, &self.named, condition, BYTES_MAX)
+        self.folder.complete_upload(&self.id, OF, &self.named, condition, (None, BYTES_MAX))
     }
 
     /// Completes it; says whether the object is the file that parts were written to.
@@ -127,7 +127,7 @@ fn an_upload_is_complete_for_as_long_as_its_object_is_there() {
     let mut changed = of_other_parts.named.clone();
     of_other_parts.complete_if(Condition::None).unwrap();
     changed[0].etag = Some("other".to_owned());
-    let completed = folder.complete_upload(&of_other_parts.id, OF, &changed, Condition::None, BYTES_MAX);
+    let completed = folder.complete_upload(&of_other_parts.id, OF, &changed, Condition::None, (None, BYTES_MAX));
     assert!(matches!(completed, Err(FolderError::NoSuchUpload)), "it was not made of these");
     let none = Parts::begin(&folder);
     assert!(matches!(none.complete_if(Condition::None), Err(FolderError::NoParts)));
@@ -157,7 +157,8 @@ fn an_upload_that_could_not_be_forgotten_is_complete_all_the_same() {
     let info = parts.complete_if(Condition::None).unwrap();
     // As if the process had ended before.
     let left = folder.uploads().join(&parts.id);
-    let told = UploadInfo { bucket: "bue".into(), key: "k".into(), attributes: Attributes::default(), initiated_ms: 0 };
+    let (bucket, key, attributes) = (OF.bucket.into(), OF.key.into(), Attributes::default());
+    let told = UploadInfo { bucket, key, attributes, has_whole_checksum: false, initiated_ms: 0 };
     write_upload(&left, &told).unwrap();
     assert_eq!(parts.complete_if(Condition::IfAbsent).unwrap(), info);
     assert!(!left.exists());
@@ -181,7 +182,7 @@ fn who_still_writes_a_part_that_nobody_names_writes_into_no_object() {
     late.write(&vec![2; 1 << 20]).unwrap();
     let object = folder.read("bue", "k").unwrap();
     assert_eq!((object.bytes, object.read_range(PART_BYTES as u64 - 1, 1).unwrap()), (PART_BYTES as u64, vec![1]));
-    assert!(matches!(folder.add_part(&parts.id, OF, 2, late), Err(FolderError::NoSuchUpload)));
+    assert!(matches!(folder.add_part(&parts.id, OF, 2, late, String::new()), Err(FolderError::NoSuchUpload)));
 }
 
 #[test]

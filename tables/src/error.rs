@@ -52,9 +52,9 @@ pub enum TableError {
         /// The name.
         column: String,
     },
-    /// A type of Arrow that has no form in JSON.
+    /// A type of Arrow that JSON and SQLite have no form for.
     #[error(
-        "the column `{column}` has the type {data_type}, which has no form in JSON; convert it to text or a number"
+        "the column `{column}` has the type {data_type}, for which JSON and SQLite have no form; convert it to text or a number"
     )]
     Unsupported {
         /// Name of the column.

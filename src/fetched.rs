@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bucket::table::{self, NoNumber, TableError};
-use bucket::value::{Accepted, ValueLimits, Values};
-use bucket::{Bucket, BucketUrl};
+use bucket::value::{Accepted, ValueError, ValueLimits, Values};
+use bucket::{Bucket, BucketError, BucketUrl};
 use protocol::frame::{Code, EndFrame, ErrorFrame, Input, OutputPlace, StartFrame};
 use protocol::{ErrorKind, JobId, Language, PROTOCOL_VERSION, RunId, ValueRef};
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::export::Out;
 use crate::secrets;
+use crate::service::keys::explain;
 use crate::settings::{engines, limits, places};
 
 /// What the database begins with where it cannot read a statement.
@@ -50,9 +51,7 @@ impl Desk {
             },
         };
         bucket::install_tls();
-        let bucket = Bucket::open(&url, keys.as_ref()).map_err(|error| {
-            Error::new(Kind::Refused, error).hint("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the bucket's keys")
-        })?;
+        let bucket = Bucket::open(&url, keys.as_ref()).map_err(explain)?;
         let folder = tempfile::Builder::new().prefix("bue-values").tempdir().map_err(Error::machine)?;
         let values = Values::new(bucket, folder.path(), ValueLimits::default());
         Ok(Self { folder, values })
@@ -61,9 +60,16 @@ impl Desk {
     /// Fetches a value; `number` tells it from the others of this desk.
     pub async fn fetch(&self, value: &ValueRef, number: usize, accepted: Accepted) -> Result<Input> {
         let fetched = self.values.materialize(value, self.folder.path(), number, accepted).await;
-        fetched.map_err(|error| {
-            Error::new(Kind::Unreachable, format_args!("cannot fetch the value: {error}"))
-                .hint("values are read from the bucket itself: -k, or BUE_BUCKET, names it")
+        fetched.map_err(|error| match error {
+            ValueError::Bucket(error) if error.is_misconfigured() => explain(error),
+            ValueError::Bucket(BucketError::NotFound { .. } | BucketError::Corrupt { .. }) => {
+                Error::new(Kind::Unreachable, format_args!("cannot fetch the value: {error}")).hint(
+                    "`bue reset JOB` has the job that made it make it again; values are read from the bucket itself: -k, or \
+                     BUE_BUCKET, names it",
+                )
+            }
+            error => Error::new(Kind::Unreachable, format_args!("cannot fetch the value: {error}"))
+                .hint("values are read from the bucket itself: -k, or BUE_BUCKET, names it"),
         })
     }
 

@@ -5,6 +5,9 @@ use std::io;
 
 use object_store::client::HttpError;
 
+/// The word of `bue bucket` for an object whose file is damaged.
+pub(crate) const CORRUPT_OBJECT: &str = "CorruptObject";
+
 /// A bucket did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BucketError {
@@ -24,8 +27,8 @@ pub enum BucketError {
         /// What happened, in the words of the service.
         reason: String,
     },
-    /// Something answers there, and it is no bucket: someone must correct the address.
-    #[error("what answers at {place} is not a bucket: {reason}")]
+    /// Something answers there, and it is no bucket or has none of this name: someone must correct the address.
+    #[error("{place} is not a bucket: {reason}")]
     NoBucket {
         /// The bucket's URL.
         place: String,
@@ -108,7 +111,10 @@ pub(crate) fn from_object_store(place: &str, key: &str, error: object_store::Err
     let answer = Answer::read(&innermost(&error));
     let refused = || BucketError::Refused { place: place.to_owned(), reason: answer.reason.clone() };
     match error {
-        _ if answer.code == "NoSuchBucket" => refused(),
+        _ if answer.code == CORRUPT_OBJECT => BucketError::Corrupt { key, reason: "its file is damaged".to_owned() },
+        _ if matches!(answer.code.as_str(), "NoSuchBucket" | "InvalidBucketName") => no_bucket(place, answer),
+        // Of an object that is missing S3 says so in its own words.
+        Store::NotFound { .. } if answer.is_foreign() => no_bucket(place, answer),
         Store::NotFound { .. } => BucketError::NotFound { key },
         Store::AlreadyExists { .. } | Store::Precondition { .. } => BucketError::Exists { key },
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => refused(),
@@ -202,7 +208,7 @@ impl Answer {
         };
         let code = element("Code").unwrap_or_default();
         let reason = match (code.as_str(), element("Message")) {
-            ("NoSuchBucket", _) => "there is no such bucket".to_owned(),
+            ("NoSuchBucket" | "InvalidBucketName", _) => "the service has none of this name".to_owned(),
             ("", _) => text.to_owned(),
             (code, None) => format!("the service answered {code}"),
             (code, Some(message)) => format!("the service answered {code}: {message}"),

@@ -225,13 +225,42 @@ async fn an_object_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_damaged_object_is_named_and_can_be_written_again_or_deleted() {
+    let served = served(Limits::default()).await;
+    let bucket = served.bucket();
+    let folder = served.scratch.path().join("buckets/bue");
+    for key in ["one", "two"] {
+        let stored = bucket.put(key, Bytes::from(vec![7; 100_000])).await.unwrap();
+        let file = std::fs::File::options().write(true).open(folder.join(format!("{key}.object"))).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        let target = served.scratch.path().join("target");
+        let outcomes = [
+            bucket.get(key, BYTES_MAX).await.map(drop),
+            bucket.get_verified(key, stored).await.map(drop),
+            bucket.get_range(key, 0..10, stored.sha256).await.map(drop),
+            bucket.get_to_file(key, &target, stored).await,
+        ];
+        for outcome in outcomes {
+            let error = outcome.unwrap_err();
+            assert!(matches!(&error, BucketError::Corrupt { key: named, .. } if named == key), "{error}");
+        }
+    }
+    assert_eq!(bucket.list("").await.unwrap().len(), 2);
+    let stored = bucket.put("one", Bytes::from_static(b"again")).await.unwrap();
+    assert_eq!(bucket.get_verified("one", stored).await.unwrap(), "again");
+    bucket.delete_prefix("two").await.unwrap();
+    bucket.delete("two").await.unwrap();
+    assert_eq!(bucket.list("").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_bucket_that_is_not_there_is_refused_with_its_reason() {
     let served = served(Limits::default()).await;
     let url: BucketUrl = format!("s3://missing/prefix?endpoint=http://{}", served.address).parse().unwrap();
     let bucket = Bucket::open(&url, Some(&served.credentials)).unwrap();
     for outcome in [bucket.check().await, bucket.put("k", Bytes::new()).await.map(|_| ())] {
         let text = outcome.unwrap_err().to_string();
-        assert!(text.contains("refused us: there is no such bucket"), "{text}");
+        assert!(text.contains("is not a bucket: the service has none of this name"), "{text}");
     }
 }
 

@@ -120,10 +120,12 @@ pub async fn refusal(bucket: &Bucket) -> Error {
     }
 }
 
-fn explain(error: BucketError) -> Error {
+/// What a bucket that does not let us in, or is none, means for the user.
+pub fn explain(error: BucketError) -> Error {
     match error {
-        BucketError::NoBucket { .. } => Error::new(Kind::Unreachable, error)
-            .hint("is the port right? -k, BUE_BUCKET, or BUCKET_CLIENT_HOST and BUCKET_CLIENT_PORT name the bucket"),
+        BucketError::NoBucket { .. } => Error::new(Kind::Unreachable, error).hint(
+            "are port and name right? -k, BUE_BUCKET, or BUCKET_CLIENT_HOST and BUCKET_CLIENT_PORT name the bucket",
+        ),
         refused => Error::new(Kind::Refused, refused).hint(
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
              bucket/credentials of its data folder",

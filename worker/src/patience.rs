@@ -188,7 +188,19 @@ fn classify(error: ValueError, kind: ErrorKind) -> Failure {
     } else if error.is_misconfigured() {
         Failure::Misconfigured(error.to_string())
     } else {
-        Failure::Final(Trouble::Step(StepError::new(kind, error.to_string())))
+        let message = match lost(&error).and_then(maker) {
+            Some(job) => format!("{error}; `bue reset {job}` has it made again"),
+            None => error.to_string(),
+        };
+        Failure::Final(Trouble::Step(StepError::new(kind, message)))
+    }
+}
+
+/// The object that is not what it was, or not there.
+fn lost(error: &ValueError) -> Option<&str> {
+    match error {
+        ValueError::Bucket(BucketError::NotFound { key } | BucketError::Corrupt { key, .. }) => Some(key),
+        _ => None,
     }
 }
 
@@ -197,4 +209,9 @@ fn classify(error: ValueError, kind: ErrorKind) -> Failure {
 pub(crate) fn key(lease: &Lease) -> String {
     let mark = Digest::of(&lease.token.0).to_string();
     format!("runs/{}/{}/{}-{}", lease.run, lease.job, lease.attempt, &mark[..8])
+}
+
+/// The job whose value has this key.
+fn maker(key: &str) -> Option<&str> {
+    key.strip_prefix("runs/")?.split('/').nth(1)
 }

@@ -5,6 +5,7 @@
 
 mod after_large;
 mod at_hand;
+mod characters;
 mod compact;
 mod element;
 mod encode;

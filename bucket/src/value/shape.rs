@@ -8,6 +8,8 @@ use protocol::ValueKind;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::characters;
+
 /// Kind and length of a JSON text that was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -30,6 +32,10 @@ impl Shape {
                 first => break first,
             }
         };
+        if first == Some(b'"') {
+            // A parser would hold all of it, twice.
+            return Ok(Self { kind: ValueKind::String, length: Some(characters::count(reader)?) });
+        }
         Self::parse(serde_json::Deserializer::from_reader(reader), first)
     }
 

@@ -129,8 +129,9 @@ def test_contents_are_held_to_their_md5_and_etags_are_not_taken_for_one(service:
     with pytest.raises(botocore.exceptions.ClientError, match="PreconditionFailed"):
         client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=written["ETag"])
     client.put_object(Bucket="bue", Key="md5", Body=b"", IfMatch=other["ETag"])
-    with pytest.raises(botocore.exceptions.ClientError, match="InvalidRange"):
+    with pytest.raises(botocore.exceptions.ClientError, match="behind the object, which has 0 bytes") as refused:
         client.get_object(Bucket="bue", Key="md5", Range="bytes=-1")
+    assert refused.value.response["ResponseMetadata"]["HTTPHeaders"]["content-range"] == "bytes */0"
     client.delete_object(Bucket="bue", Key="md5")
 
 
@@ -183,6 +184,13 @@ def test_an_upload_that_is_begun_with_a_checksum_of_the_whole_is_held_to_it(serv
     complete = functools.partial(client.complete_multipart_upload, **upload, MultipartUpload={"Parts": parts})
     with pytest.raises(botocore.exceptions.ClientError, match="BadDigest"):
         complete(ChecksumCRC32="AAAAAA==")
+    for malformed in ("AAAA", "!!!"):
+        with pytest.raises(botocore.exceptions.ClientError, match="InvalidRequest"):
+            complete(ChecksumCRC32=malformed)
+    with pytest.raises(botocore.exceptions.ClientError, match="was begun with a checksum of the whole"):
+        complete(ChecksumCRC32="AAAAAA==-2", ChecksumType="COMPOSITE")
+    with pytest.raises(botocore.exceptions.ClientError, match="InvalidRequest"):
+        client.create_multipart_upload(**of, ChecksumAlgorithm="SHA256", ChecksumType="FULL_OBJECT")
     crc32 = zlib.crc32(b"".join(contents)).to_bytes(4, "big")
     complete(ChecksumCRC32=base64.b64encode(crc32).decode(), MpuObjectSize=sum(map(len, contents)))
     client.delete_object(**of)

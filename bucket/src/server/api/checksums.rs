@@ -48,17 +48,25 @@ impl Trailing {
 impl Expected {
     /// What an object of parts must come to as a whole; `None` where what is said is of the checksums of its parts. `begun_whole` says
     /// what holds where the request says nothing of it.
-    pub(super) fn whole(checksum: Checksum, begun_whole: bool) -> Option<Self> {
+    pub(super) fn whole(checksum: Checksum, begun_whole: bool) -> S3Result<Option<Self>> {
         let kind = checksum.checksum_type.as_ref();
         let is_whole = kind.map_or(begun_whole, |kind| kind.as_str() == ChecksumType::FULL_OBJECT);
-        is_whole.then(|| Self { checksum, ..Self::default() })
+        if begun_whole && !is_whole {
+            return Err(s3_error!(InvalidRequest, "the upload was begun with a checksum of the whole object"));
+        }
+        Ok(is_whole.then(|| Self { checksum, ..Self::default() }))
     }
 
-    /// Whether an upload that is begun like this has a checksum of the whole. Of CRC-64/NVME there is no other.
-    pub(super) fn begins_whole(algorithm: Option<&ChecksumAlgorithm>, kind: Option<&ChecksumType>) -> bool {
-        match kind {
-            Some(kind) => kind.as_str() == ChecksumType::FULL_OBJECT,
-            None => algorithm.is_some_and(|algorithm| algorithm.as_str() == ChecksumAlgorithm::CRC64NVME),
+    /// Whether an upload that is begun like this has a checksum of the whole: there is no other of CRC-64/NVME, and none of digests.
+    pub(super) fn begins_whole(algorithm: Option<&ChecksumAlgorithm>, kind: Option<&ChecksumType>) -> S3Result<bool> {
+        let is_whole = kind.map(|kind| kind.as_str() == ChecksumType::FULL_OBJECT);
+        match (algorithm.map(ChecksumAlgorithm::as_str), is_whole) {
+            (Some(ChecksumAlgorithm::CRC64NVME), Some(false))
+            | (Some(ChecksumAlgorithm::SHA1 | ChecksumAlgorithm::SHA256), Some(true)) => {
+                Err(s3_error!(InvalidRequest, "there is no checksum of this type by this algorithm"))
+            }
+            (Some(ChecksumAlgorithm::CRC64NVME), None) => Ok(true),
+            (_, is_whole) => Ok(is_whole.unwrap_or(false)),
         }
     }
 
@@ -104,6 +112,9 @@ impl Expected {
             ("sha256", &expected.checksum_sha256, &computed.checksum_sha256),
         ];
         match pairs.iter().find(|(_, expected, computed)| expected.is_some() && expected != computed) {
+            Some((name, Some(sent), Some(computed))) if decoded_length(sent) != decoded_length(computed) => {
+                Err(s3_error!(InvalidRequest, "the {} that was sent is none: it has another length in base64", name))
+            }
             Some((name, ..)) => {
                 Err(s3_error!(BadDigest, "the content does not have the {} that was sent with it", name))
             }
@@ -137,6 +148,11 @@ impl Expected {
         }
         Ok(())
     }
+}
+
+/// How many bytes a text in base64 stands for; `None` where it is none.
+fn decoded_length(text: &str) -> Option<usize> {
+    base64::engine::general_purpose::STANDARD.decode(text).ok().map(|bytes| bytes.len())
 }
 
 #[cfg(test)]
@@ -178,9 +194,11 @@ mod tests {
             checksum_type: kind.map(ChecksumType::from_static),
             ..Checksum::default()
         };
-        assert!(Expected::whole(of(None), false).is_none() && Expected::whole(of(None), true).is_some());
-        assert!(Expected::whole(of(Some(ChecksumType::COMPOSITE)), true).is_none());
-        let expected = Expected::whole(of(Some(ChecksumType::FULL_OBJECT)), false).unwrap();
+        let whole = |kind, begun_whole| Expected::whole(of(kind), begun_whole);
+        assert!(whole(None, false).unwrap().is_none() && whole(None, true).unwrap().is_some());
+        assert!(whole(Some(ChecksumType::COMPOSITE), false).unwrap().is_none());
+        assert!(whole(Some(ChecksumType::COMPOSITE), true).is_err());
+        let expected = whole(Some(ChecksumType::FULL_OBJECT), false).unwrap().unwrap();
         let (mut hasher, _) = expected.hashers();
         hasher.update(b"content");
         assert_eq!(expected.verify(None, hasher.finalize()).unwrap_err().code(), &s3s::S3ErrorCode::BadDigest);

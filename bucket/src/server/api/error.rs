@@ -3,6 +3,7 @@
 use hyper::StatusCode;
 use s3s::{S3Error, S3ErrorCode};
 
+use crate::error::CORRUPT_OBJECT;
 use crate::server::folder::{FolderError, KeyProblem};
 
 impl From<FolderError> for S3Error {
@@ -24,7 +25,8 @@ impl From<FolderError> for S3Error {
             FolderError::OtherSize { .. } => S3ErrorCode::InvalidRequest,
             FolderError::TooLarge { .. } => S3ErrorCode::EntityTooLarge,
             FolderError::Io { source, .. } if is_full(source) => return storage_full(&error),
-            FolderError::InUse { .. } | FolderError::Corrupt { .. } | FolderError::Io { .. } => {
+            FolderError::Corrupt { .. } => return corrupt(&error),
+            FolderError::InUse { .. } | FolderError::Io { .. } => {
                 // Only here must someone act; the caller learns no paths of this machine.
                 tracing::error!(%error, "a request failed for a reason of this server");
                 return Self::with_message(
@@ -40,6 +42,16 @@ impl From<FolderError> for S3Error {
 /// Whether the disk, or what its user may have of it, is used up.
 fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+/// Not a fault of the server, which S3 clients would try again.
+fn corrupt(error: &FolderError) -> S3Error {
+    tracing::error!(%error, "a damaged object was asked for");
+    let code = S3ErrorCode::Custom(CORRUPT_OBJECT.into());
+    let message = "the file of this object is damaged: write the object again, or delete it";
+    let mut corrupt = S3Error::with_message(code, message);
+    corrupt.set_status_code(StatusCode::UNPROCESSABLE_ENTITY);
+    corrupt
 }
 
 fn storage_full(error: &FolderError) -> S3Error {

@@ -27,7 +27,7 @@ impl Api {
             user: input.metadata.unwrap_or_default().into_iter().collect(),
         };
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
-        let is_whole = Expected::begins_whole(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref());
+        let is_whole = Expected::begins_whole(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let begin =
             move |folder: &Folder| folder.begin_upload(Upload { bucket: &bucket, key: &key }, attributes, is_whole);
         let id = self.with_folder(begin).await?;
@@ -138,7 +138,11 @@ impl Api {
         };
         let completed = self.with_folder(move |folder| {
             let name = Upload { bucket: &bucket, key: &key };
-            if let Some(expected) = Expected::whole(checksum, folder.has_whole_checksum(&id, name)) {
+            let expected = match Expected::whole(checksum, folder.has_whole_checksum(&id, name)) {
+                Ok(expected) => expected,
+                Err(error) => return Ok(Err(error)),
+            };
+            if let Some(expected) = expected {
                 let (mut hasher, _) = expected.hashers();
                 // One that is complete was held to it then.
                 if folder.read_parts(&id, name, &parts, |piece| hasher.update(piece))?

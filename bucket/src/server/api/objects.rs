@@ -1,7 +1,8 @@
 //! Buckets and single objects.
 
+use hyper::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 use s3s::dto::*;
-use s3s::{S3Result, s3_error};
+use s3s::{S3Error, S3Result, s3_error};
 
 use super::Api;
 use super::body::{Received, open_and_read, send, small};
@@ -240,11 +241,20 @@ struct Wanted {
 
 fn range(range: Option<Range>, object: &Object) -> S3Result<Wanted> {
     let Some(range) = range else { return Ok(Wanted { start: 0, length: object.bytes, header: None }) };
-    let range = range.check(object.bytes)?;
+    let range = range.check(object.bytes).map_err(|_| beyond(object.bytes))?;
     let length = range.end - range.start;
     if length == 0 {
-        return Err(s3_error!(InvalidRange, "the object is empty"));
+        return Err(beyond(object.bytes));
     }
     let header = format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.bytes);
     Ok(Wanted { start: range.start, length, header: Some(header) })
+}
+
+/// None of the bytes that are asked for are there.
+fn beyond(bytes: u64) -> S3Error {
+    let mut error = s3_error!(InvalidRange, "the range begins behind the object, which has {} bytes", bytes);
+    if let Ok(value) = HeaderValue::try_from(format!("bytes */{bytes}")) {
+        error.set_headers(HeaderMap::from_iter([(CONTENT_RANGE, value)]));
+    }
+    error
 }

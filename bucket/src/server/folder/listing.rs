@@ -6,9 +6,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::layout::{folder_segment, object_segment};
-use super::object::{Object, ObjectInfo};
+use super::object::{Attributes, Object, ObjectInfo};
 use super::sync::is_absent;
 use super::{Folder, FolderError};
 
@@ -184,9 +185,10 @@ impl Walk<'_> {
             }
             // Deleted meanwhile.
             Ok(None) => Ok(()),
-            // It is named where it is read; here it must not stand in the way of all others.
-            Err(error @ FolderError::Corrupt { .. }) => {
-                tracing::error!(%error, key, "left out of a listing");
+            // It is named where it is read; here it is told of so that it can be deleted.
+            Err(FolderError::Corrupt { .. }) => {
+                let (bytes, info) = damaged(path)?;
+                self.page.entries.push(Listed::Object { key, bytes, info: Box::new(info) });
                 Ok(())
             }
             Err(error) => Err(error),
@@ -214,4 +216,14 @@ impl Walk<'_> {
         self.page.truncated = self.page.entries.len() >= self.query.length_max;
         self.page.truncated
     }
+}
+
+/// What can be told of a damaged object.
+fn damaged(path: &Path) -> Result<(u64, ObjectInfo), FolderError> {
+    let in_file = |source| FolderError::io(path, source);
+    let metadata = std::fs::metadata(path).map_err(in_file)?;
+    let since = metadata.modified().map_err(in_file)?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let modified_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let etag = "damaged-1".to_owned();
+    Ok((metadata.len(), ObjectInfo { etag, modified_ms, attributes: Attributes::default(), upload: None }))
 }

@@ -179,7 +179,7 @@ fn an_upload_is_known_by_id_bucket_and_key_together() {
 }
 
 #[test]
-fn a_damaged_file_is_left_out_of_listings_and_named_where_it_is_read() {
+fn a_damaged_file_is_listed_so_that_it_can_be_deleted_and_named_where_it_is_read() {
     let (folder, root) = folder();
     put(&folder, "a/one", b"1");
     put(&folder, "a/two", b"2");
@@ -187,8 +187,10 @@ fn a_damaged_file_is_left_out_of_listings_and_named_where_it_is_read() {
         fs::read_dir(root.path().join("buckets/bue/a")).unwrap().map(|it| it.unwrap().path()).collect();
     let damaged = files.iter().find(|file| file.to_string_lossy().contains("one")).unwrap();
     fs::write(damaged, b"no object").unwrap();
-    assert_eq!(list(&folder, "", None, 10, Start::Beginning), ["a/two"]);
+    assert_eq!(list(&folder, "", None, 10, Start::Beginning), ["a/one", "a/two"]);
     assert!(matches!(folder.read("bue", "a/one"), Err(FolderError::Corrupt { .. })));
+    folder.delete("bue", "a/one").unwrap();
+    assert_eq!(list(&folder, "", None, 10, Start::Beginning), ["a/two"]);
 }
 
 #[test]

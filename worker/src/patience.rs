@@ -87,14 +87,8 @@ impl<H: Hub> Attempts<H> {
 
     /// An object that is not there: lost, unless what was asked is no bucket of ours at all.
     async fn missing(&self, error: BucketError) -> Failure {
-        match self.values.bucket().check().await {
-            Ok(()) => {
-                let message =
-                    format!("{error}: it was removed, and no retry brings it back; reset the job that made it");
-                Failure::Final(Trouble::Step(StepError::new(ErrorKind::Input, message)))
-            }
-            Err(error) => classify(error.into(), ErrorKind::Input),
-        }
+        let found = self.values.bucket().check().await;
+        classify(found.err().unwrap_or(error).into(), ErrorKind::Input)
     }
 
     /// A returned value, put where later steps find it.
@@ -189,7 +183,7 @@ fn classify(error: ValueError, kind: ErrorKind) -> Failure {
         Failure::Misconfigured(error.to_string())
     } else {
         let message = match lost(&error).and_then(maker) {
-            Some(job) => format!("{error}; `bue reset {job}` has it made again"),
+            Some(job) => format!("{error}; no retry brings it back, `bue reset {job}` has it made again"),
             None => error.to_string(),
         };
         Failure::Final(Trouble::Step(StepError::new(kind, message)))

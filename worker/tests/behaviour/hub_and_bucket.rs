@@ -113,7 +113,8 @@ async fn an_input_that_is_gone_or_corrupt_is_an_error_of_the_job() {
         let error = fleet.error(python("def step(x):\n    return x\n").value(input)).await;
         assert_eq!(error.kind, protocol::ErrorKind::Input);
         assert!(
-            error.message.contains(key) && error.message.ends_with("`bue reset j0` has it made again"),
+            error.message.contains(key)
+                && error.message.ends_with("no retry brings it back, `bue reset j0` has it made again"),
             "{error:?}"
         );
     }

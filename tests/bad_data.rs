@@ -133,7 +133,7 @@ fn a_value_that_was_changed_or_removed_is_named_and_made_again_by_a_reset() {
     fleet.bue(&["reset", take.as_str().unwrap()]).expect(0);
     eventually("a word of what is missing", || {
         let error = jobs(&mut fleet, &run)[1]["error"].to_string();
-        error.contains("was removed").then_some(())
+        error.contains(&format!("`bue reset {}`", make.as_str().unwrap())).then_some(())
     });
     fleet.bue(&["value", make.as_str().unwrap()]).expect(2).says(&["is lost", "reset"]);
     fleet.bue(&["reset", make.as_str().unwrap()]).expect(0);

@@ -3,6 +3,8 @@
 //! Buckets, objects, listings and multipart uploads are here; what is not (versions, access lists, tags, encryption …)
 //! is answered with `NotImplemented`.
 
+#[macro_use]
+mod alike;
 mod body;
 mod checksums;
 mod conditions;

@@ -8,7 +8,7 @@ use super::body::Received;
 use super::checksums::{Expected, Trailing};
 use super::conditions::{ReadConditions, etag, milliseconds, write_condition};
 use super::listing::page_length;
-use crate::server::folder::{Attributes, Folder, PartName, Upload};
+use crate::server::folder::{Folder, PartName, Upload};
 
 /// Highest number of a part, as in S3.
 const PART_NUMBER_MAX: i32 = 10_000;
@@ -18,14 +18,7 @@ impl Api {
         &self,
         input: CreateMultipartUploadInput,
     ) -> S3Result<CreateMultipartUploadOutput> {
-        let attributes = Attributes {
-            content_type: input.content_type,
-            content_encoding: input.content_encoding,
-            content_disposition: input.content_disposition,
-            content_language: input.content_language,
-            cache_control: input.cache_control,
-            user: input.metadata.unwrap_or_default().into_iter().collect(),
-        };
+        let attributes = attributes!(input);
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
         let is_whole = Expected::begins_whole(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
         let begin =
@@ -43,19 +36,7 @@ impl Api {
 
     pub(super) async fn upload_part(&self, input: UploadPartInput, trailing: Trailing) -> S3Result<UploadPartOutput> {
         let number = part_number(input.part_number)?;
-        let expected = Expected {
-            md5: input.content_md5,
-            checksum: Checksum {
-                checksum_crc32: input.checksum_crc32,
-                checksum_crc32c: input.checksum_crc32c,
-                checksum_crc64nvme: input.checksum_crc64nvme,
-                checksum_sha1: input.checksum_sha1,
-                checksum_sha256: input.checksum_sha256,
-                checksum_type: None,
-            },
-            algorithm: input.checksum_algorithm,
-            trailing,
-        };
+        let expected = expected!(input, trailing);
         let (id, bucket, key) = (input.upload_id, input.bucket, input.key);
         let of = (id.clone(), bucket.clone(), key.clone());
         let begin = move |folder: &Folder, sizes| {
@@ -128,14 +109,7 @@ impl Api {
         let bytes_max = self.limits.object_bytes_max;
         let (id, bucket, key) = (input.upload_id, input.bucket.clone(), input.key.clone());
         let sizes = (input.mpu_object_size.and_then(|bytes| u64::try_from(bytes).ok()), bytes_max);
-        let checksum = Checksum {
-            checksum_crc32: input.checksum_crc32,
-            checksum_crc32c: input.checksum_crc32c,
-            checksum_crc64nvme: input.checksum_crc64nvme,
-            checksum_sha1: input.checksum_sha1,
-            checksum_sha256: input.checksum_sha256,
-            checksum_type: input.checksum_type,
-        };
+        let checksum = checksum!(input, input.checksum_type);
         let completed = self.with_folder(move |folder| {
             let name = Upload { bucket: &bucket, key: &key };
             let expected = match Expected::whole(checksum, folder.has_whole_checksum(&id, name)) {

@@ -6,9 +6,9 @@ use s3s::{S3Error, S3Result, s3_error};
 
 use super::Api;
 use super::body::{Received, open_and_read, send, small};
-use super::checksums::{Expected, Trailing};
+use super::checksums::Trailing;
 use super::conditions::{ReadConditions, check_part, etag, modified, write_condition};
-use crate::server::folder::{Attributes, Folder, Object, Target};
+use crate::server::folder::{Folder, Object, Target};
 
 /// Most objects of one bulk delete, as in S3.
 const DELETE_OBJECTS_MAX: usize = 1_000;
@@ -35,28 +35,9 @@ impl Api {
 
     pub(super) async fn put_object(&self, input: PutObjectInput, trailing: Trailing) -> S3Result<PutObjectOutput> {
         let condition = write_condition(input.if_match, input.if_none_match)?;
-        let attributes = Attributes {
-            content_type: input.content_type,
-            content_encoding: input.content_encoding,
-            content_disposition: input.content_disposition,
-            content_language: input.content_language,
-            cache_control: input.cache_control,
-            user: input.metadata.unwrap_or_default().into_iter().collect(),
-        };
+        let attributes = attributes!(input);
         let target = Target { bucket: input.bucket, key: input.key, attributes, condition, upload: None };
-        let expected = Expected {
-            md5: input.content_md5,
-            checksum: Checksum {
-                checksum_crc32: input.checksum_crc32,
-                checksum_crc32c: input.checksum_crc32c,
-                checksum_crc64nvme: input.checksum_crc64nvme,
-                checksum_sha1: input.checksum_sha1,
-                checksum_sha256: input.checksum_sha256,
-                checksum_type: None,
-            },
-            algorithm: input.checksum_algorithm,
-            trailing,
-        };
+        let expected = expected!(input, trailing);
         let (info, checksum) = match small(input.content_length) {
             Some(length) => self.receive_small(input.body, length, expected, target).await?,
             None => {
@@ -160,18 +141,7 @@ impl Api {
         conditions.check(&source.info).map_err(|_| s3_error!(PreconditionFailed))?;
         let replaces =
             input.metadata_directive.is_some_and(|directive| directive.as_str() == MetadataDirective::REPLACE);
-        let attributes = if replaces {
-            Attributes {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding,
-                content_disposition: input.content_disposition,
-                content_language: input.content_language,
-                cache_control: input.cache_control,
-                user: input.metadata.unwrap_or_default().into_iter().collect(),
-            }
-        } else {
-            source.info.attributes.clone()
-        };
+        let attributes = if replaces { attributes!(input) } else { source.info.attributes.clone() };
         let condition = crate::server::folder::Condition::None;
         let target = Target { bucket: input.bucket, key: input.key, attributes, condition, upload: None };
         let bytes_max = self.limits.object_bytes_max;

@@ -28,6 +28,7 @@ NUMBERS = {
         "kexec_load": 246,
         "keyctl": 250,
         "mq_open": 240,
+        "mq_unlink": 241,
         "name_to_handle_at": 303,
         "open_by_handle_at": 304,
         "perf_event_open": 298,
@@ -45,6 +46,7 @@ NUMBERS = {
         "kexec_load": 104,
         "keyctl": 219,
         "mq_open": 180,
+        "mq_unlink": 181,
         "name_to_handle_at": 264,
         "open_by_handle_at": 265,
         "perf_event_open": 241,
@@ -92,12 +94,17 @@ def beside_interpreter(names):
     return [name for name in names if name not in sys.prefix.split(os.sep) + sys.base_prefix.split(os.sep)]
 
 
-def called(answer):
-    """The answer of a call of the system's library, or its error."""
+def checked(answer):
+    """The answer of a call of the system's library; an error where it is one."""
     if answer == -1:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    return f"answered {answer}"
+    return answer
+
+
+def called(answer):
+    """As `checked`, told so that 0 is something, too."""
+    return f"answered {checked(answer)}"
 
 
 def syscall(name, *arguments):

@@ -5,7 +5,7 @@ import errno
 import os
 import struct
 
-from attack import attack, called, libc, syscall
+from attack import attack, called, checked, libc, syscall
 
 NEWNS, NEWUSER, NEWNET, NEWPID = 0x0002_0000, 0x1000_0000, 0x4000_0000, 0x2000_0000
 
@@ -174,25 +174,40 @@ def call_by_x32_number():
     return syscall(0x4000_0000 | 39)
 
 
+REMOVE = 0
+"""`IPC_RMID`. What an attack got outlives its process: left behind, it would use up the limits of the machine run by run."""
+
+
 @attack
 def shared_memory_of_system_v():
-    return f"has {called(libc.shmget(0, 4_096, 0o1600))}"
+    identifier = checked(libc.shmget(0, 4_096, 0o1600))
+    checked(libc.shmctl(identifier, REMOVE, None))
+    return f"has {identifier}"
 
 
 @attack
 def semaphores_of_system_v():
-    return f"has {called(libc.semget(0, 1, 0o1600))}"
+    identifier = checked(libc.semget(0, 1, 0o1600))
+    checked(libc.semctl(identifier, 0, REMOVE))
+    return f"has {identifier}"
 
 
 @attack
 def messages_of_system_v():
-    return f"has {called(libc.msgget(0, 0o1600))}"
+    identifier = checked(libc.msgget(0, 0o1600))
+    checked(libc.msgctl(identifier, REMOVE, None))
+    return f"has {identifier}"
 
 
 @attack
 def messages_of_posix():
     name = ctypes.create_string_buffer(f"bue-{os.getpid()}".encode())
-    return syscall("mq_open", ctypes.addressof(name), os.O_RDWR | os.O_CREAT, 0o600, 0)
+    # Flags, messages, bytes of one, messages there: as small as may be, beside what other programs of this user have.
+    attributes = (ctypes.c_long * 8)(0, 1, 1, 0)
+    flags = os.O_RDWR | os.O_CREAT
+    answer = syscall("mq_open", ctypes.addressof(name), flags, 0o600, ctypes.addressof(attributes))
+    syscall("mq_unlink", ctypes.addressof(name))
+    return answer
 
 
 @attack

@@ -5,7 +5,7 @@ mark; each message is a FlatBuffer and, for batches, the columns' buffers after 
 """
 
 import struct
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from . import flatbuffers as fb
 from .arrow_columns import EVEN_MAX, even_places
@@ -36,24 +36,31 @@ _TYPES = {
 }
 
 
-def write(draft, columns):
-    """Writes the columns (see ``columns.Column``), all of one length, into a file (see ``drafts.Draft``).
+def write(draft, batches):
+    """Writes batches of columns (see ``columns.Column``) into a file (see ``drafts.Draft``): of one or more, the first with as many
+    rows as any.
 
-    Raises one of ``NOT_HELD`` where a text holds half of a surrogate pair, or a whole number has more than 64 bits.
+    Raises one of ``NOT_HELD`` where a text holds half of a surrogate pair, or a whole number has more than 64 bits. Then, as where a
+    batch cannot be made, the file is empty.
     """
+    batches = iter(batches)
+    first = next(batches)
     with open(draft.path, "wb") as file:
         try:
-            _write(file, columns, draft.written)
-        except NOT_HELD:
+            file.write(_message(_HEADER_SCHEMA, _schema(first), 0))
+            for columns in chain([first], batches):
+                _write_batch(file, columns, draft.written)
+            file.write(_CONTINUATION + bytes(4))
+        except Exception:
             # What is there is no table, and what is written instead may need the room.
             file.truncate(0)
             raise
 
 
-def _write(file, columns, written):
-    file.write(_message(_HEADER_SCHEMA, _schema(columns), 0))
+def _write_batch(file, columns, written):
+    """Writes it as one batch, or as several where it is large."""
     rows = len(columns[0].values)
-    start, count = 0, BATCH_ROWS_MAX
+    start, count = 0, rows
     while start < rows:
         count = min(count, rows - start)
         nodes, places, buffers, size = _body(columns, start, start + count)
@@ -66,7 +73,6 @@ def _write(file, columns, written):
         start += count
         file.flush()
         written(file.tell())
-    file.write(_CONTINUATION + bytes(4))
 
 
 def _schema(columns):
@@ -89,7 +95,7 @@ def _body(columns, start, end):
     nodes, places, buffers = [], [], []
     size = 0
     for column in columns:
-        values = column.values[start:end]
+        values = column.values if end - start == len(column.values) else column.values[start:end]
         absent = values.count(None) if column.has_none else 0
         nodes.append((end - start, absent))
         for buffer in _buffers(column.kind, values, absent):

@@ -33,50 +33,66 @@ class Column:
         """Whether there may be None among the values."""
 
 
+class _NoTable(Exception):
+    """Columns do not hold these records as they are."""
+
+
 def are_written(value, draft, rows_min=ROWS_MIN):
     """Writes a list of records as a table into a file (see ``drafts.Draft``) where columns hold it as it is, and tells whether they do."""
-    table = of_records(value, rows_min)
-    if table is None:
+    names = _names(value, rows_min)
+    if names is None:
         return False
     from . import arrow_write
 
     try:
-        arrow_write.write(draft, table)
-    except arrow_write.NOT_HELD:
+        arrow_write.write(draft, _batches(value, names, arrow_write.BATCH_ROWS_MAX))
+    except (_NoTable, *arrow_write.NOT_HELD):
         # As plain data half of a surrogate pair is refused with its place, and a whole number may have any size.
         return False
     return True
 
 
-def of_records(value, rows_min=ROWS_MIN):
-    """The columns of a list of records, or None where it is no such list. Their whole numbers may have more than 64 bits."""
+def _names(value, rows_min):
+    """The names of the columns that a list of records would have, or None where it is no such list."""
     if type(value) is not list or len(value) < rows_min or type(value[0]) is not dict or not value[0]:
         return None
     names = tuple(value[0])
-    if any(type(name) is not str or not is_text(name) for name in names):
-        return None
-    if set(map(type, value)) != {dict}:
-        return None
-    lists = _values(value, names)
-    if lists is None:
-        return None
-    columns = []
-    for name, (values, kinds) in zip(names, lists):
-        column = _column(name, values, kinds)
-        if column is None:
-            return None
-        columns.append(column)
-    return columns
+    return names if all(type(name) is str and is_text(name) for name in names) else None
+
+
+def _batches(records, names, rows_max):
+    """The columns of so many records, then of those after them, each of one kind throughout."""
+    starts = range(0, len(records), rows_max)
+    batches = (_values(records[start : start + rows_max], names) for start in starts)
+    first = next(batches)
+    kinds = [_kind(held) for _, held in first]
+    if None in kinds:
+        # What kind a column has is said by the first of its values: all records are looked at for that before any is written.
+        rest = list(batches)
+        kinds = [next(filter(None, (_kind(batch[place][1]) for batch in (first, *rest))), None) for place in range(len(names))]
+        batches = iter(rest)
+    for batch in chain([first], batches):
+        yield [_column(name, kind, *values) for name, kind, values in zip(names, kinds, batch)]
+
+
+def _kind(held):
+    """The type of a column's values, of those that they have; None where there is none."""
+    kinds = held - {_NONE}
+    if len(kinds) > 1:
+        raise _NoTable
+    return kinds.pop() if kinds else None
 
 
 def _values(records, names):
-    """The values of each key, in a list, and their types, in a set; None unless all records have these keys in this order.
+    """The values of each key, in a list, and their types, in a set, where all records have these keys in this order.
 
     All keys of many records in one list are the names again and again. That tells it: in a record with more of them one would
     be there twice, and where none has more, none has fewer. So it is with the types, in most tables.
     """
     width = len(names)
     rows = min(len(records), max(ROWS_MIN, _VALUES_AT_ONCE // width))
+    if set(map(type, records)) != {dict}:
+        raise _NoTable
     first_kinds = list(map(type, records[0].values()))
     expected, expected_kinds = list(names) * rows, first_kinds * rows
     lists = [([], {kind}) for kind in first_kinds]
@@ -86,7 +102,7 @@ def _values(records, names):
         if len(part) < rows:
             expected, expected_kinds = list(names) * len(part), first_kinds * len(part)
         if list(chain.from_iterable(part)) != expected:
-            return None
+            raise _NoTable
         values = list(chain.from_iterable(map(dict.values, part)))
         are_alike = are_alike and list(map(type, values)) == expected_kinds
         for place, (of_name, kinds) in enumerate(lists):
@@ -97,21 +113,20 @@ def _values(records, names):
     return lists
 
 
-def _column(name, values, kinds):
-    has_none = _NONE in kinds
-    kinds.discard(_NONE)
-    if not kinds:
+def _column(name, kind, values, held):
+    """A column of this kind of these values, whose types are these."""
+    if _kind(held) not in (kind, None):
+        raise _NoTable
+    has_none = _NONE in held
+    if kind is None:
         return Column(name, "null", values)
-    if len(kinds) > 1:
-        return None
-    kind = kinds.pop()
     if kind is float and not _are_finite(filter(None, values) if has_none else values):
         return Column(name, "float", [_finite(value) for value in values])
     if kind in _KINDS:
         return Column(name, _KINDS[kind], values, has_none)
     convert = _text_conversion(kind)
     if convert is None:
-        return None
+        raise _NoTable
     return Column(name, "str", [None if value is None else convert(value) for value in values])
 
 

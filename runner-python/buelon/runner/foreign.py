@@ -172,7 +172,7 @@ def _write_records(frame, why, draft):
 
     names = [str(name) for name in frame.columns]
     if names and not len(frame):
-        arrow_write.write(draft, [columns.Column(name, "null", []) for name in names])
+        arrow_write.write(draft, [[columns.Column(name, "null", []) for name in names]])
         return 0
     records = _plain_rows(frame, why, is_told=bool(why))
     return len(frame) if columns.are_written(records, draft, rows_min=1) else records

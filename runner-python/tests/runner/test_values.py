@@ -178,6 +178,29 @@ def test_each_value_of_long_tables_keeps_its_type(odd, place, tmp_path):
         assert [type(item) for item in back[place].values()] == [type(item) for item in changed[place].values()]
 
 
+@pytest.mark.parametrize("place", [0, 16_383, 16_384, 33_000])
+def test_a_column_is_of_the_kind_of_its_first_value_wherever_that_is(place, tmp_path):
+    first = {"n": 2**62, "x": 0.5, "even": True, "s": "ü", "none": None, "day": datetime.date(2026, 1, 2)}
+    value = [dict.fromkeys(first) for _ in range(place)] + [first] * 20 + [dict.fromkeys(first)] * 20_000
+    back, output = through(value, tmp_path)
+    read = {**first, "day": "2026-01-02"}
+    assert output["kind"] == "table" and back == value[:place] + [read] * 20 + value[place + 20 :]
+    assert [type(item) for item in back[place].values()] == [type(item) for item in read.values()]
+
+
+@pytest.mark.parametrize("gap", [None, 0])
+@pytest.mark.parametrize("row", [[1, "a", 0.5], {"n": 1, "s": 2, "x": 0.5}, {"n": 1, "x": 0.5, "s": "a"}, {"n": 1, "s": "a"}, {}, None])
+def test_a_row_that_is_no_table_s_far_behind_makes_all_of_them_a_list(row, gap, tmp_path):
+    value = [{"n": gap, "s": f"a{i}", "x": i / 4} for i in range(150_000)]
+    value[140_000] = row
+    told = []
+    output = encode.encode(value, str(tmp_path), 1_000, 10**9, told.append)
+    assert output == {"kind": "list", "length": 150_000, "place": {"json_file": "value.json"}}
+    assert json.dumps(decode.decode({"json_file": str(tmp_path / "value.json")})) == json.dumps(value)
+    if gap is not None:
+        assert told and (tmp_path / "value.arrow").stat().st_size == 0, "a part of a table takes room beside the document"
+
+
 def test_subclasses_are_the_plain_values_they_hold(tmp_path):
     class Name(str):
         pass
@@ -259,7 +282,7 @@ def test_texts_of_one_length_and_of_several_come_back(count, tmp_path):
 def test_bools_come_back_in_any_number(tmp_path):
     for count in range(1, 71):
         value = [{"b": i * 7 % 3 == 0, "all": True, "gap": None if i % 5 == 2 else i % 2 == 0} for i in range(count)]
-        arrow_write.write(drafts.Draft(str(tmp_path / "value.arrow"), "value.arrow", None), columns.of_records(value, rows_min=1))
+        assert columns.are_written(value, drafts.Draft(str(tmp_path / "value.arrow"), "value.arrow", None), rows_min=1)
         back = arrow_read.read(str(tmp_path / "value.arrow"))
         assert back == value
         assert [list(map(type, row.values())) for row in back] == [list(map(type, row.values())) for row in value]
@@ -330,9 +353,8 @@ def step(given):
     assert (arguments, returned) == (["given"], ["returned"]) and type(returned[0]).freed == []
 
 
-def test_few_records_stay_json():
-    assert columns.of_records(rows(63)) is None
-    assert columns.of_records(rows(64)) is not None
+def test_few_records_stay_json(tmp_path):
+    assert [through(rows(count), tmp_path)[1]["kind"] for count in (63, 64)] == ["list", "table"]
 
 
 def test_the_edges_of_64_bits_fit(tmp_path):

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 /// How a command failed; each kind has its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The command did its work, but a job or a run failed.
+    /// The command did its work, but a job or a run failed, or a value of it is lost.
     Failed,
     /// Wrong usage, a wrong setting, or a wrong script.
     Usage,

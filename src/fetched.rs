@@ -41,7 +41,6 @@ impl Desk {
     pub fn open(context: &Context, flag: Option<&str>) -> Result<Self> {
         let url = places::bucket_of_client(flag, &context.sources, &context.data_dir)?;
         let keys = match &url {
-            // Opening it would make it, and nobody would find anything there.
             BucketUrl::Folder(folder) if !folder.is_dir() => return Err(no_folder(folder)),
             BucketUrl::Folder(_) => None,
             BucketUrl::S3(_) => secrets::keys_of_environment(&context.sources)?,
@@ -51,7 +50,7 @@ impl Desk {
             },
         };
         bucket::install_tls();
-        let bucket = Bucket::open(&url, keys.as_ref()).map_err(explain)?;
+        let bucket = Bucket::open_to_read(&url, keys.as_ref()).map_err(explain)?;
         let folder = tempfile::Builder::new().prefix("bue-values").tempdir().map_err(Error::machine)?;
         let values = Values::new(bucket, folder.path(), ValueLimits::default());
         Ok(Self { folder, values })
@@ -63,7 +62,7 @@ impl Desk {
         fetched.map_err(|error| match error {
             ValueError::Bucket(error) if error.is_misconfigured() => explain(error),
             ValueError::Bucket(BucketError::NotFound { .. } | BucketError::Corrupt { .. }) => {
-                Error::new(Kind::Unreachable, format_args!("cannot fetch the value: {error}")).hint(
+                Error::new(Kind::Failed, format_args!("cannot fetch the value: {error}")).hint(
                     "`bue reset JOB` has the job that made it make it again; values are read from the bucket itself: -k, or \
                      BUE_BUCKET, names it",
                 )

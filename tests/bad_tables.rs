@@ -33,7 +33,7 @@ fn cases() -> Vec<Case> {
                  's': pa.array([], pa.string()), 'l': pa.array([], pa.list_(pa.int8()))})";
     let columns = || Says("has 2 rows and no column; return a table with columns");
     let empty = || Says("is an empty list, so its columns are unknown");
-    let beyond = || Says("[0].n is a whole number beyond 64 bit; return it as a string");
+    let beyond = || Says("[0].n is a whole number beyond signed 64 bit; return it as a string");
     let same_but_case = || Gives(json!([{"a": 1, "A": 2}]));
     let nul = |who: &str| match who {
         "SQLite" => Says("the name \"a\\0b\" has a NUL character, which SQLite does not take"),

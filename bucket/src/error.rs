@@ -210,6 +210,10 @@ impl Answer {
         let reason = match (code.as_str(), element("Message")) {
             ("NoSuchBucket" | "InvalidBucketName", _) => "the service has none of this name".to_owned(),
             ("", _) => text.to_owned(),
+            ("SignatureDoesNotMatch", None) => {
+                "the service answered SignatureDoesNotMatch: the secret key does not belong to this access key"
+                    .to_owned()
+            }
             (code, None) => format!("the service answered {code}"),
             (code, Some(message)) => format!("the service answered {code}: {message}"),
         };

@@ -120,7 +120,7 @@ fn what_is_no_table_is_refused_by_place_and_kind() {
         ("[[1]]", "a table is needed, and [0] is a list; return a list of dicts"),
         (
             "[{\"id\": 1}, {\"id\": 9223372036854775808}]",
-            "[1].id is a whole number beyond 64 bit; return it as a string",
+            "[1].id is a whole number beyond signed 64 bit; return it as a string",
         ),
         ("[{\"x\": 1e400}]", "[0].x is a number beyond a 64-bit float; return it as a string"),
     ] {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bue_bucket::server::{Limits, ServerConfig, serve};
 use bue_bucket::{Bucket, BucketError, Credentials};
@@ -12,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// Longest time for anything here that should happen soon.
+const SOON: Duration = Duration::from_secs(30);
 /// What contents here are made of; the wire changes its first letter.
 const WORD: &[u8] = b"content.";
 const SPOILT: &[u8] = b"Content.";
@@ -113,4 +116,16 @@ async fn our_own_server_is_sent_a_checksum_and_others_a_signature_of_the_content
     // Whoever reads holds it to the digest anyway.
     let error = other.get_verified("k", bue_bucket::Stored { bytes: stored.bytes - 1, ..stored }).await.unwrap_err();
     assert!(matches!(error, BucketError::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_content_that_was_never_sent_is_not_waited_for() {
+    let rig = Rig::start(false).await;
+    let mut stream = TcpStream::connect(rig.server).await.unwrap();
+    let head = "PUT /bue/k HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("connection: close"), "{answer}");
 }

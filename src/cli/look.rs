@@ -84,6 +84,7 @@ pub struct ValueArguments {
     pub job: JobAddress,
     /// Show no more than the first N rows, or elements, and those only are read
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000), conflicts_with = "export")]
+    #[arg(allow_negative_numbers = true)]
     pub head: Option<u64>,
     /// Where to write the table
     #[command(flatten)]

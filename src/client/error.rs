@@ -104,6 +104,7 @@ impl ClientError {
             Self::NoToken { .. } | Self::Refused { .. } => Kind::Refused,
             Self::Script { .. } | Self::MissingFiles { .. } => Kind::Usage,
             Self::Answer { kind: ApiErrorKind::Internal, .. } => Kind::Internal,
+            Self::Answer { kind: ApiErrorKind::Lost, .. } => Kind::Failed,
             Self::Answer { .. } => Kind::Usage,
         }
     }

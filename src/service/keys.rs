@@ -128,7 +128,7 @@ pub fn explain(error: BucketError) -> Error {
         ),
         refused => Error::new(Kind::Refused, refused).hint(
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
-             bucket/credentials of its data folder",
+             bucket/credentials of its data folder; -k, or BUE_BUCKET, names another bucket",
         ),
     }
 }

@@ -114,6 +114,8 @@ fn field(value: &RawValue) -> String {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'n') => String::new(),
+        // Nothing at all would be a null.
+        _ if text == r#""""# => text.to_owned(),
         // The text was read as JSON before, so it parses.
         Some(b'"') => cut(&flat(&serde_json::from_str::<String>(text).unwrap_or_default()), FIELD_CHARACTERS_MAX),
         Some(b'-' | b'0'..=b'9') => cut(&number(text), FIELD_CHARACTERS_MAX),

@@ -20,7 +20,7 @@ pub enum TableError {
         kind: &'static str,
     },
     /// A whole number does not fit a column of a table.
-    #[error("[{index}].{column} is a whole number beyond 64 bit; return it as a string")]
+    #[error("[{index}].{column} is a whole number beyond signed 64 bit; return it as a string")]
     IntegerTooLarge {
         /// Place of the record, from 0.
         index: usize,

@@ -13,6 +13,8 @@ use crate::process::Exit;
 use crate::quota::Excess;
 use crate::step_process::Ending;
 
+/// What programs and libraries print that give up for lack of memory, instead of telling who called them.
+const LACKS_MEMORY: [&str; 3] = ["Memory allocation still failed", "std::bad_alloc", "memory allocation of "];
 /// What bounds the disk space of a step.
 const SCRATCH_SETTING: &str = "BUE_STEP_SCRATCH_BYTES_MAX";
 
@@ -27,9 +29,10 @@ pub(crate) fn by_bound(ending: Ending, bounds: Bounds) -> Ending {
     }
 }
 
-/// The same ending, told as what it is where the program of a database gave up, and printed why: for lack of memory, as most do, or not.
+/// The same ending, told as what it is where the program gave up, and printed why: for lack of memory, as most do, or not.
 pub(crate) fn by_log(ending: Ending, log: &Log) -> Ending {
     match ending {
+        Ending::Exit(Exit::Code(1..)) if LACKS_MEMORY.iter().any(|words| log.says(words)) => Ending::LacksMemory,
         Ending::Exit(Exit::Signal(number))
             if number == Signal::SIGABRT as i32 && log.says("terminate called") && !log.says("bad_alloc") =>
         {
@@ -85,6 +88,11 @@ pub(crate) fn error(ending: Ending, step: &Step, lease: &Lease) -> StepError {
                 "{who} was ended by the kernel, which had no memory left: `!memory` sets how much each process of a step may use, \
                  BUE_WORKER_STEPS_MEMORY_BYTES_MAX how much all steps of a worker may"
             );
+            (ErrorKind::Memory, message)
+        }
+        Ending::LacksMemory => {
+            let message =
+                format!("{who} gave up for lack of memory, as its log says; `!memory` sets how much it may use");
             (ErrorKind::Memory, message)
         }
         Ending::Aborted => {

@@ -22,6 +22,11 @@ pub(crate) const MARK_VARIABLE: &str = "BUE_ATTEMPT_MARK";
 const SWEEPS_MAX: u32 = 200;
 /// How often those are looked for that end with a child that is discarded.
 const REAPS_OF_STRAYS: u32 = 20;
+/// How often a process is found without a mark before it counts as one that wiped it. One that is becoming another program has none for a
+/// moment, either.
+const BARE_LOOKS: u32 = 4;
+/// How often its environment is read in one look: it breaks off where the program changes meanwhile.
+const READS: u32 = 4;
 /// Time between two looks.
 const SWEEP_PAUSE: Duration = Duration::from_millis(5);
 
@@ -119,8 +124,9 @@ impl Mark {
     /// Unregisters it and ends all orphans that belong to no running attempt, and their children, and theirs.
     pub(crate) async fn sweep(self) {
         drop(self);
+        let mut bare = HashMap::new();
         for _ in 0..SWEEPS_MAX {
-            if !kill_strays() {
+            if !kill_strays(&mut bare) {
                 return;
             }
             tokio::time::sleep(SWEEP_PAUSE).await;
@@ -141,30 +147,61 @@ impl Drop for Mark {
     }
 }
 
-/// Kills or reaps every stray child once; tells whether there were any.
-fn kill_strays() -> bool {
+/// Kills or reaps every stray child once; tells whether there were any. `bare` counts how often one had no mark.
+fn kill_strays(bare: &mut HashMap<Pid, u32>) -> bool {
     let known = known();
     let mut found = false;
     for pid in strays(&known) {
-        if belongs_to_a_running_attempt(pid, &known) {
-            continue;
+        let is_reaped = matches!(waitpid(pid, Some(WaitPidFlag::WNOHANG)), Ok(status) if status.pid().is_some());
+        let owner = if is_reaped { None } else { Some(owner_of(pid, &known)) };
+        match owner {
+            None => {}
+            Some(Owner::RunningAttempt) => continue,
+            Some(Owner::Nobody) => end(pid),
+            Some(Owner::Unknown) => {
+                let looks = bare.entry(pid).or_default();
+                *looks += 1;
+                if *looks >= BARE_LOOKS {
+                    end(pid);
+                }
+            }
         }
         found = true;
-        let _ = kill(pid, Signal::SIGKILL);
-        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
     }
     found
 }
 
-fn belongs_to_a_running_attempt(pid: Pid, known: &Known) -> bool {
+fn end(pid: Pid) {
+    let _ = kill(pid, Signal::SIGKILL);
+    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+}
+
+/// Whose a stray process is.
+enum Owner {
+    RunningAttempt,
+    Nobody,
+    /// It has no mark: it wiped it, or is becoming another program.
+    Unknown,
+}
+
+fn owner_of(pid: Pid, known: &Known) -> Owner {
     if known.marks.is_empty() {
-        return false;
+        return Owner::Nobody;
     }
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment
-        .split(|byte| *byte == 0)
-        .filter_map(|variable| std::str::from_utf8(variable).ok()?.strip_prefix(MARK_VARIABLE)?.strip_prefix('='))
-        .any(|mark| known.marks.contains_key(mark))
+    let place = format!("/proc/{pid}/environ");
+    match (0..READS).find_map(|_| mark_in(&std::fs::read(&place).ok()?)) {
+        Some(mark) if known.marks.contains_key(&mark) => Owner::RunningAttempt,
+        Some(_) => Owner::Nobody,
+        None => Owner::Unknown,
+    }
+}
+
+/// The mark in an environment, which may break off anywhere.
+fn mark_in(environment: &[u8]) -> Option<String> {
+    environment.split_inclusive(|byte| *byte == 0).find_map(|variable| {
+        let variable = std::str::from_utf8(variable.strip_suffix(&[0])?).ok()?;
+        Some(variable.strip_prefix(MARK_VARIABLE)?.strip_prefix('=')?.to_owned())
+    })
 }
 
 /// Children of this process that it did not fork itself, and those its main thread forked.

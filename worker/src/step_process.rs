@@ -40,6 +40,8 @@ pub(crate) enum Ending {
     Exit(Exit),
     /// The kernel ended it for lack of memory.
     OutOfMemory,
+    /// It gave up for lack of memory, which its log names.
+    LacksMemory,
     /// It gave up at an error of its own, which its log names.
     Aborted,
     /// Its time was over.
@@ -204,7 +206,7 @@ async fn settle_down(
                 Ok(_) => None,
                 Err(_) => Some("the process did not end after its answer and was killed"),
             },
-            Ending::Exit(_) | Ending::OutOfMemory | Ending::Aborted | Ending::Fault(_) => None,
+            Ending::Exit(_) | Ending::OutOfMemory | Ending::LacksMemory | Ending::Aborted | Ending::Fault(_) => None,
             Ending::Timeout | Ending::Stopped => {
                 let _ = process.stop(limits.stop_grace).await;
                 None

@@ -4,21 +4,26 @@
 //! [`BucketError::Unreachable`], and the caller decides how long to wait. It knows bytes and keys; what they mean is
 //! the business of [`value`](crate::value).
 
+mod mark;
 mod open;
 mod transfer;
 
+use std::future;
+use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use object_store::path::Path as StorePath;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use protocol::Digest;
 
 use crate::error::{from_check, from_object_store, from_write};
 use crate::{BucketError, BucketUrl, Credentials};
+use mark::Mark;
 use open::Patience;
 
 /// An open bucket; clones share one connection pool.
@@ -34,6 +39,8 @@ struct Shared {
     store: Arc<dyn ObjectStore>,
     /// The same bucket without retries, for checks that a person waits for.
     probe: Arc<dyn ObjectStore>,
+    /// What tells whether a folder is the one that was opened; other buckets tell so themselves.
+    mark: Option<Mark>,
 }
 
 /// What was written: enough to know it again when it is read.
@@ -57,18 +64,41 @@ pub struct Entry {
 }
 
 impl Bucket {
-    /// Opens the bucket at `url`. Nothing is asked of it yet; see [`check`](Self::check).
+    /// Opens the bucket at `url`; a folder is made where there is none. Nothing is asked of a service yet; see [`check`](Self::check).
     ///
     /// # Errors
     /// [`BucketError::Refused`] where there are no credentials, [`BucketError::Io`] where a folder cannot be made.
     pub fn open(url: &BucketUrl, credentials: Option<&Credentials>) -> Result<Self, BucketError> {
+        if let BucketUrl::Folder(path) = url {
+            std::fs::create_dir_all(path).map_err(|source| BucketError::io(path.display(), source))?;
+        }
+        Self::open_with(url, credentials, Mark::make)
+    }
+
+    /// The same for who only reads: nothing is made.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_to_read(url: &BucketUrl, credentials: Option<&Credentials>) -> Result<Self, BucketError> {
+        Self::open_with(url, credentials, Mark::of)
+    }
+
+    fn open_with(
+        url: &BucketUrl,
+        credentials: Option<&Credentials>,
+        marked: fn(&Path) -> io::Result<Mark>,
+    ) -> Result<Self, BucketError> {
         let prefix = match url {
             BucketUrl::S3(s3) if !s3.prefix.is_empty() => format!("{}/", s3.prefix),
             _ => String::new(),
         };
+        let mark = match url {
+            BucketUrl::Folder(path) => Some(marked(path).map_err(|source| BucketError::io(path.display(), source))?),
+            _ => None,
+        };
         let store = open::store(url, credentials, Patience::Retry)?;
         let probe = open::store(url, credentials, Patience::Once)?;
-        Ok(Self { shared: Arc::new(Shared { place: url.to_string(), prefix, store, probe }) })
+        Ok(Self { shared: Arc::new(Shared { place: url.to_string(), prefix, store, probe, mark }) })
     }
 
     /// The bucket's URL.
@@ -82,17 +112,24 @@ impl Bucket {
     /// # Errors
     /// [`BucketError::Unreachable`], [`BucketError::Refused`] or [`BucketError::NoBucket`].
     pub async fn check(&self) -> Result<(), BucketError> {
+        self.stands().await?;
         let path = self.path("check")?;
-        match self.shared.probe.head(&path).await {
-            // An answer to HEAD has no body, so a missing bucket looks like a missing object: listing tells them apart.
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => match from_check(&self.shared.place, error) {
-                BucketError::NoBucket { .. } => {}
-                error => return Err(error),
-            },
+        let asked = match self.shared.probe.head(&path).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(from_check(&self.shared.place, error)),
+        };
+        // An answer to HEAD has no body: that an object is missing looks as if the bucket were, and a refusal says nothing of its reason.
+        // A listing tells.
+        match asked {
+            Ok(()) | Err(BucketError::NoBucket { .. } | BucketError::Refused { .. }) => {}
+            Err(error) => return Err(error),
         }
         let listed = self.shared.probe.list_with_delimiter(Some(&path)).await;
-        listed.map(|_| ()).map_err(|error| from_check(&self.shared.place, error))
+        listed.map_err(|error| from_check(&self.shared.place, error))?;
+        match asked {
+            Err(refused @ BucketError::Refused { .. }) => Err(refused),
+            _ => Ok(()),
+        }
     }
 
     /// Writes an object, in place of one that has this key.
@@ -119,9 +156,11 @@ impl Bucket {
 
     async fn send(&self, key: &str, content: PutPayload, mode: PutMode) -> Result<(), BucketError> {
         let path = self.path(key)?;
+        self.stands().await?;
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.shared.store.put_opts(&path, content, options).await;
-        put.map(|_| ()).map_err(|error| self.write_error(key, error))
+        put.map_err(|error| self.write_error(key, error))?;
+        self.stands().await
     }
 
     /// Reads an object of at most `bytes_max` bytes.
@@ -130,7 +169,7 @@ impl Bucket {
     /// [`BucketError::NotFound`], [`BucketError::TooLarge`] and others.
     pub async fn get(&self, key: &str, bytes_max: u64) -> Result<Bytes, BucketError> {
         let path = self.path(key)?;
-        let answer = self.shared.store.get(&path).await.map_err(|error| self.error(key, error))?;
+        let answer = self.found(key, self.shared.store.get(&path).await).await?;
         if answer.meta.size > bytes_max {
             return Err(BucketError::TooLarge { key: key.to_owned(), bytes: answer.meta.size, bytes_max });
         }
@@ -161,7 +200,7 @@ impl Bucket {
     /// [`BucketError::Corrupt`] where it is not, and others.
     pub async fn get_range(&self, key: &str, range: Range<u64>, expected: Digest) -> Result<Bytes, BucketError> {
         let read = self.shared.store.get_range(&self.path(key)?, range).await;
-        let content = read.map_err(|error| self.error(key, error))?;
+        let content = self.found(key, read).await?;
         if Digest::of(&content) == expected { Ok(content) } else { Err(corrupt_checksum(key)) }
     }
 
@@ -173,9 +212,12 @@ impl Bucket {
         let path = self.path(prefix)?;
         let (bucket, prefix) = (self.clone(), prefix.to_owned());
         let found = self.shared.store.list(Some(&path));
-        Ok(found
+        let entries = found
             .map(move |meta| meta.map(|meta| bucket.entry(meta)).map_err(|error| bucket.error(&prefix, error)))
-            .boxed())
+            .try_filter(|entry| future::ready(entry.key != mark::NAME));
+        let bucket = self.clone();
+        let begun = async move { bucket.stands().await.map(|()| entries) };
+        Ok(begun.try_flatten_stream().boxed())
     }
 
     fn entry(&self, meta: ObjectMeta) -> Entry {
@@ -203,7 +245,8 @@ impl Bucket {
     pub async fn delete(&self, key: &str) -> Result<(), BucketError> {
         let path = self.path(key)?;
         match self.shared.store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(object_store::Error::NotFound { .. }) => self.stands().await,
             Err(error) => Err(self.error(key, error)),
         }
     }
@@ -218,6 +261,7 @@ impl Bucket {
             return Err(BucketError::Invalid { key: prefix.to_owned(), reason });
         }
         let path = self.path(prefix)?;
+        self.stands().await?;
         let store = &self.shared.store;
         let found = Box::pin(store.list(Some(&path)).map_ok(|meta| meta.location));
         let removed: Vec<_> =
@@ -228,6 +272,22 @@ impl Bucket {
     fn path(&self, key: &str) -> Result<StorePath, BucketError> {
         StorePath::parse(format!("{}{key}", self.shared.prefix))
             .map_err(|error| BucketError::Invalid { key: key.to_owned(), reason: error.to_string() })
+    }
+
+    /// Whether a folder is the one that was opened.
+    async fn stands(&self) -> Result<(), BucketError> {
+        match &self.shared.mark {
+            Some(mark) => mark.check(&self.shared.place).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What was asked of an object. That there is none is only known of a folder that is the one that was opened.
+    async fn found<T>(&self, key: &str, answer: object_store::Result<T>) -> Result<T, BucketError> {
+        match answer.map_err(|error| self.error(key, error)) {
+            Err(error @ BucketError::NotFound { .. }) => self.stands().await.and(Err(error)),
+            other => other,
+        }
     }
 
     fn error(&self, key: &str, error: object_store::Error) -> BucketError {

@@ -61,7 +61,6 @@ pub(super) fn store(
 
 fn folder(path: &Path) -> Result<Arc<dyn ObjectStore>, BucketError> {
     let in_folder = |source| BucketError::io(path.display(), source);
-    std::fs::create_dir_all(path).map_err(in_folder)?;
     let store = LocalFileSystem::new_with_prefix(path)
         .map_err(|error| in_folder(std::io::Error::other(error.to_string())))?
         .with_automatic_cleanup(true)

@@ -54,6 +54,7 @@ impl Bucket {
         }
 
         let path = self.path(key)?;
+        self.stands().await?;
         let upload = self.shared.store.put_multipart(&path).await.map_err(|error| self.write_error(key, error))?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, part_bytes as usize);
         let outcome = loop {
@@ -77,7 +78,10 @@ impl Bucket {
             };
         };
         match outcome {
-            Ok(source) => upload.finish().await.map(|_| source.stored()).map_err(|error| self.write_error(key, error)),
+            Ok(source) => {
+                upload.finish().await.map_err(|error| self.write_error(key, error))?;
+                self.stands().await.map(|()| source.stored())
+            }
             Err(error) => {
                 // What is left of it is swept by the service's own rules where this fails too.
                 let _ = upload.abort().await;
@@ -102,7 +106,7 @@ impl Bucket {
     /// When this returns, nobody writes to the file any more.
     async fn fetch(&self, key: &str, target: &Path, expected: Stored) -> Result<(), BucketError> {
         let in_file = |source| BucketError::io(target.display(), source);
-        let answer = self.shared.store.get(&self.path(key)?).await.map_err(|error| self.error(key, error))?;
+        let answer = self.found(key, self.shared.store.get(&self.path(key)?).await).await?;
         if answer.meta.size != expected.bytes {
             return Err(corrupt_size(key, expected, answer.meta.size));
         }

@@ -13,7 +13,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
@@ -158,6 +162,7 @@ async fn serve_connection(stream: TcpStream, service: S3Service, limits: Limits,
     // Small answers should not wait to be joined by others; where it cannot be set, they do.
     let _ = stream.set_nodelay(true);
     let stream = TokioIo::new(StallGuard::new(stream, limits.write_timeout));
+    let service = service_fn(|request| answer(&service, request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -173,6 +178,17 @@ async fn serve_connection(stream: TcpStream, service: S3Service, limits: Limits,
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Whoever waits to be told to send a content, and is refused instead, need not send it: what comes next on the connection would be taken
+/// for it. So that is the last answer there.
+async fn answer(service: &S3Service, request: Request<Incoming>) -> Result<Response<s3s::Body>, s3s::HttpError> {
+    let may_be_without_content = request.headers().contains_key(header::EXPECT);
+    let mut answer = Service::call(service, request).await?;
+    if may_be_without_content && (answer.status().is_client_error() || answer.status().is_server_error()) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answer)
 }
 
 async fn sweep(folder: Arc<Folder>, limits: Limits, shutdown: CancellationToken) {

@@ -67,6 +67,7 @@ fn status(kind: ApiErrorKind) -> StatusCode {
     match kind {
         ApiErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
         ApiErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ApiErrorKind::Lost => StatusCode::GONE,
         ApiErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ApiErrorKind::Script => StatusCode::UNPROCESSABLE_ENTITY,
         ApiErrorKind::MissingFiles | ApiErrorKind::Conflict | ApiErrorKind::Stale => StatusCode::CONFLICT,

@@ -40,6 +40,8 @@ pub enum ApiErrorKind {
     Unauthorized,
     /// 404: no such route, run, job, bundle or file.
     NotFound,
+    /// 410: the value is in the bucket no more, or damaged there.
+    Lost,
     /// 400: the request itself is wrong. 405: its method.
     Invalid,
     /// 422: the script is wrong; see the diagnostics.

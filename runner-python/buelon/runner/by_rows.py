@@ -32,6 +32,17 @@ def tell(why, rows):
     print(f"{told}{lost}", file=sys.stderr, flush=True)
 
 
+def tell_lost(names):
+    """Says in the log in which columns NaN and infinities become null."""
+    print(f"NaN and infinities become null in {_columns(names)}", file=sys.stderr, flush=True)
+
+
+def tell_lost_at(places):
+    """The same of a value that is no table: where the first of them is, and how many there are."""
+    more = f", and {len(places) - 1} more" if len(places) > 1 else ""
+    print(f"NaN and infinities become null in the returned value: {places[0]}{more}", file=sys.stderr, flush=True)
+
+
 def _columns(names):
     """``the columns `a`, `b` and `c```, on one line whatever they are called."""
     shown = [f"`{' '.join(name.splitlines())}`" for name in names[:_NAMES_MAX]]

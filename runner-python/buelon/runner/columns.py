@@ -7,6 +7,8 @@ beside None, values of one type only. That no whole number has more than 64 bits
 import sys
 from itertools import chain
 
+from .texts import is_text
+
 ROWS_MIN = 64
 
 _VALUES_AT_ONCE = 8_192
@@ -44,11 +46,16 @@ def are_written(value, draft, rows_min=ROWS_MIN):
         return False
     from . import arrow_write
 
+    lost = {}
     try:
-        arrow_write.write(draft, _batches(value, names, arrow_write.BATCH_ROWS_MAX))
+        arrow_write.write(draft, _batches(value, names, arrow_write.BATCH_ROWS_MAX, lost))
     except (_NoTable, *arrow_write.NOT_HELD):
         # As plain data half of a surrogate pair is refused with its place, and a whole number may have any size.
         return False
+    if lost:
+        from . import by_rows
+
+        by_rows.tell_lost(list(lost))
     return True
 
 
@@ -60,8 +67,11 @@ def _names(value, rows_min):
     return names if all(type(name) is str and is_text(name) for name in names) else None
 
 
-def _batches(records, names, rows_max):
-    """The columns of so many records, then of those after them, each of one kind throughout."""
+def _batches(records, names, rows_max, lost):
+    """The columns of so many records, then of those after them, each of one kind throughout.
+
+    Names of those in which NaN and infinities become None are added to ``lost``.
+    """
     starts = range(0, len(records), rows_max)
     batches = (_values(records[start : start + rows_max], names) for start in starts)
     first = next(batches)
@@ -72,7 +82,7 @@ def _batches(records, names, rows_max):
         kinds = [next(filter(None, (_kind(batch[place][1]) for batch in (first, *rest))), None) for place in range(len(names))]
         batches = iter(rest)
     for batch in chain([first], batches):
-        yield [_column(name, kind, *values) for name, kind, values in zip(names, kinds, batch)]
+        yield [_column(name, kind, *values, lost) for name, kind, values in zip(names, kinds, batch)]
 
 
 def _kind(held):
@@ -113,7 +123,7 @@ def _values(records, names):
     return lists
 
 
-def _column(name, kind, values, held):
+def _column(name, kind, values, held, lost):
     """A column of this kind of these values, whose types are these."""
     if _kind(held) not in (kind, None):
         raise _NoTable
@@ -121,7 +131,10 @@ def _column(name, kind, values, held):
     if kind is None:
         return Column(name, "null", values)
     if kind is float and not _are_finite(filter(None, values) if has_none else values):
-        return Column(name, "float", [_finite(value) for value in values])
+        finite = [_finite(value) for value in values]
+        if finite.count(None) > values.count(None):
+            lost[name] = None
+        return Column(name, "float", finite)
     if kind in _KINDS:
         return Column(name, _KINDS[kind], values, has_none)
     convert = _text_conversion(kind)
@@ -148,15 +161,6 @@ def are_in_64_bits(whole):
 
 def _finite(value):
     return value if value is not None and -_INFINITY < value < _INFINITY else None
-
-
-def is_text(value):
-    """Whether UTF-8 can hold it."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _text_conversion(kind):

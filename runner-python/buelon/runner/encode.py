@@ -4,9 +4,9 @@ import errno
 import json
 import os
 
-from . import columns, drafts, foreign, frames
+from . import columns, drafts, foreign, frames, texts
 from .failures import Failure
-from .values import plain
+from .values import place_of_half_a_pair, plain
 
 JSON_NAME = "value.json"
 ARROW_NAME = "value.arrow"
@@ -46,7 +46,13 @@ def _encode(value, folder, inline_bytes_max, value_bytes_max, tell):
             value = list(value)
     if columns.are_written(value, draft):
         return _table(path, len(value), value_bytes_max)
-    return _document(plain(value), folder, inline_bytes_max, value_bytes_max)
+    lost = []
+    document = _document(plain(value, lost), folder, inline_bytes_max, value_bytes_max)
+    if lost:
+        from . import by_rows
+
+        by_rows.tell_lost_at(lost)
+    return document
 
 
 def _table(path, rows, bytes_max):
@@ -58,10 +64,8 @@ def _document(value, folder, inline_bytes_max, value_bytes_max):
     text = _write(value)
     try:
         data = text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        context = text[max(0, error.start - 20) : error.start]
-        message = f"the returned value cannot be stored: the text after {context!r} holds half of a surrogate pair"
-        raise Failure("value", message) from None
+    except UnicodeEncodeError:
+        raise _half_a_pair(value) from None
     _check_size(len(data), value_bytes_max)
     if len(data) <= inline_bytes_max:
         place = frames.json_text(text)
@@ -71,6 +75,13 @@ def _document(value, folder, inline_bytes_max, value_bytes_max):
         place = frames.json_file(JSON_NAME)
     length = len(value) if isinstance(value, (str, list, dict)) else None
     return frames.output(_KINDS[type(value)], length, place)
+
+
+def _half_a_pair(value):
+    place, text = place_of_half_a_pair(value)
+    message = f"the returned value cannot be stored: {place} is text with half of a surrogate pair, {texts.excerpt(text)}"
+    advice = """replace what no text can hold: text.encode("utf-8", "replace").decode("utf-8")"""
+    return Failure("value", f"{message}; {advice}")
 
 
 def _check_size(size_bytes, bytes_max):

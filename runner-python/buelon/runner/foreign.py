@@ -5,7 +5,7 @@ None of these is imported here: a value can only be of a module that the step ha
 
 import sys
 
-from . import columns, failures
+from . import columns, failures, texts
 
 _BATCH_ROWS_MAX = 16_384
 _BATCH_BYTES_MAX = 1 << 20
@@ -155,7 +155,7 @@ def _of_pandas(frame):
 def _check_names(frame):
     names = set()
     for name in map(str, frame.columns):
-        if not columns.is_text(name):
+        if not texts.is_text(name):
             told = f"the name {name!r} of a column holds half of a surrogate pair"
             raise failures.Failure("value", f"the returned value cannot be stored: {told}")
         if name in names:

@@ -10,7 +10,7 @@ import sys
 from itertools import chain
 from operator import itemgetter
 
-from . import by_rows, failures, in_pandas, unsigned
+from . import by_rows, failures, in_pandas, texts, unsigned
 
 _EXACT_TIMES = frozenset(("Timestamp", "Timedelta"))
 _NOTHING = frozenset(("NoneType", "NAType", "NaTType"))
@@ -86,9 +86,8 @@ def _converted(pyarrow, frame):
 def _half_a_pair(pyarrow, frame, error):
     """The failure for a text that no UTF-8 holds. pyarrow does not say in which column it is."""
     name = next((name for place, name in enumerate(frame.columns) if _is_no_text(pyarrow, frame.iloc[:, place])), None)
-    excerpt = error.object[max(0, error.start - 20) : error.start + 1]
     where = "" if name is None else f" in the column `{name}`"
-    message = f"the text {excerpt!r}{where} holds half of a surrogate pair"
+    message = f"the text {texts.excerpt(error.object)}{where} holds half of a surrogate pair"
     return failures.Failure("value", f"the returned value cannot be stored: {message}")
 
 

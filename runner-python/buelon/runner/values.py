@@ -8,6 +8,7 @@ import sys
 
 from . import foreign
 from .failures import Failure, type_of
+from .texts import is_text
 
 DEPTH_MAX = 100
 """Deepest nesting of lists and dicts: other readers of JSON have a limit not far above."""
@@ -16,9 +17,33 @@ _INFINITY = float("inf")
 _TEXT_FORMS = (("datetime", ("date", "time")), ("uuid", ("UUID",)), ("decimal", ("Decimal",)))
 
 
-def plain(value):
-    """The value as plain data. The same object where it is plain already; never changes what the step holds."""
-    return value if _is_plain(value, DEPTH_MAX) else _converted(value, [])
+def plain(value, lost=None):
+    """The value as plain data. The same object where it is plain already; never changes what the step holds.
+
+    Places of NaN and infinities, which become None, are added to the list ``lost``.
+    """
+    return value if _is_plain(value, DEPTH_MAX) else _converted(value, [], [] if lost is None else lost)
+
+
+def place_of_half_a_pair(value):
+    """Where plain data has a text with half of a surrogate pair, and that text; None where it has none."""
+    return _half_a_pair(value, [])
+
+
+def _half_a_pair(value, path):
+    if isinstance(value, str):
+        return None if is_text(value) else (_place(path), value)
+    items = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    path.append([value, None])
+    for place, item in items:
+        if isinstance(place, str) and not is_text(place):
+            return f"a key of {_place(path[:-1])}", place
+        path[-1][1] = place
+        found = _half_a_pair(item, path)
+        if found:
+            return found
+    path.pop()
+    return None
 
 
 def _is_plain(value, depth):
@@ -36,20 +61,22 @@ def _is_plain(value, depth):
     return False
 
 
-def _converted(value, path):
+def _converted(value, path, lost):
     """``path`` holds the containers and places on the way here."""
     if isinstance(value, (list, tuple)):
         _go_in(value, path)
-        return _through(value, path, lambda: [_item(item, path, place) for place, item in enumerate(value)])
+        return _through(value, path, lambda: [_item(item, path, place, lost) for place, item in enumerate(value)])
     if isinstance(value, dict):
         _go_in(value, path)
-        return _through(value, path, lambda: {_key(key, path): _item(item, path, key) for key, item in value.items()})
+        return _through(value, path, lambda: {_key(key, path): _item(item, path, key, lost) for key, item in value.items()})
+    if isinstance(value, float) and not -_INFINITY < value < _INFINITY:
+        lost.append(_place(path))
     return scalar(value, lambda: _place(path))
 
 
-def _item(item, path, place):
+def _item(item, path, place, lost):
     path[-1][1] = place
-    return _converted(item, path)
+    return _converted(item, path, lost)
 
 
 def _go_in(value, path):

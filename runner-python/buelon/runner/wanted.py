@@ -94,7 +94,7 @@ def of_value(form, value, parameter):
     for name, values in columns.items():
         unheld = _unheld(values)
         if unheld:
-            _refuse(form, parameter, f"the column `{name}` has {unheld}")
+            _refuse_column(form, parameter, name, f"has {unheld}")
     try:
         frame = module.DataFrame(value, infer_schema_length=None)
     except (TypeError, ValueError, OverflowError, module.exceptions.PolarsError) as error:
@@ -137,11 +137,15 @@ def _pyarrow_array(pyarrow, name, values, parameter):
             return array
         unheld = _unheld(values)
         what = f"has {unheld}" if unheld else f"cannot be made one of a table: {error}"
-        _refuse("pyarrow", parameter, f"the column `{name}` {what}")
+        _refuse_column("pyarrow", parameter, name, what)
 
 
-def _refuse(form, parameter, what):
-    advice = "return a list of dicts, or a table, from the step before"
+def _refuse_column(form, parameter, name, what):
+    advice = "make its values of one kind in the step before, such as text, or take the list as it is, without the annotation"
+    _refuse(form, parameter, f"the column `{name}` {what}", advice)
+
+
+def _refuse(form, parameter, what, advice="return a list of dicts, or a table, from the step before"):
     raise Failure("input", f"the parameter `{parameter}` asks for a {_WORDS[form]}, but {what}; {advice}")
 
 

@@ -89,9 +89,39 @@ def test_a_value_nested_too_deep_is_an_error():
         plain(value)
 
 
-def test_half_a_surrogate_pair_is_an_error(tmp_path):
-    with pytest.raises(Failure, match="surrogate"):
-        through({"name": "x\ud800"}, tmp_path)
+@pytest.mark.parametrize(
+    "value, place",
+    [
+        ("x\ud800", "it"),
+        ({"name": "x\ud800"}, "name"),
+        ({"a b": [{"c": None}, {"d": "x\ud800y"}]}, "['a b'][1].d"),
+        ([1, {"k": {"x\ud800": 1}}], "a key of [1].k"),
+        ({"x\ud800": 1}, "a key of it"),
+    ],
+    ids=["text", "dict", "nested", "key", "key of all"],
+)
+def test_half_a_surrogate_pair_is_an_error_with_its_place(value, place, tmp_path):
+    with pytest.raises(Failure) as raised:
+        through(value, tmp_path)
+    told = f"the returned value cannot be stored: {place} is text with half of a surrogate pair, 'x\\ud800'; replace what no text can hold"
+    assert raised.value.message.startswith(told)
+
+
+def test_numbers_that_become_null_are_told(tmp_path, capsys):
+    def told(value):
+        through(value, tmp_path)
+        return capsys.readouterr().err
+
+    assert told(math.nan) == "NaN and infinities become null in the returned value: it\n"
+    assert told([{"a": {"b": (1, math.inf)}}, -math.inf]) == "NaN and infinities become null in the returned value: [0].a.b[1], and 1 more\n"
+    table = [{"x": 0.5, "y": None if i < 20_000 else 1.5, "z": i} for i in range(40_000)]
+    assert told(table) == told(table[:64]) == ""
+    table[30_000]["y"], table[31_000]["y"] = math.nan, math.inf
+    assert told(table) == "NaN and infinities become null in the column `y`\n"
+    table[30_000]["x"] = math.nan
+    assert told(table) == "NaN and infinities become null in the columns `x` and `y`\n"
+    table[39_000]["z"] = "no table"
+    assert told(table) == "NaN and infinities become null in the returned value: [30000].x, and 2 more\n"
 
 
 def test_a_value_over_the_limit_is_an_error(tmp_path):
@@ -160,7 +190,7 @@ def test_a_list_that_is_no_table_in_the_end_is_told_as_any_list(tmp_path):
     with pytest.raises(Failure, match=f"takes {size} bytes, over the limit of 1000"):
         encode.encode(value, str(tmp_path), 100, 1_000)
     value[18_000]["s"] = "half \ud800"
-    with pytest.raises(Failure, match="after '.*half ' holds half of a surrogate pair"):
+    with pytest.raises(Failure, match=r"\[18000\]\.s is text with half of a surrogate pair, 'half .ud800'; replace"):
         through(value, tmp_path)
 
 
@@ -300,7 +330,7 @@ def test_numbers_that_json_does_not_have_are_none_in_a_table(tmp_path):
 def test_half_a_surrogate_pair_in_a_table_is_an_error(tmp_path):
     value = rows(20_000)
     value[17_000]["name"] = "before \ud800"
-    with pytest.raises(Failure, match="after '.*before ' holds half of a surrogate pair"):
+    with pytest.raises(Failure, match=r"\[17000\]\.name is text with half of a surrogate pair, 'before .ud800'; replace"):
         through(value, tmp_path)
 
 

@@ -190,10 +190,14 @@ def test_a_plain_step_hands_unsigned_numbers_on(tmp_path):
 
 
 def test_records_of_several_kinds_are_refused_by_parameter_and_column():
-    def step(orders: pyarrow.Table): ...
+    def in_pyarrow(orders: pyarrow.Table): ...
 
-    with pytest.raises(Failure, match="the parameter `orders` asks for a pyarrow.Table, but the column `x`"):
-        argument(step, {"json": [{"x": 1}, {"x": "a"}]})
+    def in_polars(orders: polars.DataFrame): ...
+
+    for step, form in ((in_pyarrow, "pyarrow.Table"), (in_polars, "polars.DataFrame")):
+        with pytest.raises(Failure, match=f"the parameter `orders` asks for a {form}, but the column `x`") as raised:
+            argument(step, {"json": [{"x": 1}, {"x": "a"}]})
+        assert "take the list as it is" in str(raised.value) and "return a list" not in str(raised.value)
 
 
 def test_each_argument_is_read_by_its_own_parameter(table):

@@ -54,6 +54,30 @@ async fn a_daemon_of_a_running_attempt_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_becomes_one_program_after_another_is_left_alone() {
+    let fleet = Fleet::start();
+    let (file, release) = (fleet.folder.path().join("pid"), fleet.folder.path().join("release"));
+    let program = fleet.folder.path().join("again.sh");
+    std::fs::write(&program, format!("exec sh '{}'\n", program.display())).unwrap();
+    let code = format!(
+        "import os, subprocess, time\ndef step():\n    subprocess.run(['sh', '-c', 'setsid sh {} >/dev/null 2>&1 & echo $! > {}'])\n    \
+         while not os.path.exists('{}'):\n        time.sleep(0.01)\n    return 1\n",
+        program.display(),
+        file.display(),
+        release.display()
+    );
+    let slow = fleet.add(python(&code));
+    let pid = written(&file).await;
+    for _ in 0..30 {
+        fleet.stored(python("def step():\n    return 1\n")).await;
+        assert!(is_alive(&pid));
+    }
+    std::fs::write(release, "").unwrap();
+    fleet.hub.settlement(slow.job).await;
+    assert!(!is_alive(&pid));
+}
+
+#[tokio::test]
 async fn a_timeout_ends_the_whole_group_also_where_it_ignores_the_polite_signal() {
     let fleet = Fleet::start();
     let file = fleet.folder.path().join("pid");

@@ -80,6 +80,11 @@ async fn every_way_a_process_can_end_has_a_name() {
     let error = fleet.error(python("import sys\ndef step():\n    sys.exit(3)\n")).await;
     assert_eq!(error.kind, ErrorKind::Exit);
     assert_eq!(error.message, "step `work` (j1, attempt 1) ended with exit code 3 before it returned");
+    // As the library below numpy does where it has no memory.
+    let gives_up = "import os\ndef step():\n    os.write(2, b'OpenBLAS error: Memory allocation still failed after 10 retries')\n    os._exit(1)\n";
+    let error = fleet.error(python(gives_up)).await;
+    assert_eq!(error.kind, ErrorKind::Memory);
+    assert!(error.message.contains("gave up for lack of memory, as its log says; `!memory` sets"), "{error:?}");
     let error = fleet.error(python("import os\ndef step():\n    os.kill(os.getpid(), 9)\n")).await;
     assert_eq!(error.kind, ErrorKind::Signal);
     assert!(error.message.ends_with("was ended by signal 9 (SIGKILL)"), "{error:?}");

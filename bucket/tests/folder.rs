@@ -1,0 +1,99 @@
+//! A bucket in a folder, and the folder that is away for a while, as a share is that is not mounted.
+
+use std::fs;
+use std::path::Path;
+
+use bue_bucket::{Bucket, BucketError, BucketUrl};
+use bytes::Bytes;
+use tempfile::TempDir;
+
+const BYTES_MAX: u64 = 1 << 30;
+/// More than goes in one piece.
+const LARGE_BYTES: usize = 20 << 20;
+
+fn open(folder: &Path) -> Bucket {
+    Bucket::open(&BucketUrl::Folder(folder.to_owned()), None).unwrap()
+}
+
+fn file_of(scratch: &TempDir, bytes: usize) -> fs::File {
+    let path = scratch.path().join("file");
+    fs::write(&path, vec![b'x'; bytes]).unwrap();
+    fs::File::open(path).unwrap()
+}
+
+/// What comes of everything that can be asked of a bucket.
+async fn ask_all(bucket: &Bucket, scratch: &TempDir) -> Vec<Result<(), BucketError>> {
+    let content = || Bytes::from_static(b"content");
+    let stored = bue_bucket::Stored { bytes: 7, sha256: protocol::Digest::of(b"content") };
+    vec![
+        bucket.check().await,
+        bucket.put("runs/new", content()).await.map(|_| ()),
+        bucket.create("runs/created", content()).await.map(|_| ()),
+        bucket.put_file("runs/file", file_of(scratch, 9), BYTES_MAX).await.map(|_| ()),
+        bucket.put_file("runs/large", file_of(scratch, LARGE_BYTES), BYTES_MAX).await.map(|_| ()),
+        bucket.get("runs/old", BYTES_MAX).await.map(|_| ()),
+        bucket.get_range("runs/old", 0..7, stored.sha256).await.map(|_| ()),
+        bucket.get_to_file("runs/old", &scratch.path().join("target"), stored).await,
+        bucket.list("runs").await.map(|_| ()),
+        bucket.delete("runs/created").await,
+        bucket.delete_prefix("runs/none").await.map(|_| ()),
+    ]
+}
+
+fn expect_away(outcomes: Vec<Result<(), BucketError>>, words: &str) {
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        let error = outcome.expect_err(&format!("request {number}"));
+        assert!(error.is_transient() && error.to_string().contains(words), "request {number}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_the_folder_is_away() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (place, away) = (scratch.path().join("share/bucket"), scratch.path().join("away"));
+    let bucket = open(&place);
+    bucket.put("runs/old", Bytes::from_static(b"content")).await.unwrap();
+    fs::rename(&place, &away).unwrap();
+    expect_away(ask_all(&bucket, &scratch).await, "lacks the file .bue-bucket");
+    assert!(!place.exists(), "who waits for a folder makes none in its place");
+    // The empty place of a share.
+    fs::create_dir(&place).unwrap();
+    expect_away(ask_all(&bucket, &scratch).await, "not mounted");
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+    fs::remove_dir(&place).unwrap();
+    fs::rename(&away, &place).unwrap();
+    for outcome in ask_all(&bucket, &scratch).await {
+        outcome.unwrap();
+    }
+    assert!(matches!(bucket.get("runs/none", BYTES_MAX).await, Err(BucketError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn another_bucket_in_its_place_is_told_from_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (place, away) = (scratch.path().join("bucket"), scratch.path().join("away"));
+    let bucket = open(&place);
+    bucket.put("runs/old", Bytes::from_static(b"content")).await.unwrap();
+    fs::rename(&place, &away).unwrap();
+    let other = open(&place);
+    expect_away(ask_all(&bucket, &scratch).await, "another bucket than before");
+    assert_eq!(other.list("").await.unwrap(), []);
+    // Two that open one folder are in one bucket.
+    let same = open(&place);
+    same.put("k", Bytes::from_static(b"content")).await.unwrap();
+    assert_eq!(other.get("k", BYTES_MAX).await.unwrap(), "content");
+}
+
+#[tokio::test]
+async fn who_only_reads_makes_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (place, copy) = (scratch.path().join("bucket"), scratch.path().join("copy"));
+    open(&place).put("k", Bytes::from_static(b"content")).await.unwrap();
+    fs::create_dir(&copy).unwrap();
+    fs::copy(place.join("k"), copy.join("k")).unwrap();
+    // A copy of the objects alone can be read.
+    let reader = Bucket::open_to_read(&BucketUrl::Folder(copy.clone()), None).unwrap();
+    assert_eq!(reader.get("k", BYTES_MAX).await.unwrap(), "content");
+    expect_away(vec![reader.get("other", BYTES_MAX).await.map(|_| ())], "lacks the file .bue-bucket");
+    assert_eq!(fs::read_dir(&copy).unwrap().count(), 1);
+}

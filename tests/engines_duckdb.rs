@@ -153,7 +153,7 @@ fn an_input_that_is_no_table_of_the_database_is_an_error_that_says_why() {
         ("{'a': 1}", "a table is needed, and a dict came"),
         ("[{'a': 1}, 2]", "[1] is a number"),
         ("[{'a': 1, 'A': 2}]", "only in case; DuckDB cannot tell them apart"),
-        ("[{'a': 2 ** 63}]", "whole number beyond 64 bit"),
+        ("[{'a': 2 ** 63}]", "whole number beyond signed 64 bit"),
     ] {
         let python = format!("def rows():\n    return {returned}\n");
         run(&mut fleet, &python, select).expect(1).says(&["input `orders` cannot be made a table", part]);

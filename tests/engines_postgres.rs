@@ -161,7 +161,7 @@ fn an_input_that_is_no_table_of_the_database_is_an_error_that_says_why() {
         ("[{'a': 1}, 2]", "[1] is a number"),
         ("[{'a': 'x\\x00y'}]", "column `a` holds text with a NUL character, which PostgreSQL does not store, in [0]"),
         ("[{'a' * 64: 1}]", "longer than PostgreSQL's 63 bytes"),
-        ("[{'a': 2 ** 63}]", "whole number beyond 64 bit"),
+        ("[{'a': 2 ** 63}]", "whole number beyond signed 64 bit"),
     ] {
         let python = format!("def rows():\n    return {returned}\n");
         run(&mut fleet, &python, select).expect(1).says(&["input `orders` cannot be made a table", part]);

@@ -82,7 +82,7 @@ fn word(state: JobState) -> &'static str {
 /// Waiting brings nothing back that was removed or spoiled.
 fn lost(job: JobId, error: &ValueError) -> Refusal {
     let message = format!("the value of job {job} is lost: {error}");
-    Refusal::new(ApiErrorKind::Lost, message, Some("`bue reset JOB` has the job make it again"))
+    Refusal::new(ApiErrorKind::Lost, message, Some(&format!("`bue reset {job}` has it made again")))
 }
 
 fn values(queue: &Queue) -> Result<&Values, Refusal> {

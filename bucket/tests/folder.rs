@@ -1,7 +1,7 @@
 //! A bucket in a folder, and the folder that is away for a while, as a share is that is not mounted.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bue_bucket::{Bucket, BucketError, BucketUrl};
 use bytes::Bytes;
@@ -47,13 +47,19 @@ fn expect_away(outcomes: Vec<Result<(), BucketError>>, words: &str) {
     }
 }
 
-#[tokio::test]
-async fn nothing_is_lost_while_the_folder_is_away() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (place, away) = (scratch.path().join("share/bucket"), scratch.path().join("away"));
+/// An open bucket with one object, its place, and where its folder was moved to since.
+async fn moved_away(scratch: &TempDir, name: &str) -> (Bucket, PathBuf, PathBuf) {
+    let (place, away) = (scratch.path().join(name), scratch.path().join("away"));
     let bucket = open(&place);
     bucket.put("runs/old", Bytes::from_static(b"content")).await.unwrap();
     fs::rename(&place, &away).unwrap();
+    (bucket, place, away)
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_the_folder_is_away() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (bucket, place, away) = moved_away(&scratch, "share/bucket").await;
     expect_away(ask_all(&bucket, &scratch).await, "lacks the file .bue-bucket");
     assert!(!place.exists(), "who waits for a folder makes none in its place");
     // The empty place of a share.
@@ -71,10 +77,7 @@ async fn nothing_is_lost_while_the_folder_is_away() {
 #[tokio::test]
 async fn another_bucket_in_its_place_is_told_from_it() {
     let scratch = tempfile::tempdir().unwrap();
-    let (place, away) = (scratch.path().join("bucket"), scratch.path().join("away"));
-    let bucket = open(&place);
-    bucket.put("runs/old", Bytes::from_static(b"content")).await.unwrap();
-    fs::rename(&place, &away).unwrap();
+    let (bucket, place, _) = moved_away(&scratch, "bucket").await;
     let other = open(&place);
     expect_away(ask_all(&bucket, &scratch).await, "another bucket than before");
     assert_eq!(other.list("").await.unwrap(), []);

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use super::etag::{Sum, Summed};
 use super::object::{Attributes, Object, ObjectInfo, write_info};
 use super::places::Place;
-use super::sync::{is_absent, make_folders, sync_folder};
+use super::sync::{Naming, is_absent, make_folders};
 use super::{Folder, FolderError, Upload};
 
 /// How often a folder is made again that was removed, empty, just before an object came into it.
@@ -103,7 +103,7 @@ impl Folder {
         let path = self.object_path(&target.bucket, &target.key)?;
         let (attributes, upload) = (target.attributes.clone(), target.upload.clone());
         let info = ObjectInfo { etag, modified_ms: now_ms(), attributes, upload };
-        let file = draft.seal(&info)?;
+        let file = draft.seal(&info, self.naming)?;
         self.publish_sealed(file, &path, target)?;
         Ok(info)
     }
@@ -112,14 +112,10 @@ impl Folder {
     pub(super) fn publish_sealed(&self, file: NamedTempFile, path: &Path, target: &Target) -> Result<(), FolderError> {
         let guard = self.lock_key(path);
         self.check(path, target)?;
-        place(file, path)?;
+        let file = place(file, path)?;
         drop(guard);
-        let parent = path.parent().unwrap_or(path);
-        match sync_folder(parent) {
-            // It was deleted again, and its folder with it.
-            Err(error) if !is_absent(&error) => Err(FolderError::io(parent, error)),
-            _ => Ok(()),
-        }
+        let synced = self.naming.after(&file, path.parent().unwrap_or(path));
+        synced.map_err(|source| FolderError::io(path, source))
     }
 
     fn check(&self, path: &Path, target: &Target) -> Result<(), FolderError> {
@@ -139,7 +135,7 @@ impl Folder {
 }
 
 /// Renames a file to its place, in a folder that a deletion may be removing at the same time.
-fn place(mut file: NamedTempFile, path: &Path) -> Result<(), FolderError> {
+fn place(mut file: NamedTempFile, path: &Path) -> Result<File, FolderError> {
     let in_place = |source| FolderError::io(path, source);
     let parent = path.parent().unwrap_or(path);
     for tried in 0..FOLDER_TRIES_MAX {
@@ -153,7 +149,7 @@ fn place(mut file: NamedTempFile, path: &Path) -> Result<(), FolderError> {
         }
         match file.persist(path) {
             Err(error) if is_absent(&error.error) => file = error.file,
-            outcome => return outcome.map(|_| ()).map_err(|error| in_place(error.error)),
+            outcome => return outcome.map_err(|error| in_place(error.error)),
         }
     }
     Err(in_place(io::ErrorKind::ResourceBusy.into()))
@@ -219,16 +215,16 @@ impl Draft {
         if self.bytes > self.bytes_max { Err(FolderError::TooLarge { bytes_max: self.bytes_max }) } else { Ok(()) }
     }
 
-    /// Completes the file and syncs it.
-    fn seal(self, info: &ObjectInfo) -> Result<NamedTempFile, FolderError> {
+    /// Completes the file.
+    fn seal(self, info: &ObjectInfo, naming: Naming) -> Result<NamedTempFile, FolderError> {
         match self.content {
-            Content::File(file) => seal(file, info),
+            Content::File(file) => seal(file, info, naming),
             Content::Place(place) => Err(FolderError::io(place.path(), io::ErrorKind::Unsupported.into())),
         }
     }
 
     /// Makes it a part of an upload, at its place or as the file `path`.
-    pub(super) fn become_part(self, info: ObjectInfo, path: &Path) -> Result<(), FolderError> {
+    pub(super) fn become_part(self, info: ObjectInfo, path: &Path, naming: Naming) -> Result<(), FolderError> {
         let in_upload = |error: io::Error| match is_absent(&error) {
             // Completed or aborted meanwhile.
             true => FolderError::NoSuchUpload,
@@ -237,16 +233,16 @@ impl Draft {
         match self.content {
             Content::Place(place) => place.finish(self.bytes, info).map_err(in_upload),
             Content::File(file) => {
-                seal(file, &info)?.persist(path).map_err(|error| in_upload(error.error))?;
-                sync_folder(path.parent().unwrap_or(path)).map_err(in_upload)
+                let file = seal(file, &info, naming)?.persist(path).map_err(|error| in_upload(error.error))?;
+                naming.after(&file, path.parent().unwrap_or(path)).map_err(in_upload)
             }
         }
     }
 }
 
-/// Writes what is known of an object behind its content, and syncs the file.
-pub(super) fn seal(mut file: NamedTempFile, info: &ObjectInfo) -> Result<NamedTempFile, FolderError> {
-    let written = write_info(file.as_file_mut(), info).and_then(|()| file.as_file().sync_all());
+/// Writes what is known of an object behind its content, and makes the file ready for its name.
+pub(super) fn seal(mut file: NamedTempFile, info: &ObjectInfo, naming: Naming) -> Result<NamedTempFile, FolderError> {
+    let written = write_info(file.as_file_mut(), info).and_then(|()| naming.before(file.as_file()));
     written.map_err(|source| FolderError::io(file.path(), source))?;
     Ok(file)
 }

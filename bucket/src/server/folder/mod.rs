@@ -7,8 +7,9 @@
 //! uploads/<id>/               multipart uploads: `upload.json` and the parts, see `places`
 //! ```
 //!
-//! Every object is written as a draft, synced, and renamed to its place, so that a reader, and whoever starts after a
-//! crash, finds either the old object or the new one, whole. All functions block.
+//! Every object is written as a draft and renamed to its place, with the disk told to keep both before anybody is told that it is there
+//! (see `sync`), so that a reader, and whoever starts after a crash, finds either the old object or the new one, whole. All functions
+//! block.
 
 mod draft;
 mod error;
@@ -35,6 +36,7 @@ pub(super) use error::FolderError;
 pub(super) use layout::KeyProblem;
 pub(super) use listing::{ListQuery, Listed, Page, Start};
 pub(super) use object::{Attributes, Object, ObjectInfo};
+use sync::Naming;
 use turns::Turns;
 pub(super) use upload::{PartName, Upload};
 
@@ -45,6 +47,7 @@ const KEY_LOCKS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
+    naming: Naming,
     /// Serialises changes of one key, so that a condition still holds when the change is made.
     key_locks: Vec<Mutex<()>>,
     hasher: RandomState,
@@ -66,6 +69,7 @@ impl Folder {
         })?;
         let folder = Self {
             root: root.to_owned(),
+            naming: Naming::of(root).map_err(in_root)?,
             key_locks: (0..KEY_LOCKS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             turns: Turns::default(),

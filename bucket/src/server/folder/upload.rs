@@ -88,7 +88,7 @@ impl Folder {
     ) -> Result<(), FolderError> {
         let (folder, _) = self.upload(id, name)?;
         let info = ObjectInfo { etag, modified_ms: now_ms(), attributes: Attributes::default(), upload: None };
-        draft.become_part(info, &part_path(&folder, number))
+        draft.become_part(info, &part_path(&folder, number), self.naming)
     }
 
     /// Makes the parts one object, in the order in which they are named. Where that has been done, as when the answer to a request was
@@ -193,7 +193,7 @@ impl Folder {
         let Some(file) = places::take(folder, &infos, &self.drafts()).map_err(in_folder)? else { return Ok(None) };
         let (attributes, upload) = (target.attributes.clone(), target.upload.clone());
         let info = ObjectInfo { etag: etag.to_owned(), modified_ms: now_ms(), attributes, upload };
-        let published = seal(file, &info).and_then(|file| self.publish_sealed(file, &path, target));
+        let published = seal(file, &info, self.naming).and_then(|file| self.publish_sealed(file, &path, target));
         // What stands at its place already is not to be written to again.
         if published.is_err() && matches!(made_of(&path, target.upload.as_deref().unwrap_or_default()), Ok(None)) {
             places::put_back(folder).map_err(in_folder)?;

@@ -11,9 +11,11 @@ use bucket::table::{self, NoNumber, TableError};
 use bucket::value::{Accepted, ValueError, ValueLimits, Values};
 use bucket::{Bucket, BucketError, BucketUrl};
 use protocol::frame::{Code, EndFrame, ErrorFrame, Input, OutputPlace, StartFrame};
+use protocol::value::maker;
 use protocol::{ErrorKind, JobId, Language, PROTOCOL_VERSION, RunId, ValueRef};
 use tempfile::TempDir;
 
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::export::Out;
@@ -56,20 +58,27 @@ impl Desk {
         Ok(Self { folder, values })
     }
 
-    /// Fetches a value; `number` tells it from the others of this desk.
-    pub async fn fetch(&self, value: &ValueRef, number: usize, accepted: Accepted) -> Result<Input> {
+    /// Fetches a value that the hub knows; `number` tells it from the others of this desk.
+    pub async fn fetch(&self, client: &Client, value: &ValueRef, number: usize, accepted: Accepted) -> Result<Input> {
         let fetched = self.values.materialize(value, self.folder.path(), number, accepted).await;
-        fetched.map_err(|error| match error {
-            ValueError::Bucket(error) if error.is_misconfigured() => explain(error),
-            ValueError::Bucket(BucketError::NotFound { .. } | BucketError::Corrupt { .. }) => {
-                Error::new(Kind::Failed, format_args!("cannot fetch the value: {error}")).hint(
-                    "`bue reset JOB` has the job that made it make it again; values are read from the bucket itself: -k, or \
-                     BUE_BUCKET, names it",
-                )
+        let error = match fetched {
+            Ok(input) => return Ok(input),
+            Err(ValueError::Bucket(error)) if error.is_misconfigured() => return Err(explain(error)),
+            Err(error) => error,
+        };
+        let is_absent = matches!(error, ValueError::Bucket(BucketError::NotFound { .. }));
+        let elsewhere = "values are read from the bucket itself: -k, or BUE_BUCKET, names it";
+        let (kind, hint) = match lost(&error) {
+            // The hub has another bucket.
+            Some(job) if is_absent && client.head(job, 1).await.is_ok() => {
+                let message =
+                    format!("the value is not in {}, but where the hub finds it", self.values.bucket().place());
+                return Err(Error::new(Kind::Usage, message).hint(elsewhere));
             }
-            error => Error::new(Kind::Unreachable, format_args!("cannot fetch the value: {error}"))
-                .hint("values are read from the bucket itself: -k, or BUE_BUCKET, names it"),
-        })
+            Some(job) => (Kind::Failed, format!("`bue reset {job}` has it made again")),
+            None => (Kind::Unreachable, elsewhere.to_owned()),
+        };
+        Err(Error::new(kind, format_args!("cannot fetch the value: {error}")).hint(hint))
     }
 
     /// A value that was fetched as a file with an Arrow stream.
@@ -166,6 +175,14 @@ impl Desk {
 fn no_folder(folder: &Path) -> Error {
     Error::new(Kind::Unreachable, format_args!("the bucket's folder {} does not exist", folder.display()))
         .hint("-k, or BUE_BUCKET, names the folder that hub and workers use")
+}
+
+/// The job of which the value is lost, or damaged.
+fn lost(error: &ValueError) -> Option<JobId> {
+    match error {
+        ValueError::Bucket(BucketError::NotFound { key } | BucketError::Corrupt { key, .. }) => maker(key),
+        _ => None,
+    }
 }
 
 /// What an error of a query means for who asked: the place in the query is shown below the message.

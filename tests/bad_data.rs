@@ -266,3 +266,70 @@ fn sql_steps_for_which_a_workers_disk_has_no_room_are_handed_back_until_it_has()
     let pipes = "p = | sqlite3\nq = | duckdb\np()\nq()\n";
     are_handed_back_until_there_is_room(2, &format!("{}{}{pipes}", step("sqlite3", sql), step("duckdb", duckdb)));
 }
+
+#[test]
+fn what_workers_wait_for_is_told_and_other_jobs_go_on() {
+    let mut fleet = Fleet::empty();
+    let (values, away) = (fleet.path().join("values"), fleet.path().join("away"));
+    let url = format!("file://{}", values.display());
+    fleet = fleet.with("BUE_BUCKET", &url);
+    fleet.start_hub();
+    let mut worker = fleet.spawn(&["worker"]);
+    worker.wait_for("takes jobs from");
+    fs::rename(&values, &away).unwrap();
+    fleet.write("s/large.bue", "a:\n    python\n    a\n    `def a(): return ['x' * 100_000]`\np = | a\nv = p()\n");
+    fleet.write("s/small.bue", "a:\n    python\n    a\n    `def a(): return 7`\np = | a\nv = p()\n");
+    let upload = fleet.spawn(&["upload", "s/large.bue", "--wait"]);
+    let run = run_of(&upload);
+    let words = ["waits for what it needs", &url, "lacks the file .bue-bucket"];
+    let is_told = |ended: Ended| words.iter().all(|word| ended.stdout.contains(word)).then_some(());
+    eventually("a word of the bucket in the run", || is_told(fleet.bue(&["explain", &run]).expect(0)));
+    let job = jobs(&mut fleet, &run)[0]["id"].as_str().unwrap().to_owned();
+    is_told(fleet.bue(&["explain", &job]).expect(0)).expect("a word of the bucket in the job");
+    let status = fleet.bue(&["status"]).expect(0).stdout;
+    assert!(status.contains(&format!("waits: the bucket {url}")), "{status}");
+    let small = fleet.bue(&["upload", "s/small.bue", "--wait"]).expect(0).stdout;
+    assert!(small.contains("7"), "{small}");
+    let log = worker.stderr();
+    assert!(log.contains(&url) && !log.contains("is back"), "a value that needs no bucket says nothing of it: {log}");
+    fs::rename(&away, &values).unwrap();
+    upload.end().expect(0);
+    worker.wait_for("the bucket is back after");
+    eventually("no word of it any more", || {
+        let status = fleet.bue(&["status"]).expect(0).stdout;
+        (!status.contains("waits:")).then_some(())
+    });
+}
+
+#[test]
+fn a_lost_value_hides_no_other_and_one_that_is_elsewhere_is_not_called_lost() {
+    let mut fleet = Fleet::empty();
+    let values = fleet.path().join("values");
+    let url = format!("file://{}", values.display());
+    fleet = fleet.with("BUE_BUCKET", &url).start(1);
+    fleet.write(
+        "s/x.bue",
+        "large:\n    python\n    a\n    `def a(): return [{'n': n} for n in range(50_000)]`\n\
+         small:\n    python\n    a\n    `def a(): return 'here'`\np = | large\nq = | small\nv = p()\nw = q()\n",
+    );
+    let ended = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0);
+    let run = ended.stderr.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let folder = fleet.path().join("other");
+    let other = format!("file://{}", folder.display());
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(".bue-bucket"), "another").unwrap();
+    let query = ["query", &run, "SELECT count(*) AS rows FROM large"];
+    assert!(fleet.bue(&query).expect(0).stdout.contains("50000"));
+    let elsewhere = fleet.bue(&[&query[..], &["-k", &other]].concat()).expect(2);
+    elsewhere.says(&[&format!("is not in {other}, but where the hub finds it"), "-k, or BUE_BUCKET"]);
+    let large = jobs(&mut fleet, &run)[0]["id"].as_str().unwrap().to_owned();
+    files(&values.join("runs")).iter().for_each(|object| fs::remove_file(object).unwrap());
+    let way = format!("`bue reset {large}`");
+    let ended = fleet.bue(&["results", &run]).expect(1).says(&["1 value is lost", &way]);
+    assert!(ended.stdout.contains("lost") && ended.stdout.contains("here"), "{}", ended.stdout);
+    let ended = fleet.bue(&["results", &run, "--json"]).expect(1).says(&["1 value is lost", &way]);
+    let document: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert!(document["results"][0]["value_error"].to_string().contains("is lost"), "{document}");
+    assert_eq!(document["results"][1]["value"], "here");
+    fleet.bue(&query).expect(1).says(&[&way]);
+}

@@ -52,7 +52,10 @@ async fn report(name: &str, bucket: &Bucket, folder: &Path, loopback: f64) {
         bucket.get_verified(&key, stored).await.expect("a get");
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    println!("| disk, a file of 1 KB synced, renamed, its folder synced, before each put | p50 {:.2} ms |", median(&mut bare));
+    println!(
+        "| disk, a file of 1 KB synced, renamed, its folder synced, before each put | p50 {:.2} ms |",
+        median(&mut bare)
+    );
     let p50 = median(&mut times);
     println!("| {name}: put and get of 1 KB | p50 {p50:.2} ms, p95 {:.2} ms |", times[times.len() * 95 / 100]);
     let source = folder.join("large");

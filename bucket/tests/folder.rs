@@ -1,9 +1,10 @@
 //! A bucket in a folder, and the folder that is away for a while, as a share is that is not mounted.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use bue_bucket::{Bucket, BucketError, BucketUrl};
+use bue_bucket::{Bucket, BucketError, BucketUrl, Credentials};
 use bytes::Bytes;
 use tempfile::TempDir;
 
@@ -72,6 +73,39 @@ async fn nothing_is_lost_while_the_folder_is_away() {
         outcome.unwrap();
     }
     assert!(matches!(bucket.get("runs/none", BYTES_MAX).await, Err(BucketError::NotFound { .. })));
+}
+
+#[test]
+fn a_folder_that_this_user_may_not_write_to_is_refused_at_the_first_look() {
+    let scratch = tempfile::tempdir().unwrap();
+    let place = scratch.path().join("bucket");
+    let others = place.join("runs");
+    drop(open(&place));
+    fs::create_dir(&others).unwrap();
+    let access = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    access(scratch.path(), 0o755);
+    // What is asked by a thread that is nobody, whoever runs the tests.
+    let check = |open: fn(&BucketUrl, Option<&Credentials>) -> Result<Bucket, BucketError>| {
+        let url = BucketUrl::Folder(place.clone());
+        let nobody = std::thread::spawn(move || {
+            nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { open(&url, None)?.check().await })
+        });
+        nobody.join().unwrap()
+    };
+    access(&place, 0o777);
+    access(&others, 0o777);
+    check(Bucket::open).unwrap();
+    for (closed, mode) in [(&others, 0o555), (&place, 0o555)] {
+        access(closed, mode);
+        let error = check(Bucket::open).unwrap_err();
+        let words = format!("nothing can be written in {}: Permission denied", closed.display());
+        assert!(error.is_misconfigured() && error.to_string().contains(&words), "{error}");
+        check(Bucket::open_to_read).unwrap();
+        access(closed, 0o777);
+    }
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 2, "nothing is left of the look");
 }
 
 #[tokio::test]

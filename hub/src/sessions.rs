@@ -2,7 +2,7 @@
 //!
 //! After a restart the hub knows the sessions that hold leases from the store and gives each the full time to be heard again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -206,6 +206,21 @@ impl Sessions {
         }
         (workers > 0).then_some(workers)
     }
+
+    /// What those of the workers that `concerns` holds for wait for, and how many wait for each; what most wait for comes first.
+    #[must_use]
+    pub fn troubles(&self, concerns: impl Fn(SessionId, &WorkerInfo) -> bool) -> Vec<(String, u64)> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for (session, Heard { info, .. }) in heard.iter() {
+            if !info.trouble.is_empty() && concerns(*session, info) {
+                *counts.entry(&info.trouble).or_default() += 1;
+            }
+        }
+        let mut troubles: Vec<_> = counts.into_iter().map(|(trouble, count)| (trouble.to_owned(), count)).collect();
+        troubles.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        troubles
+    }
 }
 
 fn can_run(worker: &WorkerInfo, scope: &str, language: Language) -> bool {
@@ -233,6 +248,19 @@ mod tests {
         sessions.hear_of(postgres::Heard { session, silence, info: WorkerInfo::default() }, later);
         assert!(sessions.take_silent(Duration::from_secs(10), later).is_empty());
         assert!(sessions.news(later).is_empty(), "what another hub told is no news of this one");
+    }
+
+    #[test]
+    fn what_most_workers_wait_for_comes_first() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let troubles = ["no bucket", "", "no memory", "no bucket"];
+        for (number, trouble) in (1..).zip(troubles) {
+            let info = WorkerInfo { trouble: trouble.to_owned(), ..WorkerInfo::default() };
+            sessions.hear(SessionId([number; 8]), info, now);
+        }
+        assert_eq!(sessions.troubles(|_, _| true), [("no bucket".to_owned(), 2), ("no memory".to_owned(), 1)]);
+        assert_eq!(sessions.troubles(|session, _| session == SessionId([3; 8])), [("no memory".to_owned(), 1)]);
+        assert_eq!(sessions.troubles(|session, _| session == SessionId([2; 8])), []);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod rig;
 use std::time::Duration;
 
 use bue_hub::QueueError;
-use protocol::api::{After, Pause, Reason, Settled, WorkerInfo};
+use protocol::api::{After, BeatRequest, HeldLease, Pause, Reason, Settled, WorkerInfo};
 use protocol::{JobAddress, JobId, JobState, Outcome, RunId, RunState};
 use rig::{On, Rig, WORKER, error, script, success, texts};
 
@@ -250,6 +250,37 @@ async fn a_job_whose_workers_are_full_says_so(on: On) {
     assert!(!reasons.iter().any(|reason| matches!(reason, Reason::WorkersFull { .. })), "{reasons:?}");
 }
 
+async fn a_job_whose_worker_lacks_what_it_needs_says_so(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let lease = rig.next_of("a").await;
+    let hear = async |trouble: &str| {
+        let info = WorkerInfo {
+            pid: 1,
+            slots: 4,
+            free: 3,
+            scopes: vec!["default".to_owned()],
+            trouble: trouble.to_owned(),
+            ..WorkerInfo::default()
+        };
+        let held = vec![HeldLease { job: lease.job, token: lease.token, idle: true }];
+        rig.queue.beat(BeatRequest { session: WORKER, held, info }).await.unwrap();
+        let of_job = rig.queue.explain(lease.job).await.unwrap().reasons;
+        let of_run = rig.queue.explain_run(run.clone()).await.unwrap().open.remove(0).reasons;
+        (of_job, of_run)
+    };
+    let expected = vec![Reason::WorkersWait { workers: 1, trouble: "the bucket is away".to_owned() }];
+    assert_eq!(hear("the bucket is away").await, (expected.clone(), expected.clone()));
+    assert_eq!(hear("").await, (Vec::new(), Vec::new()));
+    hear("the bucket is away").await;
+    let release = Outcome::Release { reason: "away".to_owned(), delay_ms: 60_000 };
+    rig.settle(&lease, release).await;
+    let reasons = rig.queue.explain(lease.job).await.unwrap().reasons;
+    assert!(reasons.contains(&expected[0]), "{reasons:?}");
+    let reasons = rig.queue.explain_run(run).await.unwrap().open.remove(0).reasons;
+    assert!(reasons.contains(&expected[0]), "{reasons:?}");
+}
+
 /// What is open of a run, as `(state, jobs, name of the example)`.
 async fn open_jobs(rig: &Rig, run: &RunId) -> Vec<(JobState, u64, String)> {
     let open = rig.queue.explain_run(run.clone()).await.unwrap().open;
@@ -410,6 +441,7 @@ on_both_stores! {
     a_job_that_does_not_run_can_be_explained,
     what_a_job_waits_for_is_told_by_its_last_attempt,
     a_job_whose_workers_are_full_says_so,
+    a_job_whose_worker_lacks_what_it_needs_says_so,
     a_run_that_does_not_get_on_is_explained,
     passes_that_nobody_has_reached_are_told_by_their_loop,
     a_job_is_found_by_its_name_with_its_run,

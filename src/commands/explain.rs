@@ -113,6 +113,12 @@ pub fn sentence(reason: &Reason) -> String {
         Reason::WorkersFull { workers } => {
             format!("none of the workers that could run it ({workers}) has a free slot: it runs when one has")
         }
+        Reason::WorkersWait { workers, trouble } => {
+            format!(
+                "{}: {trouble}",
+                plural(*workers, "worker waits for what it needs", "workers wait for what they need")
+            )
+        }
         Reason::Until { from_ms, after } => {
             let pause = span(until(*from_ms).unwrap_or(Duration::ZERO));
             let why = match after {

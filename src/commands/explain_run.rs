@@ -80,7 +80,9 @@ fn reason(reason: &Reason) -> String {
             };
             format!("{why}, the next one runs again in {pause}")
         }
-        Reason::Parents(_) | Reason::Paused(_) | Reason::Behind { .. } => explain::sentence(reason),
+        Reason::Parents(_) | Reason::Paused(_) | Reason::Behind { .. } | Reason::WorkersWait { .. } => {
+            explain::sentence(reason)
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub fn run(context: &Context, arguments: &QueryArguments) -> Result {
         Err(nothing) => return Err(syntax_error(context, arguments).unwrap_or(nothing)),
     };
     let desk = Desk::open(context, arguments.bucket.as_deref())?;
-    let values = block_on(fetch(&desk, found.values))?;
+    let values = block_on(fetch(&client, &desk, found.values))?;
     let answer = desk.query(context, &arguments.sql, values, None);
     let answer = match answer {
         Err(error) if is_of_missing_table(&error) => {
@@ -192,10 +192,10 @@ fn nothing(
     Error::usage(message).hint(hint)
 }
 
-async fn fetch(desk: &Desk, values: Vec<(String, ValueRef)>) -> Result<Vec<Named>> {
+async fn fetch(client: &Client, desk: &Desk, values: Vec<(String, ValueRef)>) -> Result<Vec<Named>> {
     let mut tables = Vec::with_capacity(values.len());
     for (number, (name, value)) in values.into_iter().enumerate() {
-        tables.push(Named { name, content: desk.fetch(&value, number, Accepted::Compressed).await? });
+        tables.push(Named { name, content: desk.fetch(client, &value, number, Accepted::Compressed).await? });
     }
     Ok(tables)
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::cli::ResultsArguments;
 use crate::client::Client;
 use crate::context::{Context, block_on};
-use crate::error::{Error, Result};
-use crate::output;
+use crate::error::{Error, Kind, Result};
+use crate::output::{self, plural};
 use crate::show::json::CallResult;
 use crate::show::results;
 
@@ -26,15 +26,25 @@ pub fn run(context: &Context, arguments: &ResultsArguments) -> Result {
 
 async fn show(client: &Client, arguments: &ResultsArguments) -> Result {
     let answer = all(client, &arguments.run).await?;
-    if arguments.json {
+    let lost = if arguments.json {
         let document = Document { results: CallResult::all(client, &arguments.run, &answer).await? };
         output::print(&serde_json::to_string(&document).map_err(Error::internal)?)?;
+        document.results.iter().filter_map(CallResult::lost).collect()
     } else if answer.results.is_empty() {
         output::note(&format!("run {} has no results so far", arguments.run));
+        Vec::new()
     } else {
-        output::print(&results::drawn_table(client, &answer).await?.to_string())?;
+        let (table, lost) = results::drawn_table(client, &answer).await?;
+        output::print(&table.to_string())?;
+        lost
+    };
+    match lost.first() {
+        None => Ok(()),
+        Some(first) => {
+            Err(Error::new(Kind::Failed, format_args!("{} lost", plural(lost.len() as u64, "value is", "values are")))
+                .hint(format_args!("`bue value {first}` says why, and `bue reset {first}` has it made again")))
+        }
     }
-    Ok(())
 }
 
 /// As many answers as it takes: a hub gives some thousand results at once.

@@ -144,7 +144,9 @@ fn workers_text(workers: &[WorkerView]) -> String {
             ago(Duration::from_millis(worker.silent_ms)),
         ]);
     }
-    table.to_string()
+    let waiting = workers.iter().filter(|worker| !worker.info.trouble.is_empty());
+    let lines = waiting.map(|worker| format!("worker {} waits: {}", worker.session, worker.info.trouble));
+    std::iter::once(table.to_string()).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 fn runs_text(runs: &[RunView], paused: &[Pause]) -> String {

@@ -24,9 +24,9 @@ pub fn run(context: &Context, arguments: &ValueArguments) -> Result {
     let desk = Desk::open(context, arguments.bucket.as_deref())?;
     if value.passes().is_none() {
         let message = format!("the value of job {job} is {}, which has no columns", describe(&value));
-        return Err(Error::usage(message).hint("`bue value JOB` prints it as JSON"));
+        return Err(Error::usage(message).hint(format_args!("`bue value {job}` prints it as JSON")));
     }
-    let content = block_on(desk.fetch(&value, 0, Accepted::Plain))?;
+    let content = block_on(desk.fetch(&client, &value, 0, Accepted::Plain))?;
     let table = Named { name: "value".to_owned(), content };
     write(context, &desk, table, &arguments.export)?;
     output::note(&format!("{} of job {job} written", describe(&value)));

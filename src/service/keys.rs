@@ -126,6 +126,10 @@ pub fn explain(error: BucketError) -> Error {
         BucketError::NoBucket { .. } => Error::new(Kind::Unreachable, error).hint(
             "are port and name right? -k, BUE_BUCKET, or BUCKET_CLIENT_HOST and BUCKET_CLIENT_PORT name the bucket",
         ),
+        BucketError::Refused { ref place, .. } if place.starts_with("file://") => Error::new(Kind::Refused, error).hint(
+            "all who use a folder must be able to write in it, and in what the others make there: docs/operations.md; -k, or BUE_BUCKET, \
+             names another bucket",
+        ),
         refused => Error::new(Kind::Refused, refused).hint(
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
              bucket/credentials of its data folder; -k, or BUE_BUCKET, names another bucket",

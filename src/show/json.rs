@@ -69,9 +69,11 @@ pub struct CallResult {
     /// Of a failed call, what its last job failed with.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<StepError>,
-    /// Why there is no value: it has no form as JSON.
+    /// Why there is no value: it has no form as JSON, or is lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     value_error: Option<String>,
+    #[serde(skip)]
+    is_lost: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -116,9 +118,9 @@ impl CallResult {
         let mut errors = errors_of(runs, run, &answer.results).await?;
         let mut results = Vec::with_capacity(answer.results.len());
         for result in &answer.results {
-            let (value, value_error) = match Self::value(runs, result).await {
+            let (value, wrong) = match Self::value(runs, result).await {
                 Ok(value) => (value, None),
-                Err(error) if error.kind() == Kind::Usage => (None, Some(error.message().to_owned())),
+                Err(error) if matches!(error.kind(), Kind::Usage | Kind::Failed) => (None, Some(error)),
                 Err(error) => return Err(error),
             };
             results.push(Self {
@@ -128,10 +130,16 @@ impl CallResult {
                 status: status(result.state),
                 value,
                 error: errors.remove(&result.job),
-                value_error,
+                is_lost: wrong.as_ref().is_some_and(|wrong| wrong.kind() == Kind::Failed),
+                value_error: wrong.map(|wrong| wrong.message().to_owned()),
             });
         }
         Ok(results)
+    }
+
+    /// The job of which the value is lost, if so.
+    pub fn lost(&self) -> Option<JobId> {
+        self.is_lost.then_some(self.job)
     }
 
     async fn value(runs: &impl Runs, result: &ResultView) -> Result<Option<Box<RawValue>>> {

@@ -2,7 +2,7 @@
 
 use comfy_table::Table;
 use protocol::api::{ResultView, ResultsAnswer, RunView};
-use protocol::{JobState, Place, ValueRef};
+use protocol::{JobId, JobState, Place, ValueRef};
 
 use super::value::{ROWS_MAX, describe, drawn, rows, shortened};
 use crate::error::{Kind, Result};
@@ -20,7 +20,8 @@ pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
     if answer.results.is_empty() {
         return Ok(None);
     }
-    let mut text = drawn_table(runs, &answer).await?.to_string();
+    let (table, _) = drawn_table(runs, &answer).await?;
+    let mut text = table.to_string();
     if answer.truncated {
         let (first, way) = (output::grouped(RESULTS_MAX as u64), runs.way_to_results(&run.id));
         text.push_str(&format!("\n… and more: these are the first {first}; {way}"));
@@ -30,19 +31,27 @@ pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Results as a table, their values shortened.
-pub async fn drawn_table(runs: &impl Runs, answer: &ResultsAnswer) -> Result<Table> {
+/// Results as a table, their values shortened, and the jobs of which the values are lost.
+pub async fn drawn_table(runs: &impl Runs, answer: &ResultsAnswer) -> Result<(Table, Vec<JobId>)> {
+    let mut lost = Vec::new();
     let mut table = drawn(&["pipe", "variable", "job", "state", "value"]);
     for result in &answer.results {
+        let cell = match cell(runs, result).await {
+            Err(error) if error.kind() == Kind::Failed => {
+                lost.push(result.job);
+                "lost".to_owned()
+            }
+            cell => cell?,
+        };
         table.add_row([
             result.pipe.clone(),
             result.variable.clone().unwrap_or_default(),
             result.job.to_string(),
             super::job_word(result.state).to_owned(),
-            cell(runs, result).await?,
+            cell,
         ]);
     }
-    Ok(table)
+    Ok((table, lost))
 }
 
 async fn cell(runs: &impl Runs, result: &ResultView) -> Result<String> {
@@ -71,7 +80,7 @@ async fn last_rows(runs: &impl Runs, results: &[ResultView]) -> Result<Option<St
     };
     let Some(length) = value.passes() else { return Ok(None) };
     let text = match runs.head(result.job, ROWS_MAX as u64).await {
-        Err(error) if error.kind() == Kind::Usage => return Ok(None),
+        Err(error) if matches!(error.kind(), Kind::Usage | Kind::Failed) => return Ok(None),
         text => text?,
     };
     let name = result.variable.as_deref().unwrap_or(&result.pipe);

@@ -137,6 +137,7 @@ impl<H> Shared<H> {
             free: self.free.load(Ordering::Relaxed),
             memory_available_bytes: memory.available,
             memory_bytes: memory.total,
+            trouble: self.bucket_outage.current().unwrap_or_default(),
         }
     }
 }

@@ -11,6 +11,10 @@ const SPELL_MIN: Duration = Duration::from_secs(30);
 const SPELL_MAX: Duration = Duration::from_secs(600);
 /// Lines of one spell: different errors, or one that comes and goes.
 const LINES_MAX: u32 = 3;
+/// How long after its last failure something counts as away: longer than one request is tried, and the pause before the next.
+const RECENT: Duration = Duration::from_secs(60);
+/// Characters of an error that the hub is told.
+const TOLD_CHARACTERS_MAX: usize = 500;
 
 /// Whether something this worker depends on is away, and since when.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(crate) struct Outage {
 #[derive(Debug, Default)]
 struct State {
     since: Option<Instant>,
+    /// The last failure, and when that was.
+    last: Option<(String, Instant)>,
     /// The last error that was said of this outage.
     said: Option<String>,
     rate: Rate,
@@ -47,6 +53,11 @@ impl Outage {
         }
     }
 
+    /// How it fails, if it does.
+    pub(crate) fn current(&self) -> Option<String> {
+        self.state().current(Instant::now())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,6 +66,7 @@ impl Outage {
 impl State {
     fn failed(&mut self, message: String, now: Instant) -> Option<String> {
         self.since.get_or_insert(now);
+        self.last = Some((message.clone(), now));
         let is_news = self.said.as_ref() != Some(&message);
         let unsaid = self.rate.admit(is_news, now)?;
         let line = match (&self.said, unsaid) {
@@ -67,11 +79,18 @@ impl State {
     }
 
     fn worked(&mut self, name: &str, now: Instant) -> Option<String> {
+        self.last = None;
         let since = self.since.take()?;
         // One that was not said is counted in the next line.
         self.said.take()?;
         self.rate.calm();
         Some(format!("{name} is back after {:.1} s", now.saturating_duration_since(since).as_secs_f64()))
+    }
+
+    fn current(&self, now: Instant) -> Option<String> {
+        let (message, at) = self.last.as_ref()?;
+        let is_recent = now.saturating_duration_since(*at) < RECENT;
+        is_recent.then(|| message.chars().take(TOLD_CHARACTERS_MAX).collect())
     }
 }
 
@@ -136,6 +155,20 @@ mod tests {
         assert_eq!(lines, expected);
         assert_eq!(state.worked("the hub", after(start, 100)).unwrap(), "the hub is back after 100.0 s");
         assert_eq!(state.worked("the hub", after(start, 101)), None);
+    }
+
+    #[test]
+    fn what_fails_is_told_until_it_works_or_nobody_has_asked_for_it_for_a_while() {
+        let (mut state, start) = (State::default(), Instant::now());
+        assert_eq!(state.current(start), None);
+        state.failed("no bucket".to_owned(), start);
+        state.failed("x".repeat(TOLD_CHARACTERS_MAX + 1), after(start, 1));
+        assert_eq!(state.current(after(start, 60)).unwrap().len(), TOLD_CHARACTERS_MAX);
+        assert_eq!(state.current(after(start, 61)), None);
+        state.failed("no bucket".to_owned(), after(start, 70));
+        assert_eq!(state.current(after(start, 71)).unwrap(), "no bucket");
+        state.worked("the bucket", after(start, 72));
+        assert_eq!(state.current(after(start, 72)), None);
     }
 
     #[test]

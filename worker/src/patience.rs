@@ -9,6 +9,7 @@ use bucket::value::{Accepted, Copied, Effort, ValueError};
 use bytes::Bytes;
 use protocol::api::{Lease, LogRef};
 use protocol::frame::{Input, Output};
+use protocol::value::{Place, maker};
 use protocol::{Digest, ErrorKind, StepError, ValueRef};
 
 use crate::attempt::{Attempts, End};
@@ -46,7 +47,7 @@ impl<H: Hub> Attempts<H> {
         F: Future<Output = Result<T, FetchError>>,
     {
         let outage = &self.shared.hub_outage;
-        self.insist(outage, end, Persistence::Patience, || async {
+        self.insist((outage, |_| true), end, Persistence::Patience, || async {
             what().await.map_err(|error| match error {
                 FetchError::Hub(hub) if !hub.is_final() => Failure::Passing(hub.to_string()),
                 other => Failure::Final(Trouble::Away(other.to_string())),
@@ -76,7 +77,8 @@ impl<H: Hub> Attempts<H> {
         end: &End,
     ) -> Result<Input, Trouble> {
         let outage = &self.shared.bucket_outage;
-        self.insist(outage, end, Persistence::Patience, || async {
+        // Of a value that is here the bucket was not asked.
+        self.insist((outage, |_| is_in_bucket(value)), end, Persistence::Patience, || async {
             match self.values.materialize(value, folder, number, accepted).await {
                 Err(ValueError::Bucket(error @ BucketError::NotFound { .. })) => Err(self.missing(error).await),
                 input => input.map_err(|error| classify(error, ErrorKind::Input)),
@@ -102,7 +104,7 @@ impl<H: Hub> Attempts<H> {
     ) -> Result<ValueRef, Trouble> {
         let key = key(lease);
         let outage = &self.shared.bucket_outage;
-        self.insist(outage, end, Persistence::Lease, || async {
+        self.insist((outage, is_in_bucket), end, Persistence::Lease, || async {
             let stored = self.values.store_copied(&key, output, folder, copied, effort).await;
             stored.map_err(|error| classify(error, ErrorKind::Value))
         })
@@ -124,7 +126,11 @@ impl<H: Hub> Attempts<H> {
         let bytes = text.len() as u64;
         let put = async {
             let stored = self.values.bucket().put(&key, Bytes::from(text.clone())).await;
-            stored.inspect_err(|error| self.shared.bucket_outage.failed(error)).is_ok()
+            match &stored {
+                Ok(_) => self.shared.bucket_outage.worked(),
+                Err(error) => self.shared.bucket_outage.failed(error),
+            }
+            stored.is_ok()
         };
         let is_stored = match end.revoked.is_cancelled() {
             true => tokio::time::timeout(late_log::BUCKET_PATIENCE, put).await.unwrap_or(false),
@@ -136,9 +142,10 @@ impl<H: Hub> Attempts<H> {
         })
     }
 
+    /// Tries until it works; `asked` says of an answer whether what may be away had a part in it.
     async fn insist<T, F>(
         &self,
-        outage: &Outage,
+        (outage, asked): (&Outage, impl Fn(&T) -> bool),
         end: &End,
         persistence: Persistence,
         what: impl Fn() -> F,
@@ -156,7 +163,9 @@ impl<H: Hub> Attempts<H> {
             };
             let (reason, persistence) = match answer {
                 Ok(value) => {
-                    outage.worked();
+                    if asked(&value) {
+                        outage.worked();
+                    }
                     return Ok(value);
                 }
                 Err(Failure::Final(trouble)) => return Err(trouble),
@@ -173,6 +182,11 @@ impl<H: Hub> Attempts<H> {
             }
         }
     }
+}
+
+/// Whether a value is not in its reference itself.
+fn is_in_bucket(value: &ValueRef) -> bool {
+    !matches!(value.place, Place::Json(_))
 }
 
 /// A bucket that is away, will not let us in or is none is waited for: nothing of that is the job's fault.
@@ -203,9 +217,4 @@ fn lost(error: &ValueError) -> Option<&str> {
 pub(crate) fn key(lease: &Lease) -> String {
     let mark = Digest::of(&lease.token.0).to_string();
     format!("runs/{}/{}/{}-{}", lease.run, lease.job, lease.attempt, &mark[..8])
-}
-
-/// The job whose value has this key.
-fn maker(key: &str) -> Option<&str> {
-    key.strip_prefix("runs/")?.split('/').nth(1)
 }

@@ -18,6 +18,14 @@ const ID_BYTES: usize = 16;
 pub(super) struct Mark {
     path: PathBuf,
     id: Option<String>,
+    access: Access,
+}
+
+/// What a folder was opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
 }
 
 impl Mark {
@@ -25,7 +33,7 @@ impl Mark {
     pub(super) fn make(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
         if let Some(id) = read(&path)? {
-            return Ok(Self { path, id: Some(id) });
+            return Ok(Self { path, id: Some(id), access: Access::Write });
         }
         let mut bytes = [0; ID_BYTES];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -41,14 +49,30 @@ impl Mark {
             Err(error) => return Err(error.error),
         }
         let id = read(&path)?;
-        Ok(Self { path, id })
+        Ok(Self { path, id, access: Access::Write })
     }
 
     /// The mark of this folder for who only reads: nothing is made.
     pub(super) fn of(folder: &Path) -> io::Result<Self> {
         let path = folder.join(NAME);
         let id = read(&path)?;
-        Ok(Self { path, id })
+        Ok(Self { path, id, access: Access::Read })
+    }
+
+    /// Whether objects can be written where this was opened for that: in the folder, and in those within it that others may have made.
+    pub(super) async fn check_access(&self, place: &str) -> Result<(), BucketError> {
+        let Some(folder) = self.path.parent().filter(|_| self.access == Access::Write) else { return Ok(()) };
+        let folder = folder.to_owned();
+        let tried = tokio::task::spawn_blocking(move || try_to_write(&folder)).await;
+        tried.unwrap_or_else(|error| Err((PathBuf::from(place), io::Error::other(error)))).map_err(
+            |(folder, source)| match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => BucketError::Refused {
+                    place: place.to_owned(),
+                    reason: format!("nothing can be written in {}: {source}", folder.display()),
+                },
+                _ => BucketError::io(folder.display(), source),
+            },
+        )
     }
 
     /// Whether the folder of the bucket called `place` still has this mark.
@@ -68,6 +92,22 @@ impl Mark {
         };
         Err(BucketError::Unreachable { place: place.to_owned(), reason })
     }
+}
+
+fn try_to_write(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let mut folders = vec![folder.to_owned()];
+    let within = fs::read_dir(folder).map_err(|error| (folder.to_owned(), error))?;
+    folders.extend(
+        within.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+    );
+    for folder in folders {
+        match tempfile::tempfile_in(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((folder, error)),
+            // One that is gone was empty.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {

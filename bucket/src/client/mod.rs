@@ -107,12 +107,16 @@ impl Bucket {
         &self.shared.place
     }
 
-    /// Whether the bucket is there and lets us in; answers within a few seconds.
+    /// Whether the bucket is there and lets us in; a folder that was opened for writing, also whether that can be done. Answers within
+    /// a few seconds.
     ///
     /// # Errors
     /// [`BucketError::Unreachable`], [`BucketError::Refused`] or [`BucketError::NoBucket`].
     pub async fn check(&self) -> Result<(), BucketError> {
         self.stands().await?;
+        if let Some(mark) = &self.shared.mark {
+            mark.check_access(&self.shared.place).await?;
+        }
         let path = self.path("check")?;
         let asked = match self.shared.probe.head(&path).await {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use protocol::api::{
-    Explanation, JobPage, JobView, Reason, ResultsAnswer, RunExplanation, RunView, ScopeView, StatusAnswer,
+    After, Explanation, JobPage, JobView, Reason, ResultsAnswer, RunExplanation, RunView, ScopeView, StatusAnswer,
+    WorkerInfo,
 };
-use protocol::{JobAddress, JobId, JobState, RunId};
+use protocol::{JobAddress, JobId, JobState, RunId, SessionId};
 
 use super::Queue;
 use crate::error::QueueError;
@@ -16,6 +17,8 @@ use crate::store::Place;
 const WATCH_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest of these pauses: changes come in thousands a second, most of them of other runs.
 const WATCH_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// Things that workers wait for and that are told as reasons.
+const TROUBLES_MAX: usize = 3;
 /// Runs shown in the status.
 const STATUS_RUNS: usize = 20;
 
@@ -101,6 +104,9 @@ impl Queue {
             let place = Place { scope: job.scope.clone(), language: job.language, connection };
             self.add_reason_of_fleet(&place, &mut reasons).await?;
         }
+        if let Some(worker) = job.worker {
+            self.add_troubles(&mut reasons, |session, _| session == worker);
+        }
         Ok(Explanation { job, reasons })
     }
 
@@ -114,8 +120,17 @@ impl Queue {
             if let Some(place) = place {
                 self.add_reason_of_fleet(&place, &mut open.reasons).await?;
             }
+            if open.state == JobState::Leased {
+                self.add_troubles(&mut open.reasons, |_, _| true);
+            }
         }
         Ok(explanation)
+    }
+
+    /// Adds what workers wait for.
+    fn add_troubles(&self, reasons: &mut Vec<Reason>, concerns: impl Fn(SessionId, &WorkerInfo) -> bool) {
+        let troubles = self.shared.sessions.troubles(concerns).into_iter().take(TROUBLES_MAX);
+        reasons.extend(troubles.map(|(trouble, workers)| Reason::WorkersWait { workers, trouble }));
     }
 
     /// Adds what keeps jobs that could run from being given to a worker: that there is none for them weighs most, that all are busy least.
@@ -123,6 +138,9 @@ impl Queue {
         let sessions = &self.shared.sessions;
         let Place { scope, language, connection } = place;
         let waits = reasons.iter().any(|reason| matches!(reason, Reason::Until { .. }));
+        if reasons.iter().any(|reason| matches!(reason, Reason::Until { after: After::Release, .. })) {
+            self.add_troubles(reasons, |_, info| info.scopes.contains(scope));
+        }
         if !sessions.serve(scope) {
             reasons.insert(0, Reason::ScopeNotServed { scope: scope.clone() });
         } else if !sessions.can_run(scope, *language) && !self.keeps(connection.as_deref()).await? {

@@ -75,6 +75,9 @@ pub struct WorkerInfo {
     pub memory_available_bytes: u64,
     /// All its memory, in bytes.
     pub memory_bytes: u64,
+    /// What its attempts wait for, in a sentence: a bucket that is away. Empty: nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trouble: String,
 }
 
 /// What is to be paused or resumed. Jobs that run go on; no new ones are leased.

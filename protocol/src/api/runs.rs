@@ -301,6 +301,13 @@ pub enum Reason {
         /// How many workers that are.
         workers: u64,
     },
+    /// Workers that have it, or could run it, lack what they need.
+    WorkersWait {
+        /// How many workers that are.
+        workers: u64,
+        /// What they wait for, in a sentence.
+        trouble: String,
+    },
     /// It waits for a time.
     Until {
         /// Unix time in milliseconds.

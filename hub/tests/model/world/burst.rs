@@ -15,7 +15,7 @@ const MANY_PASSES: u64 = 100;
 
 /// One request of a burst.
 pub(super) enum Request {
-    Lease(LeaseRequest, Share),
+    Lease(Box<LeaseRequest>, Share),
     Settle(SettleRequest, Vec<Deed>),
 }
 
@@ -31,7 +31,7 @@ impl World {
         for _ in 0..count {
             let request = if self.chance.once_in(2) {
                 let (request, share) = self.lease_request();
-                Request::Lease(request, share)
+                Request::Lease(Box::new(request), share)
             } else {
                 let (request, deeds) = self.settle_request();
                 Request::Settle(request, deeds)
@@ -64,7 +64,7 @@ impl World {
         let answers = self.store().settle(settle.clone(), now_ms).await.unwrap();
         let given = demanded.withdraw().await.transpose().unwrap();
         let may_end_early = self.may_be_barren();
-        let requests = [Request::Settle(settle, deeds), Request::Lease(request, share)];
+        let requests = [Request::Settle(settle, deeds), Request::Lease(Box::new(request), share)];
         let newest = self.learn_all(&requests).await;
         let [Request::Settle(settle, deeds), Request::Lease(request, share)] = &requests else { unreachable!() };
         self.check_settlements(settle, deeds, &answers);
@@ -94,7 +94,7 @@ impl World {
         let (store, now_ms) = (self.store().clone(), self.now_ms);
         let send = async |request: &Request| match request {
             Request::Lease(request, share) => {
-                Answer::Lease(store.lease(request.clone(), *share, now_ms).await.unwrap())
+                Answer::Lease(store.lease(request.as_ref().clone(), *share, now_ms).await.unwrap())
             }
             Request::Settle(request, _) => Answer::Settle(store.settle(request.clone(), now_ms).await.unwrap()),
         };

@@ -233,6 +233,10 @@ fn are_handed_back_until_there_is_room(count: usize, script: &str) {
     fleet.write("s/x.bue", script);
     let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
     eventually("a word of the disk", || worker.stderr().contains("the worker's disk is full").then_some(()));
+    eventually("a word of the disk in the status", || {
+        let status = fleet.bue(&["status"]).expect(0).stdout;
+        (status.contains("waits:") && status.contains("disk is full")).then_some(())
+    });
     let run = run_of(&upload);
     eventually("attempts of all", || {
         jobs(&mut fleet, &run).iter().all(|job| job["attempts"].as_u64().is_some_and(|count| count >= 2)).then_some(())

@@ -106,8 +106,6 @@ pub(crate) struct Attempts<H> {
     pub(crate) interpreters: Arc<Interpreters>,
     pub(crate) shared_interpreters: SharedInterpreters,
     pub(crate) warm_outage: Outage,
-    pub(crate) start_outage: Outage,
-    pub(crate) disk_outage: Outage,
     pub(crate) ahead: Ahead,
 }
 
@@ -147,8 +145,6 @@ impl<H: Hub> Attempts<H> {
             interpreters: Arc::new(Interpreters::new(limits.warm_max, limits.preloads_max)),
             shared_interpreters: SharedInterpreters::new(shared.config.limits.warm_max),
             warm_outage: Outage::new("the warm interpreter"),
-            start_outage: Outage::new("what it takes to start processes"),
-            disk_outage: Outage::new("the worker's data folder"),
             ahead: Ahead::default(),
             scratches,
             enclosure,
@@ -249,7 +245,7 @@ impl<H: Hub> Attempts<H> {
     /// a value. It is ours that says so, no code of a user.
     pub(crate) fn away(&self, step: &Step, error: ErrorFrame) -> Trouble {
         if step.language != Language::Postgres {
-            self.disk_outage.failed(&error.message);
+            self.shared.disk_outage.failed(&error.message);
             self.values.forget_tables();
         }
         Trouble::Away(error.message)
@@ -263,13 +259,13 @@ impl<H: Hub> Attempts<H> {
     /// The trouble of an attempt that could not be started because this machine is short of something: no fault of its step.
     pub(crate) fn shortage(&self, error: &io::Error) -> Trouble {
         let reason = format!("the worker has too little to start a process: {error}");
-        self.start_outage.failed(&reason);
+        self.shared.start_outage.failed(&reason);
         Trouble::Away(reason)
     }
 
     /// The trouble of an attempt that found this machine's disk failing.
     pub(crate) fn disk(&self, error: &io::Error) -> Trouble {
-        self.disk_outage.failed(&format!("the worker's data folder cannot be used: {error}"));
+        self.shared.disk_outage.failed(&format!("the worker's data folder cannot be used: {error}"));
         self.values.forget_tables();
         Trouble::Away(format!("the worker's disk failed: {error}"))
     }

@@ -89,6 +89,8 @@ pub(crate) struct Shared<H> {
     pub(crate) held: Held,
     pub(crate) hub_outage: Outage,
     pub(crate) bucket_outage: Outage,
+    pub(crate) disk_outage: Outage,
+    pub(crate) start_outage: Outage,
     pub(crate) live_logs: Arc<LiveLogs>,
     memory: MemoryWatch,
     /// Ends for lack of memory.
@@ -137,8 +139,13 @@ impl<H> Shared<H> {
             free: self.free.load(Ordering::Relaxed),
             memory_available_bytes: memory.available,
             memory_bytes: memory.total,
-            trouble: self.bucket_outage.current().unwrap_or_default(),
+            trouble: self.trouble().unwrap_or_default(),
         }
+    }
+
+    /// What attempts wait for, or are handed back for.
+    fn trouble(&self) -> Option<String> {
+        [&self.bucket_outage, &self.disk_outage, &self.start_outage].into_iter().find_map(Outage::current)
     }
 }
 
@@ -167,6 +174,8 @@ pub async fn run<H: Hub>(
         held: Held::default(),
         hub_outage: Outage::new("the hub"),
         bucket_outage: Outage::new("the bucket"),
+        disk_outage: Outage::new("the worker's data folder"),
+        start_outage: Outage::new("what it takes to start processes"),
         live_logs: Arc::new(LiveLogs::new(config.limits.live_log_bytes_max)),
         memory: MemoryWatch::new(config.groups.as_deref().map_or(&[], Groups::folders)),
         kills: KillWatch::begin(),

@@ -30,7 +30,7 @@ impl<H: Hub> Attempts<H> {
         if can_serve_again {
             scratch.remember().await.map_err(|error| self.disk(&error))?;
         }
-        self.disk_outage.worked();
+        self.shared.disk_outage.worked();
         Ok(scratch)
     }
 

@@ -34,7 +34,7 @@ impl<H: Hub> Attempts<H> {
             match interpreter.warm.fork(assignment.scratch.number(), place).await {
                 Ok(started) => {
                     self.warm_outage.worked();
-                    self.start_outage.worked();
+                    self.shared.start_outage.worked();
                     return (Ok(started), launch.line());
                 }
                 // A fresh one does the same, and says what is wrong where it cannot.
@@ -43,7 +43,7 @@ impl<H: Hub> Attempts<H> {
         }
         let started = Process::start(launch.command()).await;
         if started.is_ok() {
-            self.start_outage.worked();
+            self.shared.start_outage.worked();
         }
         (started, Vec::new())
     }

@@ -75,7 +75,7 @@ pub struct WorkerInfo {
     pub memory_available_bytes: u64,
     /// All its memory, in bytes.
     pub memory_bytes: u64,
-    /// What its attempts wait for, in a sentence: a bucket that is away. Empty: nothing.
+    /// What its attempts wait for, or are handed back for, in a sentence: a bucket that is away, a disk that is full. Empty: nothing.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub trouble: String,
 }

@@ -11,7 +11,7 @@ use bucket::table::{self, NoNumber, TableError};
 use bucket::value::{Accepted, ValueError, ValueLimits, Values};
 use bucket::{Bucket, BucketError, BucketUrl};
 use protocol::frame::{Code, EndFrame, ErrorFrame, Input, OutputPlace, StartFrame};
-use protocol::value::maker;
+use protocol::value::{Place, maker};
 use protocol::{ErrorKind, JobId, Language, PROTOCOL_VERSION, RunId, ValueRef};
 use tempfile::TempDir;
 
@@ -70,12 +70,15 @@ impl Desk {
         let elsewhere = "values are read from the bucket itself: -k, or BUE_BUCKET, names it";
         let (kind, hint) = match lost(&error) {
             // The hub has another bucket.
-            Some(job) if is_absent && client.head(job, 1).await.is_ok() => {
+            Some((_, job)) if is_absent && client.head(job, 1).await.is_ok() => {
                 let message =
                     format!("the value is not in {}, but where the hub finds it", self.values.bucket().place());
                 return Err(Error::new(Kind::Usage, message).hint(elsewhere));
             }
-            Some(job) => (Kind::Failed, format!("`bue reset {job}` has it made again")),
+            Some((run, _)) if matches!(value.place, Place::Element { .. }) => {
+                (Kind::Failed, format!("a loop's items stay what they were: `bue again {run}` makes a new run"))
+            }
+            Some((_, job)) => (Kind::Failed, format!("`bue reset {job}` has it made again")),
             None => (Kind::Unreachable, elsewhere.to_owned()),
         };
         Err(Error::new(kind, format_args!("cannot fetch the value: {error}")).hint(hint))
@@ -177,8 +180,8 @@ fn no_folder(folder: &Path) -> Error {
         .hint("-k, or BUE_BUCKET, names the folder that hub and workers use")
 }
 
-/// The job of which the value is lost, or damaged.
-fn lost(error: &ValueError) -> Option<JobId> {
+/// The job of which the value is lost, or damaged, and its run.
+fn lost(error: &ValueError) -> Option<(RunId, JobId)> {
     match error {
         ValueError::Bucket(BucketError::NotFound { key } | BucketError::Corrupt { key, .. }) => maker(key),
         _ => None,

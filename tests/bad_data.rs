@@ -138,8 +138,38 @@ fn a_value_that_was_changed_or_removed_is_named_and_made_again_by_a_reset() {
         error.contains(&format!("`bue reset {}`", make.as_str().unwrap())).then_some(())
     });
     fleet.bue(&["value", make.as_str().unwrap()]).expect(1).says(&["is lost", "reset"]);
-    fleet.bue(&["reset", make.as_str().unwrap()]).expect(0);
+    fleet.bue(&["reset", &run]).expect(0).says(&["2 jobs start over"]);
     eventually("the end", || (jobs(&mut fleet, &run)[1]["state"] == "succeeded").then_some(()));
+}
+
+#[test]
+fn an_item_of_a_list_that_is_lost_names_the_only_way_to_have_it_again() {
+    let mut fleet = Fleet::empty();
+    let values = fleet.path().join("values");
+    let url = format!("file://{}", values.display());
+    fleet = fleet.with("BUE_BUCKET", &url);
+    fleet.start_hub();
+    fleet.start_worker(&["-s", "default"]);
+    fleet.write(
+        "s/x.bue",
+        "texts:\n    python\n    a\n    `def a(): return [str(n) * 100_000 for n in range(2)]`\n\
+         length:\n    python\n    !scope later\n    a\n    `def a(text): return len(text)`\n\
+         all = | texts\none = | length\nfor text in all():\n    one(text)\n",
+    );
+    let upload = fleet.spawn(&["upload", "s/x.bue", "--wait"]);
+    let run = run_of(&upload);
+    let objects = eventually("a list", || {
+        let done = jobs(&mut fleet, &run)[0]["state"] == "succeeded";
+        Some(files(&values.join("runs").join(&run))).filter(|files| done && !files.is_empty())
+    });
+    objects.iter().for_each(|object| fs::remove_file(object).unwrap());
+    fleet.start_worker(&["-s", "later"]);
+    let way = format!("`bue again {run}`");
+    upload.end().expect(1).says(&["a loop's items stay what they were", &way]);
+    let status = fleet.bue(&["status", &run, "--all", "--json"]).expect(0).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let item = status["jobs"].as_array().unwrap().iter().find(|job| job["item"] == true).unwrap()["id"].clone();
+    fleet.bue(&["value", item.as_str().unwrap()]).expect(1).says(&["is lost", &way]);
 }
 
 #[test]

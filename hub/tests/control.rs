@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bue_hub::QueueError;
 use protocol::api::{After, BeatRequest, HeldLease, Pause, Reason, Settled, WorkerInfo};
-use protocol::{JobAddress, JobId, JobState, Outcome, RunId, RunState};
+use protocol::{ErrorKind, JobAddress, JobId, JobState, Outcome, RunId, RunState, StepError};
 use rig::{On, Rig, WORKER, error, script, success, texts};
 
 async fn failed_jobs_of_a_run_start_over_with_all_their_retries(on: On) {
@@ -27,6 +27,29 @@ async fn failed_jobs_of_a_run_start_over_with_all_their_retries(on: On) {
     rig.succeed(&rig.next_of("c").await, "3").await;
     assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
     rig.jobs(&run).await;
+}
+
+async fn who_made_what_failed_jobs_lack_starts_over_with_them(on: On) {
+    let rig = Rig::new(on).await;
+    let run = rig.submit(&script(&["a", "b", "c"], "p = a | b | c\nq = | c\np()\nq()\n")).await;
+    let a = rig.next_of("a").await;
+    rig.succeed(&a, "1").await;
+    let lost = StepError { lost: Some(a.job), ..StepError::new(ErrorKind::Input, "its input is lost") };
+    rig.settle(&rig.next_of("b").await, Outcome::Error(lost)).await;
+    rig.settle(&rig.next_of("c").await, error("ValueError: no")).await;
+    assert_eq!(rig.run(&run).await.state, RunState::Failed);
+    assert_eq!(rig.queue.reset_failed(run.clone()).await.unwrap().jobs, 4, "a, b, the c after them, and the other one");
+    rig.succeed(&rig.next_of("a").await, "2").await;
+    let b = rig.next_of("b").await;
+    assert_eq!(texts(&b), ["2"]);
+    // It has started over already.
+    let lost = StepError { lost: Some(b.job), ..StepError::new(ErrorKind::Input, "of no job that has succeeded") };
+    rig.settle(&b, Outcome::Error(lost)).await;
+    assert_eq!(rig.queue.reset_failed(run.clone()).await.unwrap().jobs, 1);
+    rig.succeed(&rig.next_of("b").await, "3").await;
+    rig.succeed(&rig.next_of("c").await, "4").await;
+    rig.succeed(&rig.next_of("c").await, "5").await;
+    assert_eq!(rig.run(&run).await.state, RunState::Succeeded);
 }
 
 async fn one_job_and_what_follows_it_start_over(on: On) {
@@ -431,6 +454,7 @@ on_both_stores! {
     jobs_can_be_listed_by_their_state,
     a_cancelled_run_of_which_a_job_starts_over_is_no_longer_cancelled,
     failed_jobs_of_a_run_start_over_with_all_their_retries,
+    who_made_what_failed_jobs_lack_starts_over_with_them,
     one_job_and_what_follows_it_start_over,
     what_is_paused_is_not_leased_and_goes_on_when_it_is_resumed,
     a_run_tells_what_is_paused_of_it,

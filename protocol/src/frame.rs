@@ -271,6 +271,6 @@ pub struct ErrorFrame {
 
 impl From<ErrorFrame> for StepError {
     fn from(frame: ErrorFrame) -> Self {
-        Self { kind: frame.kind, message: frame.message, trace: frame.trace }
+        Self { kind: frame.kind, message: frame.message, trace: frame.trace, lost: None }
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ValueRef;
+use crate::{JobId, ValueRef};
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,13 +118,16 @@ pub struct StepError {
     /// Traceback, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The job that made the input, where that is lost or damaged and the job can make it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<JobId>,
 }
 
 impl StepError {
     /// An error without a traceback.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), trace: None }
+        Self { kind, message: message.into(), trace: None, lost: None }
     }
 }
 

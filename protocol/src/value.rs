@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Digest, JobId};
+use crate::{Digest, JobId, RunId};
 
 /// A value without, or with, its bytes: small ones travel inside, large ones lie in the bucket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,10 +34,11 @@ impl ValueRef {
     }
 }
 
-/// The job whose value, or part of one, is the object of this key; `None` where it is no key of a value's.
+/// The job, and its run, whose value, or part of one, is the object of this key; `None` where it is no key of a value's.
 #[must_use]
-pub fn maker(key: &str) -> Option<JobId> {
-    key.strip_prefix("runs/")?.split('/').nth(1)?.parse().ok()
+pub fn maker(key: &str) -> Option<(RunId, JobId)> {
+    let mut parts = key.strip_prefix("runs/")?.split('/');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// Kinds of values, in the words of the errors that users read.

@@ -80,17 +80,17 @@ impl<H: Hub> Attempts<H> {
         // Of a value that is here the bucket was not asked.
         self.insist((outage, |_| is_in_bucket(value)), end, Persistence::Patience, || async {
             match self.values.materialize(value, folder, number, accepted).await {
-                Err(ValueError::Bucket(error @ BucketError::NotFound { .. })) => Err(self.missing(error).await),
-                input => input.map_err(|error| classify(error, ErrorKind::Input)),
+                Err(ValueError::Bucket(error @ BucketError::NotFound { .. })) => Err(self.missing(error, value).await),
+                input => input.map_err(|error| of_input(error, value)),
             }
         })
         .await
     }
 
     /// An object that is not there: lost, unless what was asked is no bucket of ours at all.
-    async fn missing(&self, error: BucketError) -> Failure {
+    async fn missing(&self, error: BucketError, value: &ValueRef) -> Failure {
         let found = self.values.bucket().check().await;
-        classify(found.err().unwrap_or(error).into(), ErrorKind::Input)
+        of_input(found.err().unwrap_or(error).into(), value)
     }
 
     /// A returned value, put where later steps find it.
@@ -196,12 +196,20 @@ fn classify(error: ValueError, kind: ErrorKind) -> Failure {
     } else if error.is_misconfigured() {
         Failure::Misconfigured(error.to_string())
     } else {
-        let message = match lost(&error).and_then(maker) {
-            Some(job) => format!("{error}; no retry brings it back, `bue reset {job}` has it made again"),
-            None => error.to_string(),
-        };
-        Failure::Final(Trouble::Step(StepError::new(kind, message)))
+        Failure::Final(Trouble::Step(StepError::new(kind, error.to_string())))
     }
+}
+
+/// The same of an input, where one that is lost is made again by the job that made it.
+fn of_input(error: ValueError, value: &ValueRef) -> Failure {
+    let Some((run, job)) = lost(&error).and_then(maker) else { return classify(error, ErrorKind::Input) };
+    let (way, lost) = match value.place {
+        Place::Element { .. } => {
+            (format!("a loop's items stay what they were, so only a new run has them: `bue again {run}`"), None)
+        }
+        _ => (format!("no retry brings it back, `bue reset {job}` has it made again"), Some(job)),
+    };
+    Failure::Final(Trouble::Step(StepError { lost, ..StepError::new(ErrorKind::Input, format!("{error}; {way}")) }))
 }
 
 /// The object that is not what it was, or not there.

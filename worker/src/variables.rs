@@ -46,6 +46,7 @@ fn hide(redactor: &Redactor, error: StepError) -> StepError {
         kind: error.kind,
         message: redactor.text(&error.message),
         trace: error.trace.map(|trace| redactor.text(&trace)),
+        lost: error.lost,
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use bucket::BucketError;
 use bucket::value::{ValueError, Values};
-use protocol::api::ApiErrorKind;
+use protocol::api::{ApiErrorKind, JobView};
 use protocol::{JobId, JobState, Place};
 
 use super::answer::Refusal;
@@ -26,7 +26,7 @@ pub(super) enum Part {
 /// The value of a job, or a part of it, as JSON text.
 pub(super) async fn value(queue: &Queue, job: JobId, part: Part) -> Result<Bytes, Refusal> {
     let view = queue.job(job).await?;
-    let Some(value) = view.value else {
+    let Some(value) = &view.value else {
         let message = format!("job {job} (`{}`) has no value: it {}", view.name, word(view.state));
         return Err(Refusal::new(ApiErrorKind::NotFound, message, None));
     };
@@ -36,12 +36,12 @@ pub(super) async fn value(queue: &Queue, job: JobId, part: Part) -> Result<Bytes
     let limit = queue.limits().shown_value_bytes_max;
     let read = match part {
         Part::Head(count) | Part::Drawn(count) if count > HEAD_MAX => return Err(too_many(count)),
-        Part::Head(count) => values(queue)?.head(&value, count, limit).await,
-        Part::Drawn(count) => values(queue)?.drawn(&value, count, limit).await,
-        Part::Whole => values(queue)?.read(&value, limit).await,
+        Part::Head(count) => values(queue)?.head(value, count, limit).await,
+        Part::Drawn(count) => values(queue)?.drawn(value, count, limit).await,
+        Part::Whole => values(queue)?.read(value, limit).await,
     };
     let text = read.map_err(|error| match error {
-        ValueError::Bucket(BucketError::NotFound { .. } | BucketError::Corrupt { .. }) => lost(job, &error),
+        ValueError::Bucket(BucketError::NotFound { .. } | BucketError::Corrupt { .. }) => lost(&view, &error),
         ValueError::TooLarge { .. } => Refusal::new(
             ApiErrorKind::TooLarge,
             format!("cannot show the value of job {job}: {error}"),
@@ -80,9 +80,14 @@ fn word(state: JobState) -> &'static str {
 }
 
 /// Waiting brings nothing back that was removed or spoiled.
-fn lost(job: JobId, error: &ValueError) -> Refusal {
-    let message = format!("the value of job {job} is lost: {error}");
-    Refusal::new(ApiErrorKind::Lost, message, Some(&format!("`bue reset {job}` has it made again")))
+fn lost(job: &JobView, error: &ValueError) -> Refusal {
+    let JobView { id, run, .. } = job;
+    let message = format!("the value of job {id} is lost: {error}");
+    let way = match job.item {
+        true => format!("a loop's items stay what they were: `bue again {run}` makes a new run"),
+        false => format!("`bue reset {id}` has it made again"),
+    };
+    Refusal::new(ApiErrorKind::Lost, message, Some(&way))
 }
 
 fn values(queue: &Queue) -> Result<&Values, Refusal> {

@@ -342,13 +342,13 @@ impl Queue {
         self.store().run(run).await
     }
 
-    /// Starts the failed jobs of a run over.
+    /// Starts the failed jobs of a run over, and the jobs that made what failed ones lack, with what follows those.
     ///
     /// # Errors
     /// There is no such run.
     pub async fn reset_failed(&self, run: RunId) -> Result<ResetAnswer, QueueError> {
         let (shared, of) = (Arc::clone(&self.shared), run.clone());
-        let all = tokio::spawn(async move { shared.store.reset_failed(of).await });
+        let all = tokio::spawn(async move { shared.store.reset_failed(of, now_ms()).await });
         let jobs = all.await.map_err(|error| QueueError::Unavailable(error.to_string()))??;
         tracing::info!(%run, jobs, "failed jobs start over");
         Ok(ResetAnswer { jobs, loops_kept: 0 })

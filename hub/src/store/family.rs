@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use protocol::api::ResetAnswer;
 use protocol::{ErrorKind, JobId, RunId, StepError};
 
-use super::Store;
 use super::change::Change;
 use super::job::Job;
 use super::passes::{self, close_loops};
 use super::row::job_number;
 use super::settle::cut_short;
+use super::{Store, views};
 use crate::error::QueueError;
 use crate::job::{Leased, Standing, State};
 
@@ -54,15 +54,16 @@ impl Store {
         self.read(|rows| rows.half_cancelled()).await
     }
 
-    /// Starts the failed jobs of a run over, bit by bit. Answers with their number.
+    /// Starts the failed jobs of a run over, bit by bit, and those that must make again what others lack, with what follows them. Answers
+    /// with their number.
     ///
     /// # Errors
     /// There is no such run.
-    pub async fn reset_failed(&self, run: RunId) -> Result<u64, QueueError> {
+    pub async fn reset_failed(&self, run: RunId, now_ms: i64) -> Result<u64, QueueError> {
         let (mut started, mut after) = (0, Some(START));
         while let Some(from) = after {
             let run = run.clone();
-            let (count, next) = self.write(move |change| reset_some(change, &run, from)).await?;
+            let (count, next) = self.write(move |change| reset_some(change, &run, from, now_ms)).await?;
             (started, after) = (started + count, next);
         }
         Ok(started)
@@ -272,13 +273,34 @@ fn reset_some(
     change: &mut Change<'_>,
     run: &RunId,
     after: (i64, i64),
+    now_ms: i64,
 ) -> Result<(u64, Option<(i64, i64)>), QueueError> {
     let number = change.run_number(run)?;
     let failed = some_jobs(change, number, after, &[State::Failed])?;
     go_on(change, number, !failed.is_empty())?;
     let next = next_place(change, &failed)?;
-    let started = start_all_over(change, &failed.into_iter().collect())?;
-    Ok((started, next))
+    let makers = makers_of_lost(change, number, &failed)?;
+    let mut family = with_descendants(change, makers)?;
+    family.extend(failed);
+    change.load_jobs(family.iter().copied())?;
+    cut_all_short(change, &family, Cut::StartedOver, now_ms)?;
+    Ok((start_all_over(change, &family)?, next))
+}
+
+/// The jobs of which values are lost that these failed ones take.
+fn makers_of_lost(change: &mut Change<'_>, run: i64, failed: &[i64]) -> Result<BTreeSet<i64>, QueueError> {
+    let mut makers = BTreeSet::new();
+    for texts in change.rows.texts(failed)? {
+        let error = views::error_of(texts.id, texts.error)?;
+        makers.extend(error.and_then(|error| error.lost).map(job_number));
+    }
+    change.load_jobs(makers.iter().copied())?;
+    let mut found = BTreeSet::new();
+    for id in makers {
+        let is_there = |job: &Job| job.run == run && !job.is_item() && job.standing().state() == State::Succeeded;
+        found.extend(change.job(id)?.filter(is_there).map(|job| job.id));
+    }
+    Ok(found)
 }
 
 /// The first jobs of a run in these states after a place.

@@ -217,7 +217,8 @@ fn attempt_view(job: i64, attempt: PastAttempt) -> Result<AttemptView, QueueErro
     })
 }
 
-fn error_of(job: i64, text: Option<String>) -> Result<Option<StepError>, QueueError> {
+/// The error of a job, as it is stored.
+pub(super) fn error_of(job: i64, text: Option<String>) -> Result<Option<StepError>, QueueError> {
     let read = text.map(|text| serde_json::from_str(&text)).transpose();
     read.map_err(|error| QueueError::Unreadable(format!("an error of j{job}: {error}")))
 }

@@ -71,7 +71,10 @@ impl World {
 
     pub(super) async fn reset_failed(&mut self) {
         let Some(run) = self.pick_run() else { return };
-        assert_eq!(self.store().reset_failed(self.id_of(run)).await.unwrap(), self.model.reset_failed(run));
+        assert_eq!(
+            self.store().reset_failed(self.id_of(run), self.now_ms).await.unwrap(),
+            self.model.reset_failed(run)
+        );
     }
 
     pub(super) async fn cancel_run(&mut self) {

@@ -97,7 +97,7 @@ impl World {
         for run in self.open.clone() {
             if self.is_over(run).await && self.model.runs[run].unmade > 0 {
                 self.compare(run).await;
-                let reset = self.store().reset_failed(self.id_of(run)).await.unwrap();
+                let reset = self.store().reset_failed(self.id_of(run), self.now_ms).await.unwrap();
                 assert_eq!(reset, self.model.reset_failed(run));
                 assert!(!self.model.is_idle(run), "passes wait for nothing that could go on");
             }

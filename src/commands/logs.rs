@@ -25,8 +25,9 @@ pub fn run(context: &Context, arguments: &LogsArguments) -> Result {
             let job = client.find(job).await?;
             if arguments.follow { follow(&client, job).await } else { show(&client, job, arguments.attempt).await }
         }),
-        RunOrJob::Run(_) if arguments.follow || arguments.attempt.is_some() => {
-            Err(Error::usage("--follow and --attempt are for one job").hint("`bue status RUN` lists the jobs"))
+        RunOrJob::Run(run) if arguments.follow || arguments.attempt.is_some() => {
+            let error = Error::usage("--follow and --attempt are for one job");
+            Err(error.hint(format_args!("`bue status {run} --all` lists the jobs")))
         }
         RunOrJob::Run(run) => block_on(show_run(&client, run)),
     }

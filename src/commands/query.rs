@@ -180,8 +180,10 @@ fn nothing(
     let named: Vec<&str> = names.iter().filter(|(_, is_named)| **is_named).map(|(name, _)| name.as_str()).collect();
     if !named.is_empty() {
         let message = format!("{} of run {} has no table{so_far}", named.join(", "), arguments.run);
-        return Error::usage(message)
-            .hint("a table is the value of a step that returned rows; `bue status RUN --all` shows its jobs");
+        return Error::usage(message).hint(format_args!(
+            "a table is the value of a step that returned rows; `bue status {} --all` shows its jobs",
+            arguments.run
+        ));
     }
     let message = format!("the query names no step of run {}", arguments.run);
     let hint = if tables.is_empty() {

@@ -23,7 +23,7 @@ pub fn run(context: &Context, arguments: &ResetArguments) -> Result {
     }
     if reset.loops_kept > 0 {
         output::note(&format!(
-            "the passes of {} stay as they are, for items keep their values; `bue again RUN` makes all of it anew",
+            "the passes of {} stay as they are, for items keep their values; `bue again` of the run makes all of it anew",
             output::plural(reset.loops_kept, "loop that has begun", "loops that have begun")
         ));
     }

@@ -45,12 +45,12 @@ pub(super) async fn value(queue: &Queue, job: JobId, part: Part) -> Result<Bytes
         ValueError::TooLarge { .. } => Refusal::new(
             ApiErrorKind::TooLarge,
             format!("cannot show the value of job {job}: {error}"),
-            Some("`bue value JOB --head 20` shows its first rows, `--arrow FILE` fetches all of it"),
+            Some(&format!("`bue value {job} --head 20` shows its first rows, `--arrow FILE` fetches all of it")),
         ),
         ValueError::Table(_) => Refusal::new(
             ApiErrorKind::Invalid,
             format!("cannot show the value of job {job}: {error}"),
-            Some("`bue value JOB --arrow FILE` fetches it as it is"),
+            Some(&format!("`bue value {job} --arrow FILE` fetches it as it is")),
         ),
         error => refusal(&error),
     })?;

@@ -169,7 +169,7 @@ fn from_other(place: &str, key: String, error: &object_store::Error, answer: Ans
     if let Some(source) = find::<io::Error>(error) {
         let source = source.raw_os_error().map_or_else(|| source.kind().into(), io::Error::from_raw_os_error);
         return if source.kind() == io::ErrorKind::PermissionDenied {
-            BucketError::Refused { place: place.to_owned(), reason: source.to_string() }
+            BucketError::Refused { place: place.to_owned(), reason: format!("`{key}` in it: {source}") }
         } else {
             BucketError::Io { path: format!("`{key}` in {place}"), source }
         };

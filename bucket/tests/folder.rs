@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use bue_bucket::server::{Limits, ServerConfig, serve};
 use bue_bucket::{Bucket, BucketError, BucketUrl, Credentials};
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 const BYTES_MAX: u64 = 1 << 30;
 /// More than goes in one piece.
@@ -133,4 +135,24 @@ async fn who_only_reads_makes_nothing() {
     assert_eq!(reader.get("k", BYTES_MAX).await.unwrap(), "content");
     expect_away(vec![reader.get("other", BYTES_MAX).await.map(|_| ())], "lacks the file .bue-bucket");
     assert_eq!(fs::read_dir(&copy).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn the_folder_of_a_server_that_is_away_is_no_missing_bucket() {
+    bue_bucket::install_tls();
+    let (scratch, credentials) = (tempfile::tempdir().unwrap(), Credentials::random().unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let folder = scratch.path().to_owned();
+    let config = ServerConfig { folder, credentials: credentials.clone(), limits: Limits::default() };
+    let _server = tokio::spawn(serve(listener, config, CancellationToken::new()));
+    let bucket = Bucket::open(&url, Some(&credentials)).unwrap();
+    bucket.put("k", Bytes::from("content")).await.unwrap();
+    let (place, away) = (scratch.path().join("buckets"), scratch.path().join("away"));
+    fs::rename(&place, &away).unwrap();
+    let error = bucket.check().await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("503 Service Unavailable"), "{error}");
+    fs::rename(&away, &place).unwrap();
+    bucket.check().await.unwrap();
+    assert_eq!(bucket.get("k", BYTES_MAX).await.unwrap(), "content");
 }

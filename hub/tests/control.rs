@@ -277,11 +277,12 @@ async fn a_job_whose_worker_lacks_what_it_needs_says_so(on: On) {
     let rig = Rig::new(on).await;
     let run = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
     let lease = rig.next_of("a").await;
+    let free = std::cell::Cell::new(3);
     let hear = async |trouble: &str| {
         let info = WorkerInfo {
             pid: 1,
             slots: 4,
-            free: 3,
+            free: free.get(),
             scopes: vec!["default".to_owned()],
             trouble: trouble.to_owned(),
             ..WorkerInfo::default()
@@ -295,7 +296,12 @@ async fn a_job_whose_worker_lacks_what_it_needs_says_so(on: On) {
     let expected = vec![Reason::WorkersWait { workers: 1, trouble: "the bucket is away".to_owned() }];
     assert_eq!(hear("the bucket is away").await, (expected.clone(), expected.clone()));
     assert_eq!(hear("").await, (Vec::new(), Vec::new()));
+    free.set(0);
     hear("the bucket is away").await;
+    let other = rig.submit(&script(&["a"], "p = | a\np()\n")).await;
+    let of_other = rig.queue.explain_run(other).await.unwrap().open.remove(0).reasons;
+    let full = Reason::WorkersFull { workers: 1 };
+    assert_eq!(of_other, [full, expected[0].clone()], "the slots wait, too");
     let release = Outcome::Release { reason: "away".to_owned(), delay_ms: 60_000 };
     rig.settle(&lease, release).await;
     let reasons = rig.queue.explain(lease.job).await.unwrap().reasons;

@@ -19,6 +19,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Pause before a bucket that is away is asked again whether it accepts the keys.
 const CHECK_PAUSE: Duration = Duration::from_secs(5);
 
+/// The way out where a folder is closed to this user.
+const FOLDER_HINT: &str = "who looks at values must be able to read the folder, hub and workers to write in it and in what others of them \
+     make there, see docs/operations.md; -k, or BUE_BUCKET, names another bucket";
+
 /// What to do about keys that nobody has made yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
@@ -54,9 +58,11 @@ pub async fn open(
 
 /// The error of a bucket that cannot be opened as it is named.
 fn unopened(error: &BucketError, flag: Option<&str>, context: &Context) -> Error {
-    let Some(name) = places::name_of_bucket(flag, &context.sources) else { return Error::usage(error) };
-    let told = Error::usage(format_args!("cannot open the bucket that {name} names: {error}"));
+    let kind = if is_refused_folder(error) { Kind::Refused } else { Kind::Usage };
+    let Some(name) = places::name_of_bucket(flag, &context.sources) else { return Error::new(kind, error) };
+    let told = Error::new(kind, format_args!("cannot open the bucket that {name} names: {error}"));
     match error {
+        _ if kind == Kind::Refused => told.hint(FOLDER_HINT),
         BucketError::Io { .. } => told.hint(
             "name a folder that is there, or that can be made, and that you may write to; `s3://bucket/prefix` and \
              `host:port` name a bucket elsewhere",
@@ -126,15 +132,18 @@ pub fn explain(error: BucketError) -> Error {
         BucketError::NoBucket { .. } => Error::new(Kind::Unreachable, error).hint(
             "are port and name right? -k, BUE_BUCKET, or BUCKET_CLIENT_HOST and BUCKET_CLIENT_PORT name the bucket",
         ),
-        BucketError::Refused { ref place, .. } if place.starts_with("file://") => Error::new(Kind::Refused, error).hint(
-            "all who use a folder must be able to write in it, and in what the others make there: docs/operations.md; -k, or BUE_BUCKET, \
-             names another bucket",
-        ),
+        error if is_refused_folder(&error) => Error::new(Kind::Refused, error).hint(FOLDER_HINT),
+        BucketError::Io { .. } => Error::machine(error).hint("-k, or BUE_BUCKET, names another bucket"),
         refused => Error::new(Kind::Refused, refused).hint(
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
              bucket/credentials of its data folder; -k, or BUE_BUCKET, names another bucket",
         ),
     }
+}
+
+/// Whether it is the system that refuses a folder.
+fn is_refused_folder(error: &BucketError) -> bool {
+    matches!(error, BucketError::Refused { place, .. } if place.starts_with("file://"))
 }
 
 fn is_this_machine(address: &str) -> bool {

@@ -1,11 +1,11 @@
 //! The one loop of a worker: as many leases as there are free slots, one attempt for each, an orderly end.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use protocol::SessionId;
 use protocol::api::{GoodbyeRequest, Lease, LeaseRequest, Settled, Settlement, WorkerInfo};
-use protocol::{Outcome, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,10 +20,11 @@ use crate::hub::Hub;
 use crate::late_log::{self, LateLogs};
 use crate::live_log::LiveLogs;
 use crate::memory::{KillWatch, MemoryWatch};
-use crate::outage::{Outage, Rate};
+use crate::outage::Outage;
 use crate::pace::{self, Pace};
 use crate::settler::{self, Parcel};
 use crate::slots::{self, Room, Slots, Taken};
+use crate::tally::{Summary, Tally};
 use crate::{attempt, beat, descriptors, live_log, orphans, spawner, tidy};
 
 /// What the log says while there is too little memory.
@@ -32,6 +33,9 @@ const MEMORY_SHORT: &str =
 
 /// Leases of one answer after which the next request need not wait for more slots to be free.
 const MANY: usize = 32;
+
+/// Time between two looks whether a bucket that refuses this worker lets it in.
+const REFUSED_LOOK: Duration = Duration::from_secs(5);
 
 /// How long the last word to the hub may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -55,32 +59,6 @@ pub enum WorkerError {
     Settings,
 }
 
-/// What a worker did in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Summary {
-    /// Attempts that ended with a value.
-    pub succeeded: u64,
-    /// Attempts that said pending, reset or cancel.
-    pub answered: u64,
-    /// Attempts that ended in an error.
-    pub failed: u64,
-    /// Attempts that were handed back.
-    pub released: u64,
-    /// Attempts whose lease was no longer this worker's.
-    pub lost: u64,
-}
-
-/// Counts for the [`Summary`].
-#[derive(Debug, Default)]
-struct Tally {
-    succeeded: AtomicU64,
-    answered: AtomicU64,
-    failed: AtomicU64,
-    released: AtomicU64,
-    release_rate: Mutex<Rate>,
-    lost: AtomicU64,
-}
-
 /// What the parts of one worker share.
 pub(crate) struct Shared<H> {
     pub(crate) config: Config,
@@ -96,6 +74,8 @@ pub(crate) struct Shared<H> {
     /// Ends for lack of memory.
     pub(crate) kills: KillWatch,
     memory_outage: Outage,
+    /// The bucket has refused an attempt, and was not asked since whether it refuses this worker.
+    pub(crate) refused: AtomicBool,
     /// Attempts it would take now.
     free: AtomicU32,
     /// Since when a request for work waits at the hub.
@@ -126,17 +106,19 @@ impl<H> Shared<H> {
     /// What this worker says of itself.
     pub(crate) fn info(&self) -> WorkerInfo {
         let memory = self.memory.look().unwrap_or_default();
+        let (slots, busy) = (self.config.slots.try_into().unwrap_or(u32::MAX), self.busy.load(Ordering::Relaxed));
         WorkerInfo {
             host: self.host.clone(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            slots: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
-            busy: self.busy.load(Ordering::Relaxed),
+            slots,
+            busy,
             scopes: self.config.scopes.clone(),
             python: self.config.python.version.clone(),
             sandbox: self.config.sandbox.level.summary(),
             engines: self.config.engines.words(&self.config.program),
-            free: self.free.load(Ordering::Relaxed),
+            // What was free at the last look may have been taken since.
+            free: self.free.load(Ordering::Relaxed).min(slots.saturating_sub(busy)),
             memory_available_bytes: memory.available,
             memory_bytes: memory.total,
             trouble: self.trouble().unwrap_or_default(),
@@ -180,6 +162,7 @@ pub async fn run<H: Hub>(
         memory: MemoryWatch::new(config.groups.as_deref().map_or(&[], Groups::folders)),
         kills: KillWatch::begin(),
         memory_outage: Outage::new("enough memory"),
+        refused: AtomicBool::new(false),
         free: AtomicU32::new(u32::try_from(config.slots).unwrap_or(u32::MAX)),
         asks_since: Mutex::default(),
         busy: Arc::default(),
@@ -266,6 +249,7 @@ impl<H: Hub> Worker<H> {
     async fn lease(&self, slots: &Slots, pace: &mut Pace, given: &mut usize) -> Option<Vec<Lease>> {
         // The permit is only waited for here; each attempt takes its own. Nobody else takes any in between.
         drop(slots.own.acquire().await.ok()?);
+        self.accepted().await;
         pace.keep(*given >= MANY || self.shared.held.count() < pace::COMPANY).await;
         let room = self.room(slots).await;
         let request = LeaseRequest {
@@ -288,6 +272,22 @@ impl<H: Hub> Worker<H> {
             Err(error) => {
                 self.shared.hub_outage.failed(&error);
                 None
+            }
+        }
+    }
+
+    /// Waits until the bucket lets this worker in, where it has refused an attempt: meanwhile others may do the jobs. For one that is away
+    /// those wait who need it.
+    async fn accepted(&self) {
+        let shared = &self.shared;
+        while shared.refused.load(Ordering::Relaxed) {
+            match self.attempts.values.bucket().check().await {
+                Err(error) if error.is_misconfigured() => {
+                    shared.free.store(0, Ordering::Relaxed);
+                    shared.bucket_outage.failed(&error);
+                    tokio::time::sleep(REFUSED_LOOK).await;
+                }
+                _ => shared.refused.store(false, Ordering::Relaxed),
             }
         }
     }
@@ -358,7 +358,7 @@ async fn carry_out<H: Hub>(
         }
     };
     if revoked.is_cancelled() {
-        shared.tally.lost.fetch_add(1, Ordering::Relaxed);
+        shared.tally.note_lost();
         outbox.late_logs.leave(lease, log, sandbox);
         clear.await;
         return;
@@ -428,51 +428,6 @@ async fn goodbye<H: Hub>(shared: &Shared<H>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("the hub did not take the goodbye: {error}"),
         Err(_) => tracing::debug!("the hub did not take the goodbye in time"),
-    }
-}
-
-impl Tally {
-    fn count(&self, lease: &Lease, outcome: &Outcome, settled: Settled) {
-        let counter = match (settled, outcome) {
-            (Settled::Stale, _) => {
-                tracing::warn!(job = %lease.job, attempt = lease.attempt, "settled too late: the lease was no longer ours");
-                &self.lost
-            }
-            (Settled::Settled, Outcome::Success { .. }) => &self.succeeded,
-            (Settled::Settled, Outcome::Pending { .. } | Outcome::Reset | Outcome::Cancel) => &self.answered,
-            (Settled::Settled, Outcome::Error(error)) => {
-                tracing::info!(job = %lease.job, attempt = lease.attempt, kind = ?error.kind, "{}", error.message);
-                &self.failed
-            }
-            (Settled::Settled, Outcome::Release { reason, .. }) => {
-                self.log_release(lease, reason);
-                &self.released
-            }
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Where nothing can be run, one attempt after the other is handed back: that is said of a few of them.
-    fn log_release(&self, lease: &Lease, reason: &str) {
-        let admitted = self.release_rate.lock().unwrap_or_else(PoisonError::into_inner).admit(true, Instant::now());
-        match admitted {
-            Some(0) => tracing::info!(job = %lease.job, attempt = lease.attempt, "handed back: {reason}"),
-            Some(others) => {
-                tracing::info!(job = %lease.job, attempt = lease.attempt, others, "handed back, as others before it: {reason}");
-            }
-            None => tracing::debug!(job = %lease.job, attempt = lease.attempt, "handed back: {reason}"),
-        }
-    }
-
-    fn summary(&self) -> Summary {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Summary {
-            succeeded: read(&self.succeeded),
-            answered: read(&self.answered),
-            failed: read(&self.failed),
-            released: read(&self.released),
-            lost: read(&self.lost),
-        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bucket::BucketError;
 use bucket::value::{Accepted, Copied, Effort, ValueError};
@@ -20,6 +21,9 @@ use crate::late_log;
 use crate::log::{self, Log};
 use crate::outage::Outage;
 use crate::trouble::Trouble;
+
+/// Longest time that an attempt waits for a bucket that refuses it: a worker with other rights may do it.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long it is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +165,7 @@ impl<H: Hub> Attempts<H> {
                 answer = what() => answer,
                 () = end.wait() => return Err(Trouble::Stopped),
             };
-            let (reason, persistence) = match answer {
+            let (reason, persistence, is_refused) = match answer {
                 Ok(value) => {
                     if asked(&value) {
                         outage.worked();
@@ -169,11 +173,13 @@ impl<H: Hub> Attempts<H> {
                     return Ok(value);
                 }
                 Err(Failure::Final(trouble)) => return Err(trouble),
-                Err(Failure::Passing(reason)) => (reason, persistence),
-                Err(Failure::Misconfigured(reason)) => (reason, Persistence::Patience),
+                Err(Failure::Passing(reason)) => (reason, persistence, false),
+                Err(Failure::Misconfigured(reason)) => (reason, Persistence::Patience, true),
             };
             outage.failed(&reason);
-            if persistence == Persistence::Patience && begun.elapsed() >= limits.patience {
+            let patience = if is_refused { limits.patience.min(REFUSED_PATIENCE) } else { limits.patience };
+            if persistence == Persistence::Patience && begun.elapsed() >= patience {
+                self.shared.refused.fetch_or(is_refused, Ordering::Relaxed);
                 return Err(Trouble::Away(reason));
             }
             tokio::select! {

@@ -13,6 +13,9 @@ pub(super) const NAME: &str = ".bue-bucket";
 /// Random bytes that tell one bucket from another.
 const ID_BYTES: usize = 16;
 
+/// Folders that are tried for writing: those above before those within them.
+const FOLDERS_TRIED_MAX: usize = 100;
+
 /// What a folder had for a mark when it was opened.
 #[derive(Debug)]
 pub(super) struct Mark {
@@ -83,7 +86,9 @@ impl Mark {
         let reason = match found {
             Ok(Some(id)) if Some(&id) == self.id.as_ref() => return Ok(()),
             Ok(Some(_)) => {
-                format!("its file {NAME} says that it is another bucket than before; start this command anew to use it")
+                format!(
+                    "its file {NAME} says that it is another bucket than before, as where another disk or share is mounted"
+                )
             }
             Ok(None) => {
                 format!("it lacks the file {NAME} that each bucket has, as where its disk or share is not mounted")
@@ -96,15 +101,22 @@ impl Mark {
 
 fn try_to_write(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
     let mut folders = vec![folder.to_owned()];
-    let within = fs::read_dir(folder).map_err(|error| (folder.to_owned(), error))?;
-    folders.extend(
-        within.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
-    );
-    for folder in folders {
-        match tempfile::tempfile_in(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((folder, error)),
+    let mut next = 0;
+    while next < folders.len() {
+        let folder = folders[next].clone();
+        next += 1;
+        let tried = tempfile::tempfile_in(&folder).and_then(|_| fs::read_dir(&folder));
+        match tried {
+            Ok(within) => {
+                let within = within.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+                folders.extend(within.take(FOLDERS_TRIED_MAX.saturating_sub(folders.len())).map(|entry| entry.path()));
+            }
             // One that is gone was empty.
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let error = error.raw_os_error().map_or(error, io::Error::from_raw_os_error);
+                return Err((folder, error));
+            }
         }
     }
     Ok(())

@@ -70,7 +70,7 @@ impl Bucket {
     /// [`BucketError::Refused`] where there are no credentials, [`BucketError::Io`] where a folder cannot be made.
     pub fn open(url: &BucketUrl, credentials: Option<&Credentials>) -> Result<Self, BucketError> {
         if let BucketUrl::Folder(path) = url {
-            std::fs::create_dir_all(path).map_err(|source| BucketError::io(path.display(), source))?;
+            std::fs::create_dir_all(path).map_err(|source| in_folder(url, "made", source))?;
         }
         Self::open_with(url, credentials, Mark::make)
     }
@@ -93,7 +93,7 @@ impl Bucket {
             _ => String::new(),
         };
         let mark = match url {
-            BucketUrl::Folder(path) => Some(marked(path).map_err(|source| BucketError::io(path.display(), source))?),
+            BucketUrl::Folder(path) => Some(marked(path).map_err(|source| in_folder(url, "used", source))?),
             _ => None,
         };
         let store = open::store(url, credentials, Patience::Retry)?;
@@ -300,6 +300,18 @@ impl Bucket {
 
     fn write_error(&self, key: &str, error: object_store::Error) -> BucketError {
         from_write(&self.shared.place, key, error)
+    }
+}
+
+/// The error of a folder of which it is said what cannot be done with it.
+fn in_folder(url: &BucketUrl, done: &str, source: io::Error) -> BucketError {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            // The error of a file that was to be made names a file that nobody knows.
+            let source = source.raw_os_error().map_or(source, io::Error::from_raw_os_error);
+            BucketError::Refused { place: url.to_string(), reason: format!("the folder cannot be {done}: {source}") }
+        }
+        _ => BucketError::io(url, source),
     }
 }
 

@@ -12,6 +12,7 @@ use super::list::List;
 use super::pages::{Page, Pages};
 use super::shape::Shape;
 use super::{ValueError, Values, blocking};
+use crate::BucketError;
 use crate::client::Stored;
 use crate::table::{self, TableError};
 
@@ -21,11 +22,17 @@ impl Values {
         match list {
             Place::Json(text) => element_of_text(text.get(), index),
             Place::Arrow(encoded) => row_of_stream(&decode(encoded)?, index),
-            Place::Object { key, format, pages: Some(pages), .. } => {
-                let (list, first) = self.page(key, *format, *pages, index).await?;
-                blocking(move || list.element(index - first)).await
-            }
-            Place::Object { key, format, bytes, sha256, pages: None } => {
+            Place::Object { key, format, bytes, sha256, pages } => {
+                if let Some(pages) = pages {
+                    match self.page(key, *format, *pages, index).await {
+                        // The list itself may be whole.
+                        Err(error) if is_of_index(&error, key) => {}
+                        page => {
+                            let (list, first) = page?;
+                            return blocking(move || list.element(index - first)).await;
+                        }
+                    }
+                }
                 let expected = Stored { bytes: *bytes, sha256: *sha256 };
                 let list = self.lists.get(*sha256, || self.fetch_list(key, *format, expected, index)).await?;
                 blocking(move || list.element(index)).await
@@ -92,6 +99,16 @@ impl Values {
 /// Where the index of the pages of the object `key` is.
 pub(super) fn index_key(key: &str) -> String {
     format!("{key}.pages")
+}
+
+/// Whether it is the index of the list at `key` that is lost or damaged.
+fn is_of_index(error: &ValueError, key: &str) -> bool {
+    match error {
+        ValueError::Bucket(BucketError::NotFound { key: lost } | BucketError::Corrupt { key: lost, .. }) => {
+            *lost == index_key(key)
+        }
+        _ => false,
+    }
 }
 
 fn element_of_text(text: &str, index: u64) -> Result<String, ValueError> {

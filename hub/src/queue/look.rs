@@ -147,6 +147,7 @@ impl Queue {
             reasons.insert(0, Reason::EngineMissing { engine: language.as_str().to_owned() });
         } else if !waits && let Some(workers) = sessions.all_full(scope, *language) {
             reasons.push(Reason::WorkersFull { workers });
+            self.add_troubles(reasons, |_, info| info.scopes.contains(scope));
         }
         Ok(())
     }

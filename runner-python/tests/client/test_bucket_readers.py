@@ -132,7 +132,14 @@ def test_contents_are_held_to_their_md5_and_etags_are_not_taken_for_one(service:
     with pytest.raises(botocore.exceptions.ClientError, match="behind the object, which has 0 bytes") as refused:
         client.get_object(Bucket="bue", Key="md5", Range="bytes=-1")
     assert refused.value.response["ResponseMetadata"]["HTTPHeaders"]["content-range"] == "bytes */0"
-    client.delete_object(Bucket="bue", Key="md5")
+    with pytest.raises(botocore.exceptions.ClientError, match="PreconditionFailed"):
+        client.delete_object(Bucket="bue", Key="md5", IfMatch=other["ETag"])
+    objects = [{"Key": "md5", "ETag": other["ETag"]}, {"Key": "md5", "Size": 0}]
+    refused = client.delete_objects(Bucket="bue", Delete={"Objects": objects})["Errors"]
+    assert [error["Code"] for error in refused] == ["PreconditionFailed", "NotImplemented"]
+    client.delete_object(Bucket="bue", Key="md5", IfMatch=written["ETag"])
+    with pytest.raises(botocore.exceptions.ClientError, match="NoSuchKey"):
+        client.delete_object(Bucket="bue", Key="md5", IfMatch=written["ETag"])
 
 
 def test_what_a_bucket_does_not_do_is_refused(service: Service) -> None:

@@ -54,6 +54,14 @@ pub(super) fn write_condition(
     }
 }
 
+/// What is to be there for being deleted.
+pub(super) fn delete_condition(if_match: Option<ETagCondition>, has_others: bool) -> S3Result<Condition> {
+    if has_others {
+        return Err(s3_error!(NotImplemented, "a deletion takes If-Match, and neither a size nor a time"));
+    }
+    write_condition(if_match, None)
+}
+
 /// Refuses to give a part of an object: where its parts began is not kept.
 pub(super) fn check_part(number: Option<i32>, info: &ObjectInfo) -> S3Result {
     let has_one = info.etag.rsplit_once('-').is_none_or(|(_, parts)| parts == "1");

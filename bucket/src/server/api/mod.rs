@@ -21,6 +21,7 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 use super::Limits;
 use super::folder::{Folder, FolderError};
 use checksums::Trailing;
+use conditions::delete_condition;
 
 /// Answers requests that were found to be signed.
 #[derive(Debug, Clone)]
@@ -108,8 +109,9 @@ impl S3 for Api {
     }
 
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
-        let (bucket, key) = (req.input.bucket, req.input.key);
-        self.with_folder(move |folder| folder.delete(&bucket, &key)).await?;
+        let DeleteObjectInput { bucket, key, if_match, if_match_last_modified_time, if_match_size, .. } = req.input;
+        let condition = delete_condition(if_match, if_match_last_modified_time.is_some() || if_match_size.is_some())?;
+        self.with_folder(move |folder| folder.delete(&bucket, &key, &condition)).await?;
         answer(DeleteObjectOutput::default())
     }
 

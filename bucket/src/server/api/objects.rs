@@ -7,7 +7,7 @@ use s3s::{S3Error, S3Result, s3_error};
 use super::Api;
 use super::body::{Received, open_and_read, send, small};
 use super::checksums::Trailing;
-use super::conditions::{ReadConditions, check_part, etag, modified, write_condition};
+use super::conditions::{ReadConditions, check_part, delete_condition, etag, modified, write_condition};
 use crate::server::folder::{Folder, Object, Target};
 
 /// Most objects of one bulk delete, as in S3.
@@ -170,12 +170,19 @@ impl Api {
             return Err(s3_error!(MalformedXML, "at most {} objects are deleted at once", DELETE_OBJECTS_MAX));
         }
         let quiet = input.delete.quiet.unwrap_or(false);
-        let (bucket, keys) = (input.bucket, input.delete.objects.into_iter().map(|object| object.key));
-        let keys: Vec<_> = keys.collect();
+        let (bucket, objects) = (input.bucket, input.delete.objects);
         let outcomes = self
             .with_folder(move |folder| {
                 folder.bucket(&bucket)?;
-                Ok(keys.into_iter().map(|key| (folder.delete(&bucket, &key), key)).collect::<Vec<_>>())
+                let delete = |object: ObjectIdentifier| {
+                    let has_others = object.last_modified_time.is_some() || object.size.is_some();
+                    let condition = delete_condition(object.e_tag.map(ETagCondition::ETag), has_others);
+                    let outcome = condition.and_then(|condition| {
+                        folder.delete(&bucket, &object.key, &condition).map_err(s3s::S3Error::from)
+                    });
+                    (outcome, object.key)
+                };
+                Ok(objects.into_iter().map(delete).collect::<Vec<_>>())
             })
             .await?;
         let mut output = DeleteObjectsOutput::default();
@@ -187,7 +194,6 @@ impl Api {
                     output.deleted.get_or_insert_default().push(deleted);
                 }
                 Err(error) => {
-                    let error = s3s::S3Error::from(error);
                     output.errors.get_or_insert_default().push(Error {
                         key: Some(key),
                         code: Some(error.code().as_str().to_owned()),

@@ -30,7 +30,7 @@ pub(crate) struct Target {
     pub upload: Option<String>,
 }
 
-/// What must hold for an object to be written; decided and written as one.
+/// What must hold for an object to be written or deleted; decided and done as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
     None,
@@ -111,24 +111,23 @@ impl Folder {
     /// The same for a file that is whole.
     pub(super) fn publish_sealed(&self, file: NamedTempFile, path: &Path, target: &Target) -> Result<(), FolderError> {
         let guard = self.lock_key(path);
-        self.check(path, target)?;
+        self.check(path, &target.key, &target.condition)?;
         let file = place(file, path)?;
         drop(guard);
         let synced = self.naming.after(&file, path.parent().unwrap_or(path));
         synced.map_err(|source| FolderError::io(path, source))
     }
 
-    fn check(&self, path: &Path, target: &Target) -> Result<(), FolderError> {
-        if target.condition == Condition::None {
+    /// Whether a condition holds for the object at `path`, which has this key. The key is locked.
+    pub(super) fn check(&self, path: &Path, key: &str, condition: &Condition) -> Result<(), FolderError> {
+        if *condition == Condition::None {
             return Ok(());
         }
         let present = Object::open(path)?;
-        match (&target.condition, present) {
+        match (condition, present) {
             (Condition::IfAbsent, None) | (Condition::IfPresent, Some(_)) => Ok(()),
             (Condition::IfMatch(etag), Some(object)) if object.info.etag == *etag => Ok(()),
-            (Condition::IfMatch(_) | Condition::IfPresent, None) => {
-                Err(FolderError::NoSuchKey { key: target.key.clone() })
-            }
+            (Condition::IfMatch(_) | Condition::IfPresent, None) => Err(FolderError::NoSuchKey { key: key.to_owned() }),
             _ => Err(FolderError::ConditionFailed),
         }
     }

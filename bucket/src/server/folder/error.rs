@@ -10,6 +10,8 @@ use super::layout::KeyProblem;
 pub(crate) enum FolderError {
     #[error("the folder {} is in use by another bucket server", .folder.display())]
     InUse { folder: PathBuf },
+    #[error("the folder {} is gone: is its disk mounted?", .folder.display())]
+    Gone { folder: PathBuf },
     #[error("there is no bucket `{bucket}`")]
     NoSuchBucket { bucket: String },
     #[error("the bucket `{bucket}` is not empty")]

@@ -91,6 +91,7 @@ impl Folder {
         if path.exists() {
             return Ok(false);
         }
+        self.stands()?;
         sync::make_folders(&path).map_err(|source| FolderError::io(&path, source))?;
         Ok(true)
     }
@@ -106,6 +107,7 @@ impl Folder {
 
     /// Names of the buckets in order, and when each was made.
     pub(super) fn list_buckets(&self) -> Result<Vec<(String, SystemTime)>, FolderError> {
+        self.stands()?;
         let path = self.buckets();
         let in_buckets = |source| FolderError::io(&path, source);
         let mut buckets = Vec::new();
@@ -132,10 +134,11 @@ impl Folder {
     }
 
     /// Removes an object; one that is not there is no error. After a loss of power, not a crash, it may be back.
-    pub(super) fn delete(&self, bucket: &str, key: &str) -> Result<(), FolderError> {
+    pub(super) fn delete(&self, bucket: &str, key: &str, condition: &Condition) -> Result<(), FolderError> {
         let bucket_path = self.bucket(bucket)?;
         let path = self.object_path(bucket, key)?;
         let _guard = self.lock_key(&path);
+        self.check(&path, key, condition)?;
         match fs::remove_file(&path) {
             Ok(()) => sync::prune(&path, &bucket_path),
             Err(error) if sync::is_absent(&error) => {}
@@ -163,7 +166,18 @@ impl Folder {
     /// The folder of a bucket that exists.
     pub(super) fn bucket(&self, bucket: &str) -> Result<PathBuf, FolderError> {
         let path = self.bucket_path(bucket);
-        if path.is_dir() { Ok(path) } else { Err(FolderError::NoSuchBucket { bucket: bucket.to_owned() }) }
+        match path.is_dir() {
+            true => Ok(path),
+            false => self.stands().and_then(|()| Err(FolderError::NoSuchBucket { bucket: bucket.to_owned() })),
+        }
+    }
+
+    /// Whether the folder itself is where it was: a disk may be unmounted.
+    fn stands(&self) -> Result<(), FolderError> {
+        match self.buckets().is_dir() {
+            true => Ok(()),
+            false => Err(FolderError::Gone { folder: self.root.clone() }),
+        }
     }
 
     fn object_path(&self, bucket: &str, key: &str) -> Result<PathBuf, FolderError> {

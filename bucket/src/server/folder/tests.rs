@@ -93,9 +93,9 @@ fn a_deletion_takes_empty_folders_with_it() {
     let (folder, root) = folder();
     put(&folder, "a/b/c", b"x");
     put(&folder, "a/d", b"x");
-    folder.delete("bue", "a/b/c").unwrap();
+    folder.delete("bue", "a/b/c", &Condition::None).unwrap();
     assert!(!root.path().join("buckets/bue/a/b").exists());
-    folder.delete("bue", "a/d").unwrap();
+    folder.delete("bue", "a/d", &Condition::None).unwrap();
     assert!(root.path().join("buckets/bue").exists() && !root.path().join("buckets/bue/a").exists());
     folder.delete_bucket("bue").unwrap();
 }
@@ -113,7 +113,7 @@ fn writers_and_deleters_of_one_folder_do_not_disturb_each_other() {
                     put(folder, &key, content.as_bytes());
                     let object = folder.read("bue", &key).unwrap();
                     assert_eq!(object.read_range(0, object.bytes as usize).unwrap(), content.as_bytes());
-                    folder.delete("bue", &key).unwrap();
+                    folder.delete("bue", &key, &Condition::None).unwrap();
                 }
             });
         }
@@ -127,7 +127,7 @@ fn a_reader_keeps_the_object_that_it_opened() {
     put(&folder, "k", b"old");
     let object = folder.read("bue", "k").unwrap();
     put(&folder, "k", b"new and longer");
-    folder.delete("bue", "k").unwrap();
+    folder.delete("bue", "k", &Condition::None).unwrap();
     assert_eq!(object.read_range(0, object.bytes as usize).unwrap(), b"old");
 }
 
@@ -189,7 +189,7 @@ fn a_damaged_file_is_listed_so_that_it_can_be_deleted_and_named_where_it_is_read
     fs::write(damaged, b"no object").unwrap();
     assert_eq!(list(&folder, "", None, 10, Start::Beginning), ["a/one", "a/two"]);
     assert!(matches!(folder.read("bue", "a/one"), Err(FolderError::Corrupt { .. })));
-    folder.delete("bue", "a/one").unwrap();
+    folder.delete("bue", "a/one", &Condition::None).unwrap();
     assert_eq!(list(&folder, "", None, 10, Start::Beginning), ["a/two"]);
 }
 
@@ -200,7 +200,7 @@ fn a_bucket_is_removed_with_its_empty_folders_and_never_with_an_object() {
     put(&folder, "c/d/object", b"1");
     assert!(matches!(folder.delete_bucket("bue"), Err(FolderError::BucketNotEmpty { .. })));
     assert_eq!(folder.read("bue", "c/d/object").unwrap().bytes, 1);
-    folder.delete("bue", "c/d/object").unwrap();
+    folder.delete("bue", "c/d/object", &Condition::None).unwrap();
     folder.delete_bucket("bue").unwrap();
     assert!(matches!(folder.delete_bucket("bue"), Err(FolderError::NoSuchBucket { .. })));
 }

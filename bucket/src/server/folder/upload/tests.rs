@@ -121,7 +121,7 @@ fn an_upload_is_complete_for_as_long_as_its_object_is_there() {
     assert!(matches!(second.complete_if(Condition::IfAbsent), Err(FolderError::ConditionFailed)));
     second.complete_if(Condition::None).unwrap();
     assert!(matches!(first.complete_if(Condition::None), Err(FolderError::NoSuchUpload)), "another stands there now");
-    folder.delete("bue", "k").unwrap();
+    folder.delete("bue", "k", &Condition::None).unwrap();
     assert!(matches!(second.complete_if(Condition::None), Err(FolderError::NoSuchUpload)));
     let of_other_parts = begin();
     let mut changed = of_other_parts.named.clone();

@@ -367,3 +367,22 @@ fn a_lost_value_hides_no_other_and_one_that_is_elsewhere_is_not_called_lost() {
     assert_eq!(document["results"][1]["value"], "here");
     fleet.bue(&query).expect(1).says(&[&way]);
 }
+
+#[test]
+fn the_end_of_a_run_is_told_though_the_hub_cannot_show_its_values() {
+    let mut fleet = Fleet::empty();
+    let (values, other) = (fleet.path().join("values"), fleet.path().join("other"));
+    fleet = fleet.with("BUE_BUCKET", &format!("file://{}", values.display()));
+    let mut hub = fleet.spawn(&["hub", "-b", "127.0.0.1:0", "-k", &format!("file://{}", other.display())]);
+    hub.wait_for("hub listens on http://");
+    fs::rename(&other, fleet.path().join("away")).unwrap();
+    fleet.start_worker(&[]);
+    fleet.write(
+        "s/x.bue",
+        "large:\n    python\n    a\n    `def a(): return ['x' * 100_000]`\n\
+         small:\n    python\n    a\n    `def a(): return 'here'`\np = | large\nq = | small\nv = p()\nw = q()\n",
+    );
+    let ended = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0);
+    assert!(ended.stdout.contains("a list of 1 element") && ended.stdout.contains("here"), "{}", ended.stdout);
+    ended.says(&["not all values are shown", "lacks the file .bue-bucket"]);
+}

@@ -102,7 +102,7 @@ fn a_folder_that_this_user_may_not_write_to_is_refused_at_the_first_look() {
     for (closed, mode) in [(&others, 0o555), (&place, 0o555)] {
         access(closed, mode);
         let error = check(Bucket::open).unwrap_err();
-        let words = format!("nothing can be written in {}: Permission denied", closed.display());
+        let words = format!("nothing can be written in {}: permission denied", closed.display());
         assert!(error.is_misconfigured() && error.to_string().contains(&words), "{error}");
         check(Bucket::open_to_read).unwrap();
         access(closed, 0o777);

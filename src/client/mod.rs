@@ -195,12 +195,12 @@ impl Client {
 
     /// The value of a job, as JSON text.
     pub async fn value(&self, job: JobId) -> Result<String, ClientError> {
-        self.text(&format!("jobs/{job}/value")).await
+        self.shown(&format!("jobs/{job}/value")).await
     }
 
     /// The value of a job, as JSON text for being drawn; of a list or table the first `count` elements.
     pub async fn head(&self, job: JobId, count: u64) -> Result<String, ClientError> {
-        self.text(&format!("jobs/{job}/value?head={count}&drawn={count}")).await
+        self.shown(&format!("jobs/{job}/value?head={count}&drawn={count}")).await
     }
 
     /// Whether the hub accepts the token, by a request that costs it nothing.
@@ -211,6 +211,17 @@ impl Client {
     /// The hub at a glance.
     pub async fn status(&self) -> Result<StatusAnswer, ClientError> {
         self.get("status", ANSWER_TIMEOUT).await
+    }
+
+    /// A value, which nobody waits for without end: the hub may be there, and the bucket away.
+    async fn shown(&self, route: &str) -> Result<String, ClientError> {
+        let patience = match self.patience {
+            Patience::Endless => Patience::OF_PEOPLE,
+            patience => patience,
+        };
+        let request = || self.request(Method::GET, route).timeout(TRANSFER_TIMEOUT);
+        let body = persist(patience, &self.address, || self.send_once(request())).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     async fn text(&self, route: &str) -> Result<String, ClientError> {

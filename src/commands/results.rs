@@ -34,9 +34,12 @@ async fn show(client: &Client, arguments: &ResultsArguments) -> Result {
         output::note(&format!("run {} has no results so far", arguments.run));
         Vec::new()
     } else {
-        let (table, lost) = results::drawn_table(client, &answer).await?;
-        output::print(&table.to_string())?;
-        lost
+        let drawn = results::drawn_table(client, &answer).await?;
+        output::print(&drawn.table.to_string())?;
+        if let Some(error) = drawn.away {
+            return Err(error);
+        }
+        drawn.lost
     };
     match lost.first() {
         None => Ok(()),

@@ -159,7 +159,7 @@ limits! {
         exit_grace, BUE_WORKER_EXIT_GRACE "Worker: from a step's answer to the end of its process.";
         drain, BUE_WORKER_DRAIN "Worker: how long running attempts may go on after it was told to stop.";
         settle_drain, BUE_WORKER_SETTLE_DRAIN "Worker: how long outcomes are offered to a hub that is away after it was told to stop.";
-        patience, BUE_WORKER_PATIENCE "Worker: how long an attempt waits for a hub or bucket that is away.";
+        patience, BUE_WORKER_PATIENCE "Worker: how long an attempt waits for a hub or bucket that is away, before its step runs; 10 s at most for a bucket that refuses it. What a step has returned waits as long as the bucket is away.";
         release_delay, BUE_WORKER_RELEASE_DELAY "Worker: pause asked for when an attempt is handed back.";
         request_pause, BUE_WORKER_REQUEST_PAUSE "Worker: shortest time between two requests of a kind while there is much to do.";
         inline_bytes_max, BUE_WORKER_INLINE_BYTES_MAX "Worker: largest value that travels inside lease and settlement.";

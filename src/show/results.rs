@@ -5,7 +5,7 @@ use protocol::api::{ResultView, ResultsAnswer, RunView};
 use protocol::{JobId, JobState, Place, ValueRef};
 
 use super::value::{ROWS_MAX, describe, drawn, rows, shortened};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output;
 use crate::runs::Runs;
 
@@ -20,23 +20,46 @@ pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
     if answer.results.is_empty() {
         return Ok(None);
     }
-    let (table, _) = drawn_table(runs, &answer).await?;
-    let mut text = table.to_string();
+    let drawn = drawn_table(runs, &answer).await?;
+    let mut text = drawn.table.to_string();
+    if let Some(error) = &drawn.away {
+        output::note(&format!("not all values are shown: {}", error.message()));
+    }
     if answer.truncated {
         let (first, way) = (output::grouped(RESULTS_MAX as u64), runs.way_to_results(&run.id));
         text.push_str(&format!("\n… and more: these are the first {first}; {way}"));
-    } else if let Some(last) = last_rows(runs, &answer.results).await? {
+    } else if drawn.away.is_none()
+        && let Some(last) = last_rows(runs, &answer.results).await?
+    {
         text.push_str(&format!("\n\n{last}"));
     }
     Ok(Some(text))
 }
 
-/// Results as a table, their values shortened, and the jobs of which the values are lost.
-pub async fn drawn_table(runs: &impl Runs, answer: &ResultsAnswer) -> Result<(Table, Vec<JobId>)> {
-    let mut lost = Vec::new();
+/// Results as a table.
+pub struct Drawn {
+    /// The values in it are shortened, or described.
+    pub table: Table,
+    /// The jobs of which the values are lost.
+    pub lost: Vec<JobId>,
+    /// Why values are only described, where somebody does not answer.
+    pub away: Option<Error>,
+}
+
+/// Draws results.
+pub async fn drawn_table(runs: &impl Runs, answer: &ResultsAnswer) -> Result<Drawn> {
+    let (mut lost, mut away) = (Vec::new(), None);
     let mut table = drawn(&["pipe", "variable", "job", "state", "value"]);
     for result in &answer.results {
-        let cell = match cell(runs, result).await {
+        let described = || result.value.as_ref().map(describe).unwrap_or_default();
+        // Who did not answer once is not asked for each.
+        let is_asked = away.is_none() || is_here(result);
+        let drawn = if is_asked { cell(runs, result).await } else { Ok(described()) };
+        let cell = match drawn {
+            Err(error) if error.kind() == Kind::Unreachable => {
+                away = Some(error);
+                described()
+            }
             Err(error) if error.kind() == Kind::Failed => {
                 lost.push(result.job);
                 "lost".to_owned()
@@ -51,7 +74,12 @@ pub async fn drawn_table(runs: &impl Runs, answer: &ResultsAnswer) -> Result<(Ta
             cell,
         ]);
     }
-    Ok((table, lost))
+    Ok(Drawn { table, lost, away })
+}
+
+/// Whether nobody is asked for a value.
+fn is_here(result: &ResultView) -> bool {
+    result.value.as_ref().is_none_or(|value| matches!(value.place, Place::Json(_)))
 }
 
 async fn cell(runs: &impl Runs, result: &ResultView) -> Result<String> {

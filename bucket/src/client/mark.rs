@@ -71,7 +71,7 @@ impl Mark {
             |(folder, source)| match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => BucketError::Refused {
                     place: place.to_owned(),
-                    reason: format!("nothing can be written in {}: {source}", folder.display()),
+                    reason: format!("nothing can be written in {}: {}", folder.display(), source.kind()),
                 },
                 _ => BucketError::io(folder.display(), source),
             },
@@ -114,7 +114,6 @@ fn try_to_write(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
             // One that is gone was empty.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                let error = error.raw_os_error().map_or(error, io::Error::from_raw_os_error);
                 return Err((folder, error));
             }
         }

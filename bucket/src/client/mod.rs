@@ -307,8 +307,8 @@ impl Bucket {
 fn in_folder(url: &BucketUrl, done: &str, source: io::Error) -> BucketError {
     match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            // The error of a file that was to be made names a file that nobody knows.
-            let source = source.raw_os_error().map_or(source, io::Error::from_raw_os_error);
+            // The error of a file that was to be made names one that nobody knows.
+            let source = source.kind();
             BucketError::Refused { place: url.to_string(), reason: format!("the folder cannot be {done}: {source}") }
         }
         _ => BucketError::io(url, source),

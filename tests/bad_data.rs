@@ -385,4 +385,9 @@ fn the_end_of_a_run_is_told_though_the_hub_cannot_show_its_values() {
     let ended = fleet.bue(&["upload", "s/x.bue", "--wait"]).expect(0);
     assert!(ended.stdout.contains("a list of 1 element") && ended.stdout.contains("here"), "{}", ended.stdout);
     ended.says(&["not all values are shown", "lacks the file .bue-bucket"]);
+    // Of one that is too large for its cell the first rows are asked for.
+    fleet.write("s/y.bue", "a:\n    python\n    a\n    `def a(): return ['x' * 1_000_000] * 2`\np = | a\nv = p()\n");
+    let ended = fleet.bue(&["upload", "s/y.bue", "--wait"]).expect(0);
+    assert!(ended.stdout.contains("a list of 2 elements"), "{}", ended.stdout);
+    ended.says(&["not all values are shown", "lacks the file .bue-bucket"]);
 }

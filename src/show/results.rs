@@ -20,18 +20,20 @@ pub async fn table(runs: &impl Runs, run: &RunView) -> Result<Option<String>> {
     if answer.results.is_empty() {
         return Ok(None);
     }
-    let drawn = drawn_table(runs, &answer).await?;
-    let mut text = drawn.table.to_string();
-    if let Some(error) = &drawn.away {
-        output::note(&format!("not all values are shown: {}", error.message()));
-    }
+    let Drawn { table, mut away, .. } = drawn_table(runs, &answer).await?;
+    let mut text = table.to_string();
     if answer.truncated {
         let (first, way) = (output::grouped(RESULTS_MAX as u64), runs.way_to_results(&run.id));
         text.push_str(&format!("\n… and more: these are the first {first}; {way}"));
-    } else if drawn.away.is_none()
-        && let Some(last) = last_rows(runs, &answer.results).await?
-    {
-        text.push_str(&format!("\n\n{last}"));
+    } else if away.is_none() {
+        match last_rows(runs, &answer.results).await {
+            Err(error) if error.kind() == Kind::Unreachable => away = Some(error),
+            last => text.extend(last?.map(|last| format!("\n\n{last}"))),
+        }
+    }
+    // The run has ended, whatever can be shown of it.
+    if let Some(error) = away {
+        output::note(&format!("not all values are shown: {}", error.message()));
     }
     Ok(Some(text))
 }

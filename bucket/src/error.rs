@@ -27,6 +27,12 @@ pub enum BucketError {
         /// What happened, in the words of the service.
         reason: String,
     },
+    /// Nobody said who we are.
+    #[error("there are no keys for the bucket {place}")]
+    NoKeys {
+        /// The bucket's URL.
+        place: String,
+    },
     /// Something answers there, and it is no bucket or has none of this name: someone must correct the address.
     #[error("{place} is not a bucket: {reason}")]
     NoBucket {
@@ -93,7 +99,7 @@ impl BucketError {
     /// Whether it is the fault of how the bucket was named or of its keys: never of an object.
     #[must_use]
     pub fn is_misconfigured(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::NoBucket { .. })
+        matches!(self, Self::Refused { .. } | Self::NoKeys { .. } | Self::NoBucket { .. })
     }
 
     pub(crate) fn io(path: impl std::fmt::Display, source: io::Error) -> Self {

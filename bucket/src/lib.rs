@@ -17,7 +17,7 @@ pub use tables as table;
 pub mod url;
 pub mod value;
 
-pub use client::{Bucket, Entry, Stored};
+pub use client::{Bucket, Entry, FOLDER_MARK, Stored};
 pub use credentials::Credentials;
 pub use error::BucketError;
 pub use url::{BucketUrl, BucketUrlError};

@@ -74,6 +74,7 @@ fn is_made_by_machines(entry: &DirEntry, data_dir: Option<&Path>) -> bool {
     }
     CACHES.iter().any(|cache| entry.file_name() == *cache)
         || entry.path().join("pyvenv.cfg").exists()
+        || entry.path().join(bucket::FOLDER_MARK).exists()
         || data_dir == Some(entry.path())
 }
 
@@ -215,6 +216,12 @@ mod tests {
         let hub = fleet.create(crate::data_dir::Service::Hub).unwrap();
         fs::write(hub.join("token"), "secret").unwrap();
         assert_eq!(names(folder.path()), ["fleet/notes.txt", "x.bue"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_a_bucket_does_not_travel() {
+        let folder = folder(&[("x.bue", ""), ("values/.bue-bucket", "id"), ("values/runs/r1/j1/1", "value")]);
+        assert_eq!(names(folder.path()), ["x.bue"]);
     }
 
     #[test]

@@ -23,6 +23,10 @@ const CHECK_PAUSE: Duration = Duration::from_secs(5);
 const FOLDER_HINT: &str = "who looks at values must be able to read the folder, hub and workers to write in it and in what others of them \
      make there, see docs/operations.md; -k, or BUE_BUCKET, names another bucket";
 
+/// The way out where a bucket is closed to who asks.
+const KEYS_HINT: &str = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in bucket/credentials of \
+     its data folder; -k, or BUE_BUCKET, names another bucket";
+
 /// What to do about keys that nobody has made yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
@@ -63,6 +67,7 @@ fn unopened(error: &BucketError, flag: Option<&str>, context: &Context) -> Error
     let told = Error::new(kind, format_args!("cannot open the bucket that {name} names: {error}"));
     match error {
         _ if kind == Kind::Refused => told.hint(FOLDER_HINT),
+        BucketError::NoKeys { .. } => told.hint(KEYS_HINT),
         BucketError::Io { .. } => told.hint(
             "name a folder that is there, or that can be made, and that you may write to; `s3://bucket/prefix` and \
              `host:port` name a bucket elsewhere",
@@ -134,10 +139,7 @@ pub fn explain(error: BucketError) -> Error {
         ),
         error if is_refused_folder(&error) => Error::new(Kind::Refused, error).hint(FOLDER_HINT),
         BucketError::Io { .. } => Error::machine(error).hint("-k, or BUE_BUCKET, names another bucket"),
-        refused => Error::new(Kind::Refused, refused).hint(
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY name the keys; those of a `bue bucket` are in \
-             bucket/credentials of its data folder; -k, or BUE_BUCKET, names another bucket",
-        ),
+        refused => Error::new(Kind::Refused, refused).hint(KEYS_HINT),
     }
 }
 

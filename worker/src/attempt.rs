@@ -244,11 +244,14 @@ impl<H: Hub> Attempts<H> {
     /// The trouble of an attempt whose process said that something is away: the database of a step, or room on the disk for a database or
     /// a value. It is ours that says so, no code of a user.
     pub(crate) fn away(&self, step: &Step, error: ErrorFrame) -> Trouble {
-        if step.language != Language::Postgres {
-            self.shared.disk_outage.failed(&error.message);
-            self.values.forget_tables();
+        if step.language == Language::Postgres {
+            return Trouble::Away(error.message);
         }
-        Trouble::Away(error.message)
+        let folder = self.shared.config.data_dir.display();
+        let message = format!("{}: that of its data folder {folder}, which --data-dir names", error.message);
+        self.shared.disk_outage.failed(&message);
+        self.values.forget_tables();
+        Trouble::Away(message)
     }
 
     /// Whether others may do what this worker cannot.
@@ -265,7 +268,8 @@ impl<H: Hub> Attempts<H> {
 
     /// The trouble of an attempt that found this machine's disk failing.
     pub(crate) fn disk(&self, error: &io::Error) -> Trouble {
-        self.shared.disk_outage.failed(&format!("the worker's data folder cannot be used: {error}"));
+        let folder = self.shared.config.data_dir.display();
+        self.shared.disk_outage.failed(&format!("the worker's data folder {folder} cannot be used: {error}"));
         self.values.forget_tables();
         Trouble::Away(format!("the worker's disk failed: {error}"))
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::BucketError;
 
 /// The name of the file that is the mark. It is no object.
-pub(super) const NAME: &str = ".bue-bucket";
+pub const NAME: &str = ".bue-bucket";
 /// Random bytes that tell one bucket from another.
 const ID_BYTES: usize = 16;
 

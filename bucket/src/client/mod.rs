@@ -8,6 +8,8 @@ mod mark;
 mod open;
 mod transfer;
 
+pub use mark::NAME as FOLDER_MARK;
+
 use std::future;
 use std::io;
 use std::ops::Range;
@@ -67,7 +69,7 @@ impl Bucket {
     /// Opens the bucket at `url`; a folder is made where there is none. Nothing is asked of a service yet; see [`check`](Self::check).
     ///
     /// # Errors
-    /// [`BucketError::Refused`] where there are no credentials, [`BucketError::Io`] where a folder cannot be made.
+    /// [`BucketError::NoKeys`], [`BucketError::Refused`] where a folder is closed to us, [`BucketError::Io`] where it cannot be made.
     pub fn open(url: &BucketUrl, credentials: Option<&Credentials>) -> Result<Self, BucketError> {
         if let BucketUrl::Folder(path) = url {
             std::fs::create_dir_all(path).map_err(|source| in_folder(url, "made", source))?;

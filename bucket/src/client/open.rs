@@ -80,7 +80,7 @@ fn s3(
         // On machines of AWS the roles of machine, container or cluster stand in for keys.
         (None, None) => AmazonS3Builder::from_env(),
         (None, Some(_)) => {
-            return Err(refused("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into()));
+            return Err(BucketError::NoKeys { place: url.to_string() });
         }
     };
     // Where no endpoint is given, it is one of AWS.

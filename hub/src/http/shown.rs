@@ -101,5 +101,8 @@ fn values(queue: &Queue) -> Result<&Values, Refusal> {
 }
 
 fn refusal(error: &dyn std::error::Error) -> Refusal {
-    Refusal::new(ApiErrorKind::Unavailable, format!("cannot show it: {error}"), None)
+    let message = format!("cannot show it: {error}");
+    let way =
+        "its -k, or BUE_BUCKET, names its bucket; `bue query`, and `bue value` with a file, ask the bucket themselves";
+    Refusal::new(ApiErrorKind::Unavailable, message, Some(way))
 }
